@@ -1,0 +1,107 @@
+"""Launch parameters: the one source that kernels, trace, traffic model and animation read.
+
+A *block* belongs to the compiled data (``sum_block`` x ``child_block`` rows of a parameter block); a *tile* belongs to
+the launch. Per phase a program owns two tile axes and walks over the third:
+
+=============  =======================  ===============================================
+phase          a program owns           and walks over
+=============  =======================  ===============================================
+forward        [tile_m, tile_b] sums    the children of its sum block, tile_k at a time
+element_flows  [tile_k, tile_b] children  the parents of its child block, tile_m at a time
+param_flows    [tile_k, tile_m] parameters  the batch, tile_b at a time
+=============  =======================  ===============================================
+
+An owned tile of sums (or, in element_flows, of children) lies inside one block; the axis of a sum block's children, or
+of a child block's parents, may be tiled across block boundaries.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+PHASES = ("forward", "element_flows", "param_flows")
+TENSOR_CORE_TILE = 16  # smallest tile side of a matrix product on tensor cores
+
+
+def check_phase(phase: str) -> None:
+    if phase not in PHASES:
+        raise ValueError(f"phase expects one of {', '.join(map(repr, PHASES))}, got {phase!r}.")
+
+
+def _is_count(value) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _check_power_of_two(name: str, value) -> None:
+    if not _is_count(value) or value & (value - 1):
+        raise ValueError(f"{name} expects a power of two of at least 1, got {value!r}.")
+
+
+@dataclass(frozen=True)
+class LaunchConfig:
+    """Tile sides of one kernel launch (powers of two): tile_m sums, tile_k children, tile_b samples."""
+
+    tile_m: int
+    tile_k: int
+    tile_b: int
+    num_warps: int = 4
+    num_stages: int = 2
+
+    def __post_init__(self):
+        for name in ("tile_m", "tile_k", "tile_b", "num_warps"):
+            _check_power_of_two(f"LaunchConfig({name}=...)", getattr(self, name))
+        if not _is_count(self.num_stages):
+            raise ValueError(f"LaunchConfig(num_stages=...) expects an integer of at least 1, got {self.num_stages!r}.")
+
+    @property
+    def uses_tensor_cores(self) -> bool:
+        """Whether a step is large enough for a matrix product on tensor cores: every tile side at least 16."""
+        return min(self.tile_m, self.tile_k, self.tile_b) >= TENSOR_CORE_TILE
+
+    def fit(self, phase: str, sum_block: int, child_block: int) -> LaunchConfig:
+        """This config with the owned block axis cut to the block: a tile of sums never spans two sum blocks.
+
+        One config is given for a whole plan whose layers have different blocks (the root's sum block is 1).
+        """
+        check_phase(phase)
+        if phase == "element_flows":
+            return replace(self, tile_k=child_block) if self.tile_k > child_block else self
+        return replace(self, tile_m=sum_block) if self.tile_m > sum_block else self
+
+
+NAIVE = LaunchConfig(tile_m=1, tile_k=1, tile_b=1, num_warps=1, num_stages=1)
+"""The parallelization of section 3: one processor per sum and sample, which reloads all its inputs."""
+
+
+def default_config(phase: str, sum_block: int, child_block: int, batch_size: int = 512) -> LaunchConfig:
+    """The rule for tiles. All sides are powers of two.
+
+    - Owned block axis (tile_m of forward and param_flows, tile_k of element_flows): the block, at most 64.
+    - Walked axis: 32. It spans several blocks when they are smaller.
+    - Other owned axis: tile_k of param_flows is 64. tile_b is the smallest power of two that holds the batch, at least
+      16 and at most 128 when a step runs on tensor cores (all sides >= 16), else at most 64: without them a step
+      multiplies tile_m x tile_k x tile_b values in registers, and 16,384 is as many as a program of 8 warps holds.
+    - num_warps: 8 where the owned tile has 4,096 values or more, or a step without tensor cores 8,192; else 4.
+      num_stages: 3 with tensor cores, else 2.
+    """
+    check_phase(phase)
+    _check_power_of_two("default_config(sum_block=...)", sum_block)
+    _check_power_of_two("default_config(child_block=...)", child_block)
+    if not _is_count(batch_size):
+        raise ValueError(f"default_config(batch_size=...) expects an integer of at least 1, got {batch_size!r}.")
+    block = min(child_block if phase == "element_flows" else sum_block, 64)
+    dense = block >= TENSOR_CORE_TILE
+    if phase == "param_flows":
+        tile_m, tile_k, tile_b = block, 64, 32
+        owned = tile_m * tile_k
+    else:
+        tile_b = min(max(TENSOR_CORE_TILE, next_power_of_two(batch_size)), 128 if dense else 64)
+        tile_m, tile_k = (32, block) if phase == "element_flows" else (block, 32)
+        owned = block * tile_b
+    wide = owned >= 4096 if dense else tile_m * tile_k * tile_b >= 8192
+    return LaunchConfig(tile_m, tile_k, tile_b, num_warps=8 if wide else 4, num_stages=3 if dense else 2)
+
+
+def next_power_of_two(value: int) -> int:
+    """Smallest power of two that is at least ``value``."""
+    return 1 << (value - 1).bit_length()

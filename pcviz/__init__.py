@@ -1,0 +1,55 @@
+"""pcviz: block-based parallelization of probabilistic circuits, made visible.
+
+``import pcviz as pcv`` is cheap: a name is imported from its module when it is first used, so neither torch nor a widget
+library is loaded before it is needed. ``dir(pcv)`` lists the names; the README has a ten-line example.
+"""
+
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+
+# Public name -> the module that has it, relative to this package; "" = the module of that name itself.
+_NAMES = {
+    # circuits
+    "CircuitError": ".ir.nodes",
+    "Categorical": ".ir.distributions",
+    "inputs": ".ir.nodes",
+    "multiply": ".ir.nodes",
+    "summate": ".ir.nodes",
+    "PD": ".structures",
+    "HCLT": ".structures",
+    "figure_5_layer": ".structures",
+    "datasets": "",
+    # plans
+    "compile": ".compiler",
+    "plan_summary": ".compiler",
+    # engine
+    "TensorCircuit": ".circuit",
+    "fit": ".training",
+    "prune": ".training",
+    "measure": ".benchmark",
+    # cost
+    "trace": ".tracing",
+    "estimate": ".traffic",
+    # views
+    "explore": ".widgets.explorer",
+    "show": ".widgets.show",
+}
+__all__ = list(_NAMES)
+
+try:
+    __version__ = version("pcviz")
+except PackageNotFoundError:
+    __version__ = "0 (not installed)"
+
+
+def __getattr__(name: str):
+    if name not in _NAMES:
+        raise AttributeError(f"module 'pcviz' has no attribute {name!r}; public names: {', '.join(_NAMES)}")
+    module = import_module(_NAMES[name] or f".{name}", __name__)
+    value = getattr(module, name) if _NAMES[name] else module
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*_NAMES, "__version__"])

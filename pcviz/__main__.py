@@ -1,0 +1,7 @@
+"""``python -m pcviz`` is the command ``pcviz``."""
+
+import sys
+
+from .cli import main
+
+sys.exit(main())

@@ -1,0 +1,291 @@
+"""TensorCircuit: a plan on a device. Buffers, likelihoods, flows, EM; the only module that launches kernels."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from pcviz_kernels.api import implementation
+from pcviz_kernels.launches import ElementBuffers
+
+from .compiler.compile import compile as compile_circuit
+from .compiler.params import edge_values, gather_params, input_values, write_params
+from .compiler.plan import CircuitPlan
+from .ir.nodes import InputNodes, Nodes, SumNodes, init_params
+from .launching import LayerLaunches, input_launches, layer_launches
+
+LN2 = math.log(2.0)
+WORKING_SET = 1 << 20  # element entries of the widest layer in one micro-batch: what a CPU's caches hold
+
+
+@dataclass(frozen=True, eq=False)
+class CircuitFlows:
+    """Flows summed over a batch. ``lls`` [B] natural-log likelihoods; ``of(nodes)`` the flows of a vector's parameters."""
+
+    plan: CircuitPlan
+    lls: torch.Tensor
+    edges: np.ndarray  # laid out like the flat parameters, the factor theta included
+    tables: list[np.ndarray]
+
+    def of(self, nodes: Nodes) -> np.ndarray:
+        """F_{n,c}(D) in canonical shape: like ``nodes.params`` of a sum vector, [num_nodes, num_cats] of an input vector."""
+        if isinstance(nodes, InputNodes):
+            for group, table in zip(self.plan.inputs, self.tables):
+                for vector, values in zip(group.vectors, input_values(group, table)):
+                    if vector is nodes:
+                        return values
+        for layer in self.plan.layers:
+            for slot in layer.sums:
+                if slot.grid.nodes is nodes:
+                    return edge_values(slot, self.edges)
+        raise ValueError(f"{nodes!r} is no input or sum vector of this circuit.")
+
+
+class TensorCircuit:
+    """The circuit of ``plan`` with its parameters on ``device``.
+
+    ``impl``: "torch", or None to let the device choose; never replaced silently (``pc.impl`` says which runs).
+    ``dtype``: torch.float32 or torch.float64. Parameters are copied from the node vectors (random ones are given to
+    vectors that have none); ``write_back`` returns them.
+    """
+
+    def __init__(self, plan: CircuitPlan, device: str = "cpu", impl: str | None = None, dtype: torch.dtype = torch.float32):
+        if not isinstance(plan, CircuitPlan):
+            raise ValueError(f"TensorCircuit expects a plan from pcv.compile(root, block_size=...), got {type(plan).__name__}.")
+        if dtype not in (torch.float32, torch.float64):
+            raise ValueError(f"dtype must be torch.float32 or torch.float64, got {dtype}.")
+        self.plan, self.device, self.dtype = plan, torch.device(device), dtype
+        self.impl, self._kernels = implementation(impl, self.device.type)
+        self._inputs = input_launches(plan, self.device)
+        self._layers = tuple(layer_launches(layer, self.device) for layer in plan.layers)
+        self._allocate()
+        self.load_params()
+
+    @property
+    def root(self) -> SumNodes:
+        return self.plan.root
+
+    @property
+    def block_size(self) -> int:
+        return self.plan.block_size
+
+    # ---- parameters -------------------------------------------------------------------------------------------------
+
+    def load_params(self) -> None:
+        """Copy the parameters of the node vectors into the plan's layout."""
+        init_params(self.root)
+        flat, tables = gather_params(self.plan, np.float64 if self.dtype == torch.float64 else np.float32)
+        self.params = torch.as_tensor(flat, device=self.device)
+        self.tables = [torch.as_tensor(table, device=self.device) for table in tables]
+        self._refresh_inputs()
+
+    def write_back(self) -> SumNodes:
+        """Copy the parameters to the node vectors; returns the root."""
+        write_params(self.plan, self._numpy32(self.params), [self._numpy32(table) for table in self.tables])
+        return self.root
+
+    def recompile(self, *, block_size: int, padding_tolerance: float | None = None) -> TensorCircuit:
+        """The same circuit with the same parameters at another block size (this one's parameters are written back)."""
+        tolerance = self.plan.padding_tolerance if padding_tolerance is None else padding_tolerance
+        plan = compile_circuit(self.root, block_size=block_size, padding_tolerance=tolerance)
+        self.write_back()
+        return TensorCircuit(plan, device=str(self.device), impl=self.impl, dtype=self.dtype)
+
+    def _refresh_inputs(self) -> None:
+        self._log_tables = [table.log2().transpose(1, 2).reshape(-1, table.shape[1]).contiguous() for table in self.tables]
+
+    @staticmethod
+    def _numpy32(tensor: torch.Tensor) -> np.ndarray:
+        return tensor.detach().to("cpu", torch.float32).numpy()
+
+    # ---- queries ----------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def __call__(self, x, observed=None) -> torch.Tensor:
+        """[B] natural-log likelihoods of ``x`` [B, V] integers. ``observed`` bool [B, V] or [1, V]: False is marginalised."""
+        x, observed = self.check_data(x), self._check_mask(observed, x)
+        return self._root_values([self._forward(*part)[self._root_row].clone() for part in self._micro_batches(x, observed)])
+
+    @torch.no_grad()
+    def node_values(self, x, observed=None) -> torch.Tensor:
+        """[node rows, B] natural-log values of input and sum nodes; ``plan.rows_of(nodes)`` finds a vector's rows."""
+        x, observed = self.check_data(x), self._check_mask(observed, x)
+        return torch.cat([self._forward(*part).clone() for part in self._micro_batches(x, observed)], dim=1) * LN2
+
+    @torch.no_grad()
+    def node_flows(self, x, observed=None) -> torch.Tensor:
+        """[node rows, B] flows d log p_root / d log p_n of input and sum nodes (paper, section 5)."""
+        x, observed = self.check_data(x), self._check_mask(observed, x)
+        parts = []
+        for part in self._micro_batches(x, observed):
+            self._forward(*part)
+            parts.append(self._backward(*part).clone())
+        self._clear_flows()
+        return torch.cat(parts, dim=1)
+
+    @torch.no_grad()
+    def flows(self, x, observed=None) -> CircuitFlows:
+        """Parameter flows F_{n,c}(D) summed over the batch, and the likelihoods."""
+        self._clear_flows()
+        lls = self.accumulate_flows(x, observed)
+        edges = (self.params * self.edge_flows).cpu().numpy()
+        edges[: self._null_params] = 0
+        tables = [table.cpu().numpy().copy() for table in self.table_flows]
+        self._clear_flows()
+        return CircuitFlows(self.plan, lls, edges, tables)
+
+    # ---- training ---------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def accumulate_flows(self, x, observed=None) -> torch.Tensor:
+        """Forward and backward pass; adds to the flow buffers that ``em_step`` reads. Returns likelihoods [B]."""
+        x, observed = self.check_data(x), self._check_mask(observed, x)
+        roots = []
+        for part in self._micro_batches(x, observed):
+            roots.append(self._forward(*part)[self._root_row].clone())
+            self._backward(*part)
+        return self._root_values(roots)
+
+    @torch.no_grad()
+    def em_step(self, step_size: float = 1.0, pseudocount: float = 0.0) -> None:
+        """One EM update from the accumulated flows, which are cleared. ``step_size`` 1 is full-batch EM."""
+        for layer in self._layers:
+            for launch in layer.sums:
+                self._kernels.em_sums(launch, self.params, self.edge_flows, step_size, pseudocount)
+        for table, flows in zip(self.tables, self.table_flows):
+            self._kernels.em_inputs(table, flows, step_size, pseudocount)
+        self._refresh_inputs()
+        self._clear_flows()
+
+    def _clear_flows(self) -> None:
+        self.edge_flows.zero_()
+        for flows in self.table_flows:
+            flows.zero_()
+
+    # ---- one micro-batch --------------------------------------------------------------------------------------------
+
+    def _allocate(self) -> None:
+        plan, widest = self.plan, max(layer.num_element_rows for layer in self._layers)
+        size = WORKING_SET // widest // 32 * 32
+        self.micro_batch = min(max(size, 64), 1024)
+        batch = self.micro_batch
+        self._root_row = plan.rows_of(plan.root).start
+        self._null_params = min(group.pids[group.pids > 0].min() for layer in plan.layers for group in layer.groups)
+
+        def buffer(rows: int) -> torch.Tensor:
+            return torch.full((rows * batch,), torch.nan, dtype=self.dtype, device=self.device)  # nothing may be read unwritten
+
+        self._node_values, self._node_flows, self._ratios = (buffer(plan.num_node_rows) for _ in range(3))
+        self._log_elements, self._elements, self._element_flows = (buffer(widest) for _ in range(3))
+        self._scales = buffer(max(layer.num_scales for layer in self._layers))
+        self._tops = buffer(max(layer.num_sum_blocks for layer in self._layers))
+        self.edge_flows = torch.zeros(plan.num_params, dtype=self.dtype, device=self.device)
+        self.table_flows = [
+            torch.zeros((len(group.vectors), group.stride, group.num_cats), dtype=self.dtype, device=self.device) for group in plan.inputs
+        ]
+
+    def _micro_batches(self, x: torch.Tensor, observed: torch.Tensor | None):
+        for first in range(0, len(x), self.micro_batch):
+            rows = slice(first, first + self.micro_batch)
+            mask = observed if observed is None or len(observed) == 1 else observed[rows]
+            yield x[rows].t().contiguous(), None if mask is None else mask.t()
+
+    def _rows(self, buffer: torch.Tensor, rows: int, batch: int) -> torch.Tensor:
+        return buffer[: rows * batch].view(rows, batch)
+
+    def _elements_of(self, layer: LayerLaunches, node_values: torch.Tensor) -> ElementBuffers:
+        """Products of one layer, on their log-scales; computed in both passes rather than stored."""
+        batch = node_values.shape[1]
+        elements = ElementBuffers(
+            self._rows(self._log_elements, layer.num_element_rows, batch),
+            self._rows(self._elements, layer.num_element_rows, batch),
+            self._rows(self._scales, layer.num_scales, batch),
+            layer.sections,
+        )
+        _, null_rows, _ = layer.sections[0]
+        elements.log_values[:null_rows] = -torch.inf
+        for launch in layer.products:
+            self._kernels.product_forward(launch, node_values, elements)
+        self._kernels.scale_elements(elements)
+        return elements
+
+    def _forward(self, x: torch.Tensor, observed: torch.Tensor | None) -> torch.Tensor:
+        """[node rows, b] base-2 log values for x [V, b]."""
+        batch = x.shape[1]
+        values = self._rows(self._node_values, self.plan.num_node_rows, batch)
+        values.fill_(-torch.inf)
+        for launch, table in zip(self._inputs, self._log_tables):
+            self._kernels.input_forward(launch, table, x, observed, values)
+        for layer in self._layers:
+            elements = self._elements_of(layer, values)
+            for launch in layer.sums:
+                self._kernels.sum_forward(launch, self.params, elements, values)
+        return values
+
+    def _backward(self, x: torch.Tensor, observed: torch.Tensor | None) -> torch.Tensor:
+        """[node rows, b] flows, after ``_forward`` on the same x; adds to the parameter flows."""
+        batch, plan, kernels = x.shape[1], self.plan, self._kernels
+        values, flows, ratios = (self._rows(buffer, plan.num_node_rows, batch) for buffer in (self._node_values, self._node_flows, self._ratios))
+        flows.zero_()
+        ratios.zero_()
+        flows[self._root_row] = (values[self._root_row] > -torch.inf).to(flows.dtype)
+        for layer in reversed(self._layers):
+            elements = self._elements_of(layer, values)
+            tops = self._rows(self._tops, layer.num_sum_blocks, batch)
+            tops[0] = torch.inf  # a pseudo parent hands down nothing
+            element_flows = self._rows(self._element_flows, layer.num_element_rows, batch).zero_()
+            for launch in layer.sums:
+                kernels.param_flows(launch, self.params, elements, values, flows, ratios, tops, self.edge_flows, element_flows)
+            for launch in layer.elements:
+                kernels.element_flows(launch, self.params, elements, ratios, tops, element_flows)
+            for launch in layer.products:
+                kernels.product_flows(launch, element_flows, flows)
+        for launch, table in zip(self._inputs, self.table_flows):
+            kernels.input_flows(launch, x, observed, flows, table)
+        return flows
+
+    def _root_values(self, parts: list[torch.Tensor]) -> torch.Tensor:
+        return torch.cat(parts) * LN2
+
+    # ---- checks of data ---------------------------------------------------------------------------------------------
+
+    def check_data(self, x) -> torch.Tensor:
+        """``x`` as int64 [B, V] on the device. Raises ValueError: wrong shape, dtype, NaN, empty, category out of range."""
+        x = torch.as_tensor(x)
+        if x.ndim != 2 or x.shape[1] != self.plan.num_vars:
+            raise ValueError(f"x must have shape [B, {self.plan.num_vars}] (samples, variables), got {list(x.shape)}.")
+        if len(x) == 0:
+            raise ValueError("x is an empty batch (0 samples); pass at least one row.")
+        if x.is_floating_point():
+            if torch.isnan(x).any():
+                raise ValueError("x contains NaN; to leave values out pass observed= with False at those places, and any category in x.")
+            raise ValueError(f"x must hold integers (categories), got dtype {x.dtype}; convert it, e.g. x.astype('int64').")
+        if x.dtype == torch.bool or x.is_complex():
+            x = x.to(torch.int64) if x.dtype == torch.bool else x
+        x = x.to(self.device, torch.int64)
+        low, high = x.amin(dim=0), x.amax(dim=0)
+        wrong = ((low < 0) | (high >= self._num_cats())).nonzero().flatten()
+        if len(wrong):
+            v = int(wrong[0])
+            found = int(low[v]) if low[v] < 0 else int(high[v])
+            raise ValueError(f"x: variable {v} has category {found}, expected 0 to {int(self._num_cats()[v]) - 1} ({len(wrong)} such variables).")
+        return x
+
+    def _num_cats(self) -> torch.Tensor:
+        if not hasattr(self, "_cats"):
+            self._cats = torch.zeros(self.plan.num_vars, dtype=torch.int64, device=self.device)
+            for launch in self._inputs:
+                self._cats[launch.variables] = launch.num_cats
+        return self._cats
+
+    def _check_mask(self, observed, x: torch.Tensor) -> torch.Tensor | None:
+        if observed is None:
+            return None
+        observed = torch.as_tensor(observed, device=self.device)
+        if observed.dtype != torch.bool:
+            raise ValueError(f"observed must be a bool mask (True: observed), got dtype {observed.dtype}.")
+        if observed.ndim != 2 or observed.shape[1] != x.shape[1] or observed.shape[0] not in (1, len(x)):
+            raise ValueError(f"observed must have shape [{len(x)}, {x.shape[1]}] or [1, {x.shape[1]}], got {list(observed.shape)}.")
+        return observed

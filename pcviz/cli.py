@@ -1,0 +1,65 @@
+"""The command ``pcviz``."""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import sys
+from pathlib import Path
+
+from . import __version__, lab
+from .assets import install_kind
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs one subcommand; returns the exit status."""
+    args = _parser().parse_args(argv)
+    try:
+        return args.run(args)
+    except lab.LabError as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="pcviz", description="See block-based parallelization of probabilistic circuits.")
+    parser.add_argument("--version", action="version", version=f"pcviz {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_lab(commands, "lab", "open JupyterLab with the explorer and the lessons")
+    _add_lab(commands, "explore", "the same as lab: the explorer is the first thing it shows")
+    info = commands.add_parser("info", help="show versions, device and where files are")
+    info.set_defaults(run=_info)
+    return parser
+
+
+def _add_lab(commands, name: str, text: str) -> None:
+    command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    command.add_argument("--port", type=_port, help="port to listen on (default: 8888, or the next free one)")
+    command.add_argument("--no-browser", action="store_true", help="print the address only")
+    command.add_argument("--folder", type=Path, default=lab.DEFAULT_FOLDER, help="where your copies of the lessons are (default: %(default)s)")
+    command.add_argument("options", nargs="*", metavar="-- OPTION", help="options for JupyterLab itself, after --")
+    command.set_defaults(run=_lab)
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"expects a whole number from 1 to 65535, got {text!r}")
+    return int(text)
+
+
+def _lab(args: argparse.Namespace) -> int:
+    return lab.run_lab(args.folder, args.port, not args.no_browser, args.options)
+
+
+def _info(args: argparse.Namespace) -> int:
+    packages = ("torch", "triton", "numpy", "jupyterlab", "ipywidgets", "anywidget", "plotly")
+    rows = {
+        "pcviz": f"{__version__} ({install_kind()})",
+        "Python": f"{platform.python_version()} on {platform.system()} {platform.machine()} ({sys.executable})",
+        **{name: lab.package_version(name) or "not installed" for name in packages},
+        "GPU": lab.gpu_name() or "none found: H100 figures are recorded",
+        "lessons": f"{lab.DEFAULT_FOLDER.expanduser()} (yours; copied by pcviz lab)",
+    }
+    for name, value in rows.items():
+        print(f"{name:<11} {value}")
+    return 0

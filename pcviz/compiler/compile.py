@@ -1,0 +1,54 @@
+"""compile: circuit -> plan."""
+
+from __future__ import annotations
+
+from ..ir.nodes import Nodes
+from .arguments import check_block_size, check_tolerance
+from .counting import input_shape
+from .indexing import Cursor, index_layer
+from .layering import Layering, block_of, layering
+from .plan import CircuitPlan, InputGroup
+
+
+def compile(root: Nodes, *, block_size: int, padding_tolerance: float = 0.25) -> CircuitPlan:  # noqa: A001 (the field's name)
+    """Compile the circuit under ``root`` into block-sparse index tensors (paper, section 4.2).
+
+    ``block_size``: power of two from 1 up. ``padding_tolerance``: pseudo edges / stored edges that a layer may reach to
+    need fewer launches. Raises CircuitError for a wrong structure and ValueError for wrong arguments.
+    """
+    check_block_size(block_size)
+    check_tolerance(padding_tolerance)
+    layers = layering(root)
+    widest = _widest_block(layers, block_size)
+    cursor = Cursor(node_row=widest, param=widest**2, starts={})
+    inputs = _lay_out_inputs(layers, block_size, cursor)
+    plans = tuple(index_layer(layer, block_size, padding_tolerance, cursor) for layer in layers.layers)
+    return CircuitPlan(
+        root=root,
+        block_size=block_size,
+        padding_tolerance=padding_tolerance,
+        num_vars=layers.num_vars,
+        num_node_rows=-(-cursor.node_row // widest) * widest,
+        num_params=-(-cursor.param // widest**2) * widest**2,
+        inputs=inputs,
+        layers=plans,
+        starts=cursor.starts,
+    )
+
+
+def _widest_block(layers: Layering, block_size: int) -> int:
+    """Largest block in use. The null block in front of the nodes has as many rows, the zero block of parameters that
+    many squared, so that every block behind them is aligned."""
+    vectors = [*layers.inputs, *(nodes for layer in layers.layers for nodes in (*layer.sums, *layer.elements))]
+    return block_of(max(nodes.num_nodes for nodes in vectors), block_size)
+
+
+def _lay_out_inputs(layers: Layering, block_size: int, cursor: Cursor) -> tuple[InputGroup, ...]:
+    shapes: dict[tuple[int, int], list] = {}
+    for nodes in layers.inputs:
+        shapes.setdefault(input_shape(nodes, block_size), []).append(nodes)
+    groups = []
+    for (stride, num_cats), vectors in sorted(shapes.items(), key=lambda item: -item[0][0]):
+        starts = [cursor.take_rows(nodes, block_of(nodes.num_nodes, block_size)) for nodes in vectors]
+        groups.append(InputGroup(tuple(vectors), starts[0], stride, num_cats))
+    return tuple(groups)

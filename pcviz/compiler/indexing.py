@@ -1,0 +1,224 @@
+"""Index tensors of one layer: where sum blocks write (nids), what they read (cids, pids), and the way back.
+
+Order decides locality: sum vectors are laid out by block shape and group, element vectors by first use and parameters
+by group, so that in a dense circuit a launch reads and writes consecutive rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..ir.nodes import Nodes, ProdNodes
+from .counting import backward_histograms, class_histograms, layer_grids, parents_per_element, product_shape
+from .grouping import group_bounds
+from .layering import Layer, factors_of, num_blocks
+from .plan import BackwardGroup, LayerPlan, ProductGroup, Section, SumGroup, SumSlot
+from .tiles import TileGrid
+
+
+@dataclass
+class Cursor:
+    """Next free node row and parameter entry while layers are laid out; ``starts`` collects first node rows."""
+
+    node_row: int
+    param: int
+    starts: dict[int, int]
+
+    def take_rows(self, nodes: Nodes, block: int) -> int:
+        self.node_row = -(-self.node_row // block) * block
+        start = self.starts[id(nodes)] = self.node_row
+        self.node_row += num_blocks(nodes.num_nodes, block) * block
+        return start
+
+
+def index_layer(layer: Layer, block_size: int, tolerance: float, cursor: Cursor) -> LayerPlan:
+    """Lay out one layer and build its index tensors; advances ``cursor``."""
+    grids, width = layer_grids(layer, block_size)
+    histograms = class_histograms(grids)
+    bounds = dict(zip(histograms, group_bounds(list(histograms.values()), tolerance)))
+    shapes = list(histograms)
+
+    def position(grid: TileGrid):
+        shape = (grid.sum_block, grid.child_block)
+        first = grid.num_cols if grid.tile_rows is None else np.count_nonzero(grid.tile_rows == 0)
+        return shapes.index(shape), int(np.searchsorted(bounds[shape], first))
+
+    grids = sorted(grids, key=position)  # stable
+    elements, sections, num_rows = lay_out_elements(grids, width)
+    row_starts = [cursor.take_rows(grid.nodes, grid.sum_block) for grid in grids]
+    sums, groups = [], []
+    for shape in shapes:
+        members = [(grid, start) for grid, start in zip(grids, row_starts) if (grid.sum_block, grid.child_block) == shape]
+        slots, shape_groups = _forward(members, bounds[shape], elements, cursor)
+        sums += slots
+        groups += shape_groups
+    ordered = tuple(sorted(((e, elements[id(e)]) for e in layer.elements), key=lambda pair: pair[1]))
+    return LayerPlan(
+        products=_products(ordered, width, block_size, cursor.starts),
+        groups=tuple(groups),
+        backward_groups=tuple(_backward(sums, elements, tolerance)),
+        sections=sections,
+        num_element_rows=num_rows,
+        sums=tuple(sums),
+        elements=ordered,
+    )
+
+
+def lay_out_elements(grids: list[TileGrid], width: dict[int, int]) -> tuple[dict[int, int], tuple[Section, ...], int]:
+    """First element row of every element vector; wide blocks first so that every start is aligned."""
+    elements = {id(e): e for grid in grids for e in grid.nodes.children}
+    widest = max(width[key] for key in elements)
+    starts, sections, row = {}, [Section(0, widest, 1)], widest
+    for w in sorted({width[key] for key in elements}, reverse=True):
+        first = row
+        for key, element in elements.items():
+            if width[key] == w:
+                starts[key] = row
+                row += num_blocks(element.num_nodes, w) * w
+        sections.append(Section(first, w, (row - first) // w))
+    return starts, tuple(sections), num_blocks(row, widest) * widest
+
+
+def _child_starts(grid: TileGrid, elements: dict[int, int]) -> np.ndarray:
+    """[num_cols] first element row of every child block."""
+    counts = np.diff(grid.col_offsets)
+    first = np.array([elements[id(child)] for child in grid.nodes.children], dtype=np.int64)
+    within = np.arange(grid.num_cols) - np.repeat(grid.col_offsets[:-1], counts)
+    return np.repeat(first, counts) + within * grid.child_block
+
+
+def _forward(members, bounds, elements, cursor: Cursor) -> tuple[list[SumSlot], list[SumGroup]]:
+    """Slots and groups of all sum vectors of one block shape."""
+    sum_block, child_block = members[0][0].sum_block, members[0][0].child_block
+    counts = np.concatenate([grid.children_per_row() for grid, _ in members])
+    nids = np.concatenate([start + sum_block * np.arange(grid.num_rows) for grid, start in members])
+    cids = np.concatenate([_tile_children(grid, elements) for grid, _ in members])
+    group = np.searchsorted(bounds, counts)
+    first = np.concatenate([[0], np.cumsum(counts)])
+    cursor.param = -(-cursor.param // (sum_block * child_block)) * (sum_block * child_block)
+    pids = np.empty(len(cids), dtype=index_dtype(cursor.param + len(cids) * sum_block * child_block))
+    groups = []
+    for g, most in enumerate(bounds):
+        blocks = np.flatnonzero(group == g)
+        taken = int(counts[blocks].sum())
+        tiles = _ragged(first[blocks], counts[blocks])
+        pids[tiles] = cursor.param + np.arange(taken, dtype=pids.dtype) * (sum_block * child_block)
+        cursor.param += taken * sum_block * child_block
+        slot = _padded_slots(counts[blocks], most)
+        groups.append(SumGroup(sum_block, child_block, nids[blocks], _pad(cids[tiles], slot, most), _pad(pids[tiles], slot, most)))
+    ends = np.cumsum([grid.num_tiles for grid, _ in members])
+    slots = [SumSlot(grid, start, pids[end - grid.num_tiles : end]) for (grid, start), end in zip(members, ends)]
+    return slots, groups
+
+
+def _tile_children(grid: TileGrid, elements: dict[int, int]) -> np.ndarray:
+    """[T] first element row of every tile's child block."""
+    starts = _child_starts(grid, elements)
+    starts = starts.astype(index_dtype(int(starts.max())))
+    return np.tile(starts, grid.num_rows) if grid.tile_cols is None else starts[grid.tile_cols]
+
+
+def _backward(sums: list[SumSlot], elements: dict[int, int], tolerance: float):
+    """Groups of child blocks by number of parents, for each block shape."""
+    grids = [slot.grid for slot in sums]
+    histograms = backward_histograms(grids)
+    bounds = dict(zip(histograms, group_bounds(list(histograms.values()), tolerance)))
+    per_element = parents_per_element(grids)
+    for shape in histograms:
+        yield from _backward_groups(
+            shape,
+            [slot for slot in sums if (slot.grid.sum_block, slot.grid.child_block) == shape],
+            {key[2]: counts for key, counts in per_element.items() if key[:2] == shape},
+            elements,
+            bounds[shape],
+        )
+
+
+def _backward_groups(shape, slots: list[SumSlot], parents: dict[int, np.ndarray], elements, bounds):
+    sum_block, child_block = shape
+    order = sorted(parents, key=elements.__getitem__)
+    counts = np.concatenate([parents[key] for key in order])
+    chids = np.concatenate([elements[key] + child_block * np.arange(len(parents[key])) for key in order])
+    base = dict(zip(order, np.cumsum([0] + [len(parents[key]) for key in order])))  # first child block of a vector
+    first = np.concatenate([[0], np.cumsum(counts)])
+    parids = np.empty(first[-1], dtype=index_dtype(max(s.start + s.grid.num_rows * sum_block for s in slots)))
+    parpids = np.empty(first[-1], dtype=np.result_type(*(slot.tile_pids.dtype for slot in slots)))
+    free = first[:-1].copy()
+    for slot in slots:
+        grid = slot.grid
+        cols = np.concatenate([base[id(child)] + np.arange(n) for child, n in zip(grid.nodes.children, np.diff(grid.col_offsets))])
+        nids = slot.start + sum_block * np.arange(grid.num_rows)
+        if grid.tile_rows is None:
+            where = free[cols][:, None] + np.arange(grid.num_rows)
+            parids[where] = nids
+            parpids[where] = slot.tile_pids.reshape(grid.num_rows, grid.num_cols).T
+            free[cols] += grid.num_rows
+        else:
+            tiles = np.argsort(grid.tile_cols, kind="stable")
+            per_col = grid.parents_per_col()
+            rank = np.arange(len(tiles)) - np.repeat(np.cumsum(per_col) - per_col, per_col)
+            where = free[cols[grid.tile_cols[tiles]]] + rank
+            parids[where] = nids[grid.tile_rows[tiles]]
+            parpids[where] = slot.tile_pids[tiles]
+            free[cols] += per_col
+    group = np.where(counts > 0, np.searchsorted(bounds, counts), -1)
+    for g, most in enumerate(bounds):
+        blocks = np.flatnonzero(group == g)
+        entries, slot = _ragged(first[blocks], counts[blocks]), _padded_slots(counts[blocks], most)
+        yield BackwardGroup(sum_block, child_block, chids[blocks], _pad(parids[entries], slot, most), _pad(parpids[entries], slot, most))
+
+
+def _products(elements, width: dict[int, int], block_size: int, starts: dict[int, int]) -> tuple[ProductGroup, ...]:
+    """Element vectors by arity and run width; see ProductGroup. Missing rows read the null block."""
+    pieces: dict[tuple[int, int], list] = {}
+    for element, row in elements:
+        rows = num_blocks(element.num_nodes, width[id(element)]) * width[id(element)]
+        arity, run = product_shape(element, block_size)
+        factor_rows = np.array([starts[id(factor)] for factor in factors_of(element)])
+        eids = row + np.arange(0, rows, run)
+        cids = np.zeros((len(eids), arity), dtype=np.int64)
+        if isinstance(element, ProdNodes) and element.edge_ids is not None:
+            cids[: element.num_nodes] = factor_rows + element.edge_ids
+        else:
+            runs = num_blocks(element.num_nodes, run)
+            cids[:runs] = factor_rows + run * np.arange(runs)[:, None]
+        pieces.setdefault((arity, run), []).append((eids, cids))
+    return tuple(_product_group(run, *map(np.concatenate, zip(*members))) for (_, run), members in sorted(pieces.items()))
+
+
+def _product_group(width: int, eids: np.ndarray, cids: np.ndarray) -> ProductGroup:
+    children, elements = cids.ravel(), np.repeat(eids, cids.shape[1])
+    real = children > 0
+    children, elements = children[real], elements[real]
+    order = np.argsort(children, kind="stable")
+    nids, counts = np.unique(children, return_counts=True)
+    return ProductGroup(width, eids, cids, nids, elements[order], np.concatenate([[0], np.cumsum(counts)]))
+
+
+def index_dtype(largest: int):
+    """int32 while it fits: index tensors are read by every program."""
+    return np.int32 if largest < 2**31 else np.int64
+
+
+def _ragged(starts: np.ndarray, counts: np.ndarray):
+    """Indices starts[i] .. starts[i] + counts[i] for all i, end to end; a slice when they are one run."""
+    total = int(counts.sum())
+    if len(starts) and (starts[1:] == (starts + counts)[:-1]).all():
+        return slice(int(starts[0]), int(starts[0]) + total)
+    return np.repeat(starts - np.concatenate([[0], np.cumsum(counts)[:-1]]), counts) + np.arange(total)
+
+
+def _padded_slots(counts: np.ndarray, most: int):
+    """Where ragged entries go in a [len(counts), most] table; None when no row needs padding."""
+    return None if (counts == most).all() else np.arange(most) < counts[:, None]
+
+
+def _pad(entries: np.ndarray, slots, most: int) -> np.ndarray:
+    """Entries as a table [-1, most], zeros (null block, zero parameters) in the padding."""
+    if slots is None:
+        return entries.reshape(-1, most)
+    table = np.zeros(slots.shape, dtype=entries.dtype)
+    table[slots] = entries
+    return table

@@ -1,0 +1,93 @@
+"""Layers: which sum vectors run together, over which element vectors, in blocks of which size.
+
+A layer is a set of *element vectors* (products; an input or sum vector that a sum reads directly counts as a product of
+arity 1) and the sum vectors over them. Sums of equal depth share a layer; an element vector that sums of two layers
+read belongs to both.
+
+Block rule: a vector of n nodes has blocks of min(block_size, next power of two >= n). A sum vector reads all its
+children in blocks of one size, the largest among them (a shorter vector gets missing rows in the element buffer), and so
+do all vectors that share a child with it: one launch then serves them all, instead of one for each width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from ..ir.checks import check_circuit
+from ..ir.nodes import InputNodes, Nodes, ProdNodes, SumNodes
+
+
+def block_of(num_nodes: int, block_size: int) -> int:
+    """Rows of one block of a vector of ``num_nodes`` nodes."""
+    return min(block_size, 1 << (num_nodes - 1).bit_length())
+
+
+def num_blocks(num_nodes: int, block: int) -> int:
+    return -(-num_nodes // block)
+
+
+def factors_of(element: Nodes) -> tuple[Nodes, ...]:
+    """The input and sum vectors that an element vector multiplies."""
+    return element.children if isinstance(element, ProdNodes) else (element,)
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """Sum vectors of one depth and their element vectors, in order of first use. ``index`` 1 is next to the inputs."""
+
+    index: int
+    sums: tuple[SumNodes, ...]
+    elements: tuple[Nodes, ...]
+
+    def widths(self, block_size: int) -> tuple[dict[int, int], dict[int, int]]:
+        """(sum_block by id of sum vector, child_block by id of sum or element vector) at this block size."""
+        sum_block = {id(s): block_of(s.num_nodes, block_size) for s in self.sums}
+        width = {id(e): block_of(e.num_nodes, block_size) for e in self.elements}
+        if len(set(width.values())) == 1:
+            width.update(dict.fromkeys(map(id, self.sums), next(iter(width.values()))))
+            return sum_block, width
+        changed = True
+        while changed:
+            changed = False
+            for s in self.sums:
+                widest = width[id(s)] = max(width[id(e)] for e in s.children)
+                for e in s.children:
+                    if width[id(e)] != widest:
+                        width[id(e)] = widest
+                        changed = True
+        return sum_block, width
+
+
+@dataclass(frozen=True, eq=False)
+class Layering:
+    """A checked circuit cut into layers; independent of the block size."""
+
+    root: SumNodes
+    inputs: tuple[InputNodes, ...]
+    layers: tuple[Layer, ...]
+
+    @cached_property
+    def num_vars(self) -> int:
+        return self.root.scope.bit_length()
+
+
+def layering(root: Nodes) -> Layering:
+    """Check ``root`` and cut it into layers. Raises CircuitError."""
+    order = check_circuit(root)
+    depth: dict[int, int] = {}
+    members: dict[int, list[SumNodes]] = {}
+    for nodes in order:
+        if isinstance(nodes, InputNodes):
+            depth[id(nodes)] = 0
+        elif isinstance(nodes, ProdNodes):
+            depth[id(nodes)] = max(depth[id(child)] for child in nodes.children)
+        else:
+            depth[id(nodes)] = 1 + max(depth[id(child)] for child in nodes.children)
+            members.setdefault(depth[id(nodes)], []).append(nodes)
+    layers = []
+    for index in sorted(members):
+        elements = {id(child): child for nodes in members[index] for child in nodes.children}
+        layers.append(Layer(index, tuple(members[index]), tuple(elements.values())))
+    inputs = tuple(nodes for nodes in order if isinstance(nodes, InputNodes))
+    return Layering(root, inputs, tuple(layers))

@@ -1,0 +1,106 @@
+"""Parameters between canonical form (on the node vectors) and the flat buffer of a plan; both ways, bit-exact."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .plan import CircuitPlan, InputGroup, SumSlot
+from .tiles import TileGrid, child_columns
+
+
+def gather_params(plan: CircuitPlan, dtype=np.float32) -> tuple[np.ndarray, list[np.ndarray]]:
+    """(flat buffer [num_params], one table [vectors, stride, num_cats] per input group); zeros in every padding."""
+    flat = np.zeros(plan.num_params, dtype=dtype)
+    for layer in plan.layers:
+        for slot in layer.sums:
+            _store(slot, slot.grid.nodes.params, flat)
+    tables = []
+    for group in plan.inputs:
+        table = np.zeros((len(group.vectors), group.stride, group.num_cats), dtype=dtype)
+        for v, nodes in enumerate(group.vectors):
+            table[v, : nodes.num_nodes] = nodes.params
+        tables.append(table)
+    return flat, tables
+
+
+def write_params(plan: CircuitPlan, flat: np.ndarray, tables: list[np.ndarray]) -> None:
+    """The inverse of ``gather_params``: replaces ``params`` of every input and sum vector."""
+    for layer in plan.layers:
+        for slot in layer.sums:
+            slot.grid.nodes.params = edge_values(slot, flat)
+    for group, table in zip(plan.inputs, tables):
+        for nodes, values in zip(group.vectors, input_values(group, table)):
+            nodes.params = values
+
+
+def input_values(group: InputGroup, table: np.ndarray) -> list[np.ndarray]:
+    """Per input vector of the group, its rows [num_nodes, num_cats] of a table laid out like the parameters."""
+    return [table[v, : nodes.num_nodes].copy() for v, nodes in enumerate(group.vectors)]
+
+
+def edge_values(slot: SumSlot, flat: np.ndarray) -> np.ndarray:
+    """Values of a sum vector's edges, in canonical shape, out of a flat buffer laid out like the parameters."""
+    grid, nodes = slot.grid, slot.grid.nodes
+    if nodes.edge_ids is not None:
+        return flat[_edge_index(slot)]
+    tiles = _tiles(slot, flat).reshape(grid.num_rows, grid.num_cols, grid.child_block, grid.sum_block)
+    matrix = tiles.transpose(0, 3, 1, 2).reshape(grid.num_rows * grid.sum_block, grid.num_cols * grid.child_block)
+    return np.concatenate([matrix[: nodes.num_nodes, rows] for rows, _ in _child_slices(grid)], axis=1)
+
+
+def _store(slot: SumSlot, params: np.ndarray, flat: np.ndarray) -> None:
+    grid, nodes = slot.grid, slot.grid.nodes
+    if nodes.edge_ids is not None:
+        flat[_edge_index(slot)] = params
+        return
+    matrix = params
+    if grid.missing_edges():
+        matrix = np.zeros((grid.num_rows * grid.sum_block, grid.num_cols * grid.child_block), dtype=flat.dtype)
+        for padded, canonical in _child_slices(grid):
+            matrix[: nodes.num_nodes, padded] = params[:, canonical]
+    tiles = matrix.reshape(grid.num_rows, grid.sum_block, grid.num_cols, grid.child_block).transpose(0, 2, 3, 1)
+    run = _one_run(slot)
+    if run is None:
+        flat.reshape(-1, grid.child_block * grid.sum_block)[_tile_numbers(slot)] = tiles.reshape(grid.num_tiles, -1)
+    else:
+        flat[run].reshape(tiles.shape)[...] = tiles
+
+
+def _tiles(slot: SumSlot, flat: np.ndarray) -> np.ndarray:
+    run = _one_run(slot)
+    return flat.reshape(-1, slot.grid.child_block * slot.grid.sum_block)[_tile_numbers(slot)] if run is None else flat[run]
+
+
+def _tile_numbers(slot: SumSlot) -> np.ndarray:
+    return slot.tile_pids // (slot.grid.child_block * slot.grid.sum_block)
+
+
+def _one_run(slot: SumSlot) -> slice | None:
+    """The slice of the flat buffer that holds all tiles in order, or None when they are scattered."""
+    cells = slot.grid.child_block * slot.grid.sum_block
+    if len(slot.tile_pids) > 1 and (np.diff(slot.tile_pids) != cells).any():
+        return None
+    return slice(int(slot.tile_pids[0]), int(slot.tile_pids[0]) + len(slot.tile_pids) * cells)
+
+
+def _child_slices(grid: TileGrid):
+    """(columns of the padded matrix, columns of the canonical one) of each child."""
+    start = 0
+    for child, offset in zip(grid.nodes.children, grid.col_offsets):
+        first = offset * grid.child_block
+        yield slice(first, first + child.num_nodes), slice(start, start + child.num_nodes)
+        start += child.num_nodes
+
+
+def _edge_index(slot: SumSlot) -> np.ndarray:
+    """[E, b, b] position of every canonical parameter in the flat buffer."""
+    grid, nodes = slot.grid, slot.grid.nodes
+    b, steps = nodes.edge_block, np.arange(nodes.edge_block)
+    sums = (nodes.edge_ids[0][:, None] * b + steps)[:, :, None]
+    children = (nodes.edge_ids[1][:, None] * b + steps)[:, None, :]
+    offsets = np.array(grid.col_offsets)
+    cols = child_columns(nodes, grid.child_block, offsets, children)
+    starts = np.concatenate([[0], np.cumsum([child.num_nodes for child in nodes.children])])
+    within = children - starts[np.searchsorted(starts, children, side="right") - 1]
+    tile = np.searchsorted(grid.tile_rows * grid.num_cols + grid.tile_cols, (sums // grid.sum_block) * grid.num_cols + cols)
+    return slot.tile_pids[tile].astype(np.int64) + (within % grid.child_block) * grid.sum_block + sums % grid.sum_block

@@ -1,0 +1,172 @@
+"""Devices as the traffic model sees them: the roofs that a launch can hit. Measured figures, not data sheets."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from dataclasses import dataclass, fields
+from datetime import date
+from functools import cached_property
+from pathlib import Path
+
+PRECISIONS = {"fp32": 4, "tf32": 4, "bf16": 2, "fp16": 2}
+"""Bytes of a stored entry. tf32 is a mode of the tensor cores: it stores 4 bytes."""
+
+
+@dataclass(frozen=True)
+class DeviceSpec:
+    """Measured roofs of one device. A roof that is None is not known: its term is left out of the estimate.
+
+    Rates are decimal: 1 TB/s is 1e12 bytes a second.
+    """
+
+    name: str
+    kind: str  # "gpu" or "cpu"
+    num_sms: int  # multiprocessors; on a CPU the threads that torch uses
+    l2_cache_bytes: int  # last cache before the memory; on a CPU its last-level cache
+    hbm_tb_per_s: float  # copy, bytes read and written; on a CPU the main memory
+    l2_tb_per_s: float | None  # between L2 and L1
+    l1_tb_per_s: float | None  # loads that hit L1
+    fp32_tflops: float  # without tensor cores
+    tf32_tflops: float | None = None
+    bf16_tflops: float | None = None
+    fp16_tflops: float | None = None
+    tera_exp_per_s: float | None = None
+    launch_overhead_us: float = 0.0
+    source: str = ""
+    date: str = ""
+
+    def __post_init__(self):
+        if self.kind not in ("gpu", "cpu"):
+            raise ValueError(f"DeviceSpec(kind=...) expects 'gpu' or 'cpu', got {self.kind!r}.")
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, (int, float)) and (value < 0 or value == 0 and field.name != "launch_overhead_us"):
+                raise ValueError(f"DeviceSpec({field.name}=...) expects a positive number, got {value!r}.")
+
+    @property
+    def default_precision(self) -> str:
+        return "tf32" if self.tf32_tflops else "fp32"
+
+    def tensor_tflops(self, precision: str) -> float | None:
+        """Rate of matrix products in ``precision`` on tensor cores; None where the device has none for it."""
+        return None if precision == "fp32" else getattr(self, f"{precision}_tflops")
+
+
+H100_SXM = DeviceSpec(
+    name="H100-SXM",
+    kind="gpu",
+    num_sms=132,
+    l2_cache_bytes=50_000_000,
+    hbm_tb_per_s=3.0,
+    l2_tb_per_s=7.67,
+    l1_tb_per_s=21.9,
+    fp32_tflops=51.1,
+    tf32_tflops=368.0,
+    bf16_tflops=786.0,
+    fp16_tflops=756.0,
+    tera_exp_per_s=4.13,
+    launch_overhead_us=1.02,
+    source="measured on one NVIDIA H100 80GB HBM3 (driver 580.159.04, torch 2.11.0+cu130, triton 3.6.0): assets/recorded/roofs_h100.csv",
+    date="2026-11-23",
+)
+
+
+class ThisMachine:
+    """This computer's CPU, measured by torch when ``spec`` is first read (about half a second) and kept after that."""
+
+    def __init__(self, max_seconds: float = 0.25):
+        self.max_seconds = max_seconds
+
+    @cached_property
+    def spec(self) -> DeviceSpec:
+        return measure_cpu(self.max_seconds)
+
+
+THIS_MACHINE = ThisMachine()  # one per process, so that a sweep over block sizes measures once
+
+
+def measure_cpu(max_seconds: float = 0.25) -> DeviceSpec:
+    """Copy bandwidth and single-precision matrix product rate of this machine's CPU: the best run within ``max_seconds``.
+
+    Best, not median: a roof is what the machine can do when nothing else runs. Half of the time goes to each.
+    """
+    import torch  # only here: estimates for other devices need no torch
+
+    source = torch.ones(8 << 20)  # 34 MB, and as much again for the target: more than most last-level caches
+    target = torch.zeros_like(source)
+    copy_seconds = _best_seconds(lambda: target.copy_(source), max_seconds / 2)
+    n = 512
+    a = b = torch.linspace(-1, 1, n * n).reshape(n, n)  # no random numbers: the caller's generator stays as it is
+    out = torch.empty(n, n)
+    product_seconds = _best_seconds(lambda: torch.mm(a, b, out=out), max_seconds / 2)
+    return DeviceSpec(
+        name=f"this machine ({platform.processor() or platform.machine()}, {torch.get_num_threads()} threads)",
+        kind="cpu",
+        num_sms=torch.get_num_threads(),
+        l2_cache_bytes=last_level_cache_bytes(),
+        hbm_tb_per_s=2 * source.numel() * 4 / copy_seconds / 1e12,
+        l2_tb_per_s=None,
+        l1_tb_per_s=None,
+        fp32_tflops=2 * n**3 / product_seconds / 1e12,
+        launch_overhead_us=0.0,
+        source=f"measured here with torch {torch.__version__}: copy of {source.numel() * 4 // 10**6} MB, matrix product {n} x {n} x {n}",
+        date=date.today().isoformat(),
+    )
+
+
+def _best_seconds(run, max_seconds: float) -> float:
+    """Shortest of at least two runs within ``max_seconds``, the first (warm-up) not counted."""
+    start = time.perf_counter()
+    run()
+    best, end, runs = float("inf"), start, 0
+    while runs < 2 or end - start + best < max_seconds:
+        begin = time.perf_counter()
+        run()
+        end = time.perf_counter()
+        best, runs = min(best, end - begin), runs + 1
+    return best
+
+
+def last_level_cache_bytes(default: int = 16 << 20) -> int:
+    """Size of the CPU's largest cache as Linux reports it; ``default`` (16 MiB) where the system does not say."""
+    sizes = []
+    units = {"K": 1 << 10, "M": 1 << 20}
+    folder = Path("/sys/devices/system/cpu/cpu0/cache")
+    for entry in os.listdir(folder) if folder.is_dir() else ():
+        path = folder / entry / "size"
+        if path.is_file():
+            text = path.read_text().strip()
+            if text[:-1].isdigit():
+                sizes.append(int(text[:-1]) * units.get(text[-1], 1))
+    return max(sizes, default=default)
+
+
+def known_devices() -> tuple[str, ...]:
+    return (H100_SXM.name, "cpu")
+
+
+def device_spec(device: DeviceSpec | str) -> DeviceSpec:
+    """A DeviceSpec by name: "H100-SXM", or "cpu" for this machine (measured once per process). A DeviceSpec stays as it is."""
+    match device:
+        case DeviceSpec():
+            return device
+        case "H100-SXM":
+            return H100_SXM
+        case "cpu":
+            return THIS_MACHINE.spec
+    known = ", ".join(map(repr, known_devices()))
+    raise ValueError(f"Unknown device {device!r}. Known devices: {known}; or pass a pcviz.devices.DeviceSpec with its measured roofs.")
+
+
+def check_precision(precision: str | None, spec: DeviceSpec) -> str:
+    """``precision``, or the device's own when None."""
+    if precision is None:
+        return spec.default_precision
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision expects None or one of {', '.join(map(repr, PRECISIONS))}, got {precision!r}.")
+    if precision != "fp32" and not spec.tensor_tflops(precision):
+        has = [name for name in PRECISIONS if name == "fp32" or spec.tensor_tflops(name)]
+        raise ValueError(f"{spec.name} has no rate for {precision}; it has {', '.join(has)}. Choose one of these or precision=None.")
+    return precision

@@ -1,0 +1,1 @@
+"""The symbolic circuit: node vectors, input distributions, structural checks."""

@@ -1,0 +1,61 @@
+"""Checks of a whole circuit: a proper root, variables without gaps, nothing unreachable.
+
+Smoothness, decomposability and the edges of one vector are checked when the vector is built (nodes.py).
+"""
+
+import numpy as np
+
+from .nodes import CircuitError, InputNodes, Nodes, ProdNodes, SumNodes, describe_scope, topological
+
+
+def check_circuit(root: Nodes) -> list[Nodes]:
+    """Check the circuit under ``root``; returns its vectors, children before parents.
+
+    Raises CircuitError, naming node vector and variables, when the root is not a single sum, a variable is missing or
+    has two distributions, or no parent reaches a node.
+    """
+    if not isinstance(root, SumNodes) or root.num_nodes != 1:
+        raise CircuitError(f"the root must be one sum node, got {root!r}; end with pcv.summate(..., num_nodes=1).")
+    order = topological(root)
+    check_variables(root, order)
+    check_reachable(root, order)
+    return order
+
+
+def check_variables(root: Nodes, order: list[Nodes]) -> None:
+    """Variables are 0 .. V-1 without a gap, and each has one distribution."""
+    num_vars = root.scope.bit_length()
+    missing = ~root.scope & ((1 << num_vars) - 1)
+    if missing:
+        raise CircuitError(f"the root covers variables up to {num_vars - 1} but not {describe_scope(missing)}; number variables from 0 without gaps.")
+    dists: dict[int, InputNodes] = {}
+    for nodes in order:
+        if isinstance(nodes, InputNodes) and dists.setdefault(nodes.var, nodes).dist != nodes.dist:
+            first = dists[nodes.var]
+            raise CircuitError(f"variable {nodes.var} has two distributions: {first.dist} in {first!r} and {nodes.dist} in {nodes!r}; use one.")
+
+
+def check_reachable(root: Nodes, order: list[Nodes]) -> None:
+    """Every node of every vector has a parent; a node that no edge reaches would silently cost memory and time."""
+    used: dict[int, np.ndarray | None] = {id(root): None}  # None: all nodes are used
+    for parent in order:
+        start = 0
+        for position, child in enumerate(parent.children):
+            ids = None
+            if isinstance(parent, ProdNodes) and parent.edge_ids is not None:
+                ids = parent.edge_ids[:, position]
+            elif isinstance(parent, SumNodes) and parent.edge_ids is not None:
+                first, last = start // parent.edge_block, (start + child.num_nodes) // parent.edge_block
+                blocks = parent.edge_ids[1]
+                blocks = blocks[(blocks >= first) & (blocks < last)] - first
+                ids = (blocks[:, None] * parent.edge_block + np.arange(parent.edge_block)).ravel()
+            start += child.num_nodes
+            if ids is None:
+                used[id(child)] = None
+            elif used.get(id(child), ()) is not None:
+                used.setdefault(id(child), np.zeros(child.num_nodes, dtype=bool))[ids] = True
+    for nodes in order:
+        mask = used.get(id(nodes))
+        if mask is not None and not mask.all():
+            lost = np.flatnonzero(~mask)
+            raise CircuitError(f"unreachable: node {int(lost[0])} of {nodes!r} has no parent ({len(lost)} such nodes); remove it or connect it.")

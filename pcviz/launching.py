@@ -1,0 +1,121 @@
+"""Index tensors of a plan, moved to a device as the launch records that kernels take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from pcviz_kernels.blocks import BlockIndex
+from pcviz_kernels.launches import ElementLaunch, InputLaunch, ProductLaunch, SumLaunch
+
+from .compiler.plan import BackwardGroup, CircuitPlan, InputGroup, LayerPlan, ProductGroup, SumGroup
+
+
+@dataclass(frozen=True, eq=False)
+class LayerLaunches:
+    """Launches of one layer; ``sections`` and ``num_scales`` describe its element buffer."""
+
+    products: tuple[ProductLaunch, ...]
+    sums: tuple[SumLaunch, ...]
+    elements: tuple[ElementLaunch, ...]
+    sections: tuple[tuple[int, int, int], ...]
+    num_element_rows: int
+    num_scales: int
+    num_sum_blocks: int
+
+
+def input_launches(plan: CircuitPlan, device) -> tuple[InputLaunch, ...]:
+    return tuple(_input(group, device) for group in plan.inputs)
+
+
+def layer_launches(layer: LayerPlan, device) -> LayerLaunches:
+    scale_of = _scale_lookup(layer)
+    nids = np.concatenate([group.nids for group in layer.groups])
+    order = np.argsort(nids)
+    sums, first_block = [], 1  # sum block 0 is the parent of pseudo blocks
+    for group in layer.groups:
+        sums.append(_sum(group, first_block, scale_of, device))
+        first_block += len(group.nids)
+
+    def number_of(parids: np.ndarray) -> np.ndarray:
+        position = np.searchsorted(nids[order], parids)
+        return np.where(parids > 0, order[np.minimum(position, len(order) - 1)] + 1, 0)
+
+    return LayerLaunches(
+        products=tuple(_product(group, device) for group in layer.products),
+        sums=tuple(sums),
+        elements=tuple(_element(group, scale_of, number_of, device) for group in layer.backward_groups),
+        sections=tuple((section.start, section.width, section.count) for section in layer.sections),
+        num_element_rows=layer.num_element_rows,
+        num_scales=sum(section.count for section in layer.sections),
+        num_sum_blocks=first_block,
+    )
+
+
+def _tensor(array: np.ndarray, device) -> torch.Tensor:
+    return torch.as_tensor(np.ascontiguousarray(array, dtype=np.int64), device=device)
+
+
+def _blocks(starts: np.ndarray, width: int, device) -> BlockIndex:
+    return BlockIndex(_tensor(starts, device), width)
+
+
+def _scale_lookup(layer: LayerPlan):
+    """Function: first element rows of blocks -> numbers of their log-scales."""
+    first_scale = np.cumsum([0] + [section.count for section in layer.sections])
+    starts = np.array([section.start for section in layer.sections])
+    widths = np.array([section.width for section in layer.sections])
+
+    def scale_of(cids: np.ndarray) -> np.ndarray:
+        section = np.searchsorted(starts, cids, side="right") - 1
+        return first_scale[section] + (cids - starts[section]) // widths[section]
+
+    return scale_of
+
+
+def _input(group: InputGroup, device) -> InputLaunch:
+    real = np.zeros((len(group.vectors), group.stride, 1), dtype=bool)
+    for v, nodes in enumerate(group.vectors):
+        real[v, : nodes.num_nodes] = True
+    variables = _tensor(np.array([nodes.var for nodes in group.vectors]), device)
+    return InputLaunch(group.start, group.stride, group.num_cats, variables, torch.as_tensor(real, device=device))
+
+
+def _product(group: ProductGroup, device) -> ProductLaunch:
+    return ProductLaunch(
+        width=group.width,
+        eids=_blocks(group.eids, group.width, device),
+        factors=_tensor(group.cids // group.width, device),
+        nids=_blocks(group.nids, group.width, device),
+        parents=_tensor(group.parids // group.width, device),
+        offsets=_tensor(group.offsets[:-1], device),
+    )
+
+
+def _sum(group: SumGroup, first_block: int, scale_of, device) -> SumLaunch:
+    return SumLaunch(
+        sum_block=group.sum_block,
+        child_block=group.child_block,
+        num_sum_blocks=group.cids.shape[0],
+        num_child_blocks=group.cids.shape[1],
+        nids=_blocks(group.nids, group.sum_block, device),
+        cids=_blocks(group.cids, group.child_block, device),
+        pids=_blocks(group.pids, group.child_block * group.sum_block, device),
+        scale_ids=_tensor(scale_of(group.cids), device),
+        first_block=first_block,
+    )
+
+
+def _element(group: BackwardGroup, scale_of, number_of, device) -> ElementLaunch:
+    return ElementLaunch(
+        sum_block=group.sum_block,
+        child_block=group.child_block,
+        num_child_blocks=group.parids.shape[0],
+        num_parents=group.parids.shape[1],
+        chids=_blocks(group.chids, group.child_block, device),
+        scale_ids=_tensor(scale_of(group.chids), device),
+        parids=_blocks(group.parids, group.sum_block, device),
+        parpids=_blocks(group.parpids, group.child_block * group.sum_block, device),
+        parents=_tensor(number_of(group.parids), device),
+    )

@@ -1,0 +1,178 @@
+"""Recorded measurements that ship with the package, as frozen records with their provenance.
+
+Every row names its GPU, date, driver and versions. These are measurements of the engine named in ``provenance.engine``;
+no figure here is a model, and none was taken on the reader's machine.
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+from .assets import asset_path
+
+LAUNCHES = "recorded/fig5_pyjuice_h100.csv"
+STEPS = "recorded/steps_pyjuice_h100.csv"
+ROOFS = "recorded/roofs_h100.csv"
+PHASE_OF_ROLE = {"sum_forward": "forward", "element_flows": "backward", "param_flows": "backward"}
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where, when and with what a row was measured. Fields the source does not give are empty."""
+
+    date: str
+    gpu: str
+    driver: str
+    torch: str
+    triton: str
+    engine: str
+    commit: str
+    circuit: str
+    source: str  # file under assets
+
+    @property
+    def label(self) -> str:
+        """Short text to stand beside a figure: "recorded: pyjuice 2.6.3, NVIDIA H100 80GB HBM3, 2026-11-23"."""
+        return f"recorded: {f'{self.engine}, ' if self.engine else ''}{self.gpu}, {self.date}"
+
+
+@dataclass(frozen=True)
+class RecordedLaunch:
+    """One kernel launch under Nsight Compute. ``role``: sum_forward, element_flows, param_flows, product, fill, ..."""
+
+    block_size: int
+    batch_size: int
+    order: int
+    role: str
+    kernel: str
+    time_ms: float
+    hbm_read_bytes: int
+    hbm_write_bytes: int
+    l2_to_l1_bytes: int
+    l1_to_l2_bytes: int
+    l2_sectors: int  # 32 bytes each
+    l1_bytes: int
+    provenance: Provenance
+
+    @property
+    def hbm_bytes(self) -> int:
+        return self.hbm_read_bytes + self.hbm_write_bytes
+
+
+@dataclass(frozen=True)
+class Figure5Row:
+    """The sum layer's kernels at one block size and in one pass, added up (backward: element and parameter flows)."""
+
+    block_size: int
+    batch_size: int
+    phase: str  # "forward" or "backward"
+    launches: int
+    time_ms: float
+    hbm_bytes: int
+    l2_to_l1_bytes: int
+    l1_to_l2_bytes: int
+    l1_bytes: int
+    provenance: Provenance
+
+
+@dataclass(frozen=True)
+class RecordedStep:
+    """One circuit's training step (forward, backward, mini-batch EM): medians."""
+
+    circuit: str
+    batch_size: int
+    nodes: int
+    edges: int
+    sum_edges: int
+    compile_s: float
+    first_step_s: float
+    forward_ms: float
+    forward_backward_ms: float
+    step_ms: float
+    peak_gib: float
+    provenance: Provenance
+
+
+@dataclass(frozen=True)
+class RecordedRoof:
+    """One measured roof of a device. ``how``: what was run."""
+
+    name: str
+    value: float
+    unit: str
+    how: str
+    provenance: Provenance
+
+
+def recorded_launches(path: str | Path | None = None) -> tuple[RecordedLaunch, ...]:
+    """Every recorded launch of the figure-5 layer over 0.05 ms, by block size and order."""
+    rows = _read(path, LAUNCHES, RecordedLaunch)
+    return tuple(sorted(rows, key=lambda row: (row.block_size, row.order)))
+
+
+def figure_5_rows(launches: tuple[RecordedLaunch, ...] | None = None) -> tuple[Figure5Row, ...]:
+    """The figure-5 layer's sum kernels, added up per block size and pass: forward rows first, block sizes ascending."""
+    launches = recorded_launches() if launches is None else launches
+    chosen: dict[tuple[str, int, int], list[RecordedLaunch]] = {}
+    for launch in launches:
+        if launch.role in PHASE_OF_ROLE:
+            chosen.setdefault((PHASE_OF_ROLE[launch.role], launch.block_size, launch.batch_size), []).append(launch)
+    ordered = sorted(chosen.items(), key=lambda item: (item[0][0] == "backward", *item[0][1:]))
+    return tuple(_figure_5_row(phase, block_size, batch_size, rows) for (phase, block_size, batch_size), rows in ordered)
+
+
+def _figure_5_row(phase: str, block_size: int, batch_size: int, rows: list[RecordedLaunch]) -> Figure5Row:
+    return Figure5Row(
+        block_size=block_size,
+        batch_size=batch_size,
+        phase=phase,
+        launches=len(rows),
+        time_ms=sum(row.time_ms for row in rows),
+        hbm_bytes=sum(row.hbm_bytes for row in rows),
+        l2_to_l1_bytes=sum(row.l2_to_l1_bytes for row in rows),
+        l1_to_l2_bytes=sum(row.l1_to_l2_bytes for row in rows),
+        l1_bytes=sum(row.l1_bytes for row in rows),
+        provenance=rows[0].provenance,
+    )
+
+
+def recorded_steps(path: str | Path | None = None) -> tuple[RecordedStep, ...]:
+    """Training steps of the reference circuits."""
+    return _read(path, STEPS, RecordedStep)
+
+
+def recorded_roofs(path: str | Path | None = None) -> tuple[RecordedRoof, ...]:
+    """Measured roofs of the H100 that the traffic model divides by."""
+    return _read(path, ROOFS, RecordedRoof)
+
+
+def _read(path: str | Path | None, asset: str, record: type) -> tuple:
+    """Rows of a CSV file as records: annotated fields by name and type, provenance from its own columns."""
+    source = asset if path is None else str(path)
+    kinds = {"int": int, "float": float, "str": str}
+    rows = []
+    with open(asset_path(asset) if path is None else path, newline="", encoding="utf-8") as file:
+        for line, row in enumerate(csv.DictReader(file), start=2):
+            where = f"{source}, line {line}"
+            values = {name: _parse(row, name, kinds[kind], where) for name, kind in record.__annotations__.items() if name != "provenance"}
+            rows.append(record(**values, provenance=_provenance(row, source, where)))
+    return tuple(rows)
+
+
+def _parse(row: dict, name: str, kind: type, where: str):
+    if row.get(name) is None:
+        raise ValueError(f"{where}: column {name!r} is missing; found {', '.join(key for key in row if key)}.")
+    try:
+        return kind(row[name])
+    except ValueError as error:
+        raise ValueError(f"{where}: column {name!r} expects {kind.__name__}, got {row[name]!r}.") from error
+
+
+def _provenance(row: dict, source: str, where: str) -> Provenance:
+    for name in ("date", "gpu"):
+        if not row.get(name):
+            raise ValueError(f"{where}: a recorded row needs {name!r}; this one has none.")
+    names = ("date", "gpu", "driver", "torch", "triton", "engine", "commit", "circuit")
+    return Provenance(**{name: row.get(name) or "" for name in names}, source=source)

@@ -1,0 +1,135 @@
+"""Hidden Chow-Liu trees: a tree over the variables, learned from data, with a latent variable at every inner node."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..ir.distributions import Categorical
+from ..ir.nodes import Nodes, SumNodes, inputs, multiply, summate
+from .arguments import check_dist, check_integer, check_seed
+
+
+def HCLT(x, num_latents: int, *, dist: Categorical | None = None, seed: int = 0, num_bins: int = 32) -> SumNodes:
+    """A hidden Chow-Liu tree (Liu and Van den Broeck, 2021) whose backbone is learned from ``x``.
+
+    x: integers [N, V], categories from 0 up; a few thousand rows are enough to learn the tree.
+    num_latents: values K of every latent variable.
+    dist: distribution of the inputs; None takes the number of categories from the data.
+    seed: seed of the initial parameters; the structure depends on the data alone.
+    num_bins: variables with more categories are binned for the tree (not for the inputs).
+
+    Every inner node of the tree has a latent variable: one product vector (the inputs of its variable times what its
+    children send) and K sums over it. Leaves of the tree have no latent of their own: their inputs are multiplied right
+    into the products of their parent, as in PyJuice. The tree is rooted at its centre, so that it has few layers.
+    """
+    x = _checked_data(x)
+    check_integer("HCLT(num_latents=...)", num_latents)
+    check_integer("HCLT(num_bins=...)", num_bins, least=2)
+    check_seed("HCLT", seed)
+    num_cats = int(x.max()) + 1
+    if dist is None:
+        dist = Categorical(num_cats=num_cats)
+    check_dist("HCLT", dist)
+    if num_cats > dist.num_cats:
+        raise ValueError(f"HCLT: x has the value {num_cats - 1}, but {dist} allows 0 to {dist.num_cats - 1}; pass a dist with num_cats={num_cats}.")
+    neighbours = chow_liu_tree(mutual_information(x, num_bins))
+    root = circuit_of_tree(neighbours, tree_centre(neighbours), int(num_latents), dist)
+    root.seed = int(seed)
+    return root
+
+
+def mutual_information(x: np.ndarray, num_bins: int = 32) -> np.ndarray:
+    """Mutual information in nats of every pair of variables, float64 [V, V], diagonal 0."""
+    num_rows, num_vars = x.shape
+    codes, num_codes = bin_values(x, num_bins)
+    codes = np.ascontiguousarray(codes.T, dtype=np.int64)  # [V, N]
+    terms = np.arange(num_rows + 1) / num_rows
+    terms[1:] *= np.log(terms[1:])  # p log p by count
+    entropies = np.array([-terms[np.bincount(row, minlength=num_codes)].sum() for row in codes])
+    cells = num_codes * num_codes  # of one joint table
+    base = codes + np.arange(num_vars)[:, None] * cells
+    result = np.zeros((num_vars, num_vars))
+    for v in range(num_vars - 1):
+        later = num_vars - v - 1
+        index = base[v + 1 :] + (codes[v] * num_codes - (v + 1) * cells)
+        joint = np.bincount(index.ravel(), minlength=later * cells)
+        result[v, v + 1 :] = entropies[v] + entropies[v + 1 :] + terms[joint].reshape(later, cells).sum(axis=1)
+    return np.maximum(np.round(result + result.T, 12), 0.0)  # rounded: the tree must not depend on the order of a sum
+
+
+def bin_values(x: np.ndarray, num_bins: int) -> tuple[np.ndarray, int]:
+    """Codes [N, V] of ``x`` and how many there are: the values themselves, or bins of equal width when there are more."""
+    num_values = int(x.max()) + 1
+    if num_values <= num_bins:
+        return x, num_values
+    return (x.astype(np.int64) * num_bins // num_values).astype(np.int32), num_bins
+
+
+def chow_liu_tree(weights: np.ndarray) -> list[list[int]]:
+    """Maximum spanning tree of a complete graph [V, V] by Prim's algorithm; returns the neighbours of each variable, ascending.
+
+    It grows from the variable with the largest total weight, to which variables of weight 0 (constant ones) attach as leaves.
+    """
+    num_vars = len(weights)
+    neighbours: list[list[int]] = [[] for _ in range(num_vars)]
+    start = int(np.argmax(weights.sum(axis=1)))
+    best, nearest = weights[start].copy(), np.full(num_vars, start)
+    inside = np.zeros(num_vars, dtype=bool)
+    best[start], inside[start] = -np.inf, True
+    for _ in range(num_vars - 1):
+        new = int(np.argmax(best))
+        old = int(nearest[new])
+        neighbours[old].append(new)
+        neighbours[new].append(old)
+        inside[new] = True
+        best[new] = -np.inf
+        closer = ~inside & (weights[new] > best)
+        best[closer], nearest[closer] = weights[new][closer], new
+    return [sorted(ids) for ids in neighbours]
+
+
+def breadth_first(neighbours: list[list[int]], root: int) -> tuple[list[int], list[int]]:
+    """Order of the variables from ``root`` outwards, and the parent of each (-1 for the root)."""
+    order, parents = [root], [-1] * len(neighbours)
+    for v in order:
+        for u in neighbours[v]:
+            if u != parents[v]:
+                parents[u] = v
+                order.append(u)
+    return order, parents
+
+
+def tree_centre(neighbours: list[list[int]]) -> int:
+    """The variable whose farthest variable is nearest; the lower one when there are two."""
+    start = breadth_first(neighbours, 0)[0][-1]
+    order, parents = breadth_first(neighbours, start)
+    path = [order[-1]]
+    while parents[path[-1]] >= 0:
+        path.append(parents[path[-1]])
+    return min(path[(len(path) - 1) // 2], path[len(path) // 2])
+
+
+def circuit_of_tree(neighbours: list[list[int]], root: int, num_latents: int, dist: Categorical) -> SumNodes:
+    """The circuit of a tree over variables with a latent of ``num_latents`` values at every inner node."""
+    order, parents = breadth_first(neighbours, root)
+    messages: dict[int, Nodes] = {}
+    for v in reversed(order):
+        own = inputs(v, num_nodes=num_latents, dist=dist, name=f"x{v}")
+        received = [messages.pop(u) for u in neighbours[v] if u != parents[v]]
+        factors = multiply(own, *received, name=f"z{v} products") if received else own
+        if v == root:
+            messages[v] = summate(factors, num_nodes=1, name="root")
+        else:
+            messages[v] = summate(factors, num_nodes=num_latents, name=f"z{v}") if received else own
+    return messages[root]
+
+
+def _checked_data(x) -> np.ndarray:
+    x = np.asarray(x)
+    if x.ndim != 2 or 0 in x.shape:
+        raise ValueError(f"HCLT(x=...) expects data [N, V] with at least one row and one variable, got shape {list(x.shape)}.")
+    if not np.issubdtype(x.dtype, np.integer):
+        raise ValueError(f"HCLT(x=...) expects integer categories, got dtype {x.dtype}; convert with x.astype('uint8').")
+    if x.min() < 0:
+        raise ValueError(f"HCLT(x=...) expects categories from 0 up, got {x.min()}.")
+    return x

@@ -1,0 +1,315 @@
+"""The traffic model: bytes at three levels, operations and a roofline time for each planned launch.
+
+Every figure is a *model* of a planned launch: it says what the launch of the trace would move and how long the slowest
+roof would take, not what a kernel was seen to do. Compare it with recorded or measured figures of the same device only.
+
+The three levels, and what is assumed about reuse:
+
+- ``l1_bytes``: what the programs request, loads and stores, each tile once per step that uses it. Counter: l1tex__t_bytes.
+- ``l2_bytes``: what passes between L2 and L1 in both directions. Assumed: no reuse in L1 (a program walks over more bytes
+  than L1 holds, and neighbouring programs run on different multiprocessors), so every request passes.
+- ``hbm_bytes``: from and to memory, for a launch that starts with an empty L2. Each distinct byte is read once; an
+  operand is read again on every reload when more bytes than L2 holds are touched between two loads of it, in the order
+  of the programs. Stores are written once. Rows that several groups of a layer read are counted once for all of them
+  (see ``tracing._share``): exact for PD and HCLT, below a counter's figure where pruning makes groups share children.
+
+Not modelled: shared memory, the latency of a step, launches of inputs and products, overlap between launches.
+
+Sections: arXiv 2406.00766, section 3 (the naive parallelization), 4.1 (reloads), figure 5 (traffic against block size).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from pcviz_kernels.config import NAIVE, LaunchConfig
+
+from .compiler.plan import CircuitPlan, PlanSummary
+from .devices import PRECISIONS, DeviceSpec, check_precision, device_spec
+from .tracing import PASSES, Launch, Operand, ceil_div, check_passes, trace
+
+INDEX_BYTES = 4  # index tensors are int32 unless they need more
+LABEL = "model, planned launch"
+PASS_OF = {phase: name for name, phases in PASSES.items() for phase in phases}
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Sums over launches. Bytes are whole bytes; time is the sum of the launches' times, as they run one after another."""
+
+    launches: int
+    programs: int
+    l1_bytes: int
+    l2_to_l1_bytes: int
+    l1_to_l2_bytes: int
+    hbm_bytes: int
+    flops: int
+    time_ms: float
+
+    @property
+    def l2_bytes(self) -> int:
+        return self.l2_to_l1_bytes + self.l1_to_l2_bytes
+
+
+@dataclass(frozen=True)
+class TrafficRecord:
+    """One planned launch. ``terms_ms``: what each roof alone would take; ``bound``: the name of the slowest."""
+
+    launch: Launch
+    device: DeviceSpec
+    precision: str
+    l2_to_l1_bytes: int
+    l1_to_l2_bytes: int
+    hbm_read_bytes: int
+    hbm_write_bytes: int
+    terms_ms: tuple[tuple[str, float], ...]
+    label: str = LABEL
+
+    @property
+    def phase(self) -> str:
+        return self.launch.phase
+
+    @property
+    def layer(self) -> int:
+        return self.launch.layer
+
+    @property
+    def group(self) -> int:
+        return self.launch.group
+
+    @property
+    def programs(self) -> int:
+        return self.launch.programs
+
+    @property
+    def config(self) -> LaunchConfig:
+        return self.launch.config
+
+    @property
+    def flops(self) -> int:
+        return self.launch.flops
+
+    @property
+    def l1_bytes(self) -> int:
+        """Requests of the programs; under the model's assumption all of them pass between L1 and L2."""
+        return self.l2_to_l1_bytes + self.l1_to_l2_bytes
+
+    @property
+    def l2_bytes(self) -> int:
+        return self.l2_to_l1_bytes + self.l1_to_l2_bytes
+
+    @property
+    def hbm_bytes(self) -> int:
+        return self.hbm_read_bytes + self.hbm_write_bytes
+
+    @property
+    def waves(self) -> int:
+        return self.launch.waves(self.device.num_sms)
+
+    @cached_property
+    def time_ms(self) -> float:
+        """The slowest roof, plus the launch overhead."""
+        return max(ms for _, ms in self.terms_ms) + self.device.launch_overhead_us * 1e-3
+
+    @cached_property
+    def bound(self) -> str:
+        """The limiter: "HBM", "L2", "L1", "tensor cores", "CUDA cores" ("arithmetic" on a CPU), "exponentials" or "launch"."""
+        name, ms = max(self.terms_ms, key=lambda term: term[1])
+        return "launch" if self.device.launch_overhead_us * 1e-3 > ms else name
+
+    @cached_property
+    def formulas(self) -> dict[str, str]:
+        """For each number its formula with the numbers put in, as text for hovers. Made when first read."""
+        from .traffic_text import formulas
+
+        return formulas(self)
+
+
+@dataclass(frozen=True)
+class TrafficReport:
+    """The planned launches of a plan on one device, and their sums."""
+
+    device: DeviceSpec
+    batch_size: int
+    block_size: int
+    precision: str
+    passes: tuple[str, ...]
+    records: tuple[TrafficRecord, ...]
+    naive: bool = False
+    label: str = LABEL
+
+    @cached_property
+    def total(self) -> Traffic:
+        return add_up(self.records)
+
+    def of_pass(self, name: str) -> Traffic:
+        """Sums over "forward" or "backward" (element flows and parameter flows)."""
+        if name not in self.passes:
+            raise ValueError(f"This report covers {' and '.join(self.passes)}, not {name!r}; call pcv.estimate(..., passes=({name!r},)).")
+        return add_up(record for record in self.records if PASS_OF[record.phase] == name)
+
+    @property
+    def forward(self) -> Traffic:
+        return self.of_pass("forward")
+
+    @property
+    def backward(self) -> Traffic:
+        return self.of_pass("backward")
+
+    def of_layer(self, index: int, name: str | None = None) -> Traffic:
+        """Sums over one layer (1 is the layer next to the inputs), in one pass or in all."""
+        chosen = [record for record in self.records if record.layer == index]
+        if not chosen:
+            raise ValueError(f"No layer {index}; this plan has layers {', '.join(map(str, sorted({r.layer for r in self.records})))}.")
+        return add_up(record for record in chosen if name is None or PASS_OF[record.phase] == name)
+
+    def formulas(self, name: str | None = None) -> dict[str, str]:
+        """Formulas of the sums over one pass, or over all: how many launches add up, and the largest of them."""
+        from .traffic_text import sum_formulas
+
+        self.of_pass(name or self.passes[0])  # says what to do when the pass is not covered
+        return sum_formulas([record for record in self.records if name is None or PASS_OF[record.phase] == name])
+
+    def __str__(self):
+        from .traffic_text import text_table
+
+        return text_table(self)
+
+    def _repr_html_(self):
+        from .traffic_text import html_table
+
+        return html_table(self)
+
+
+def estimate(
+    plan: CircuitPlan | PlanSummary,
+    batch_size: int = 512,
+    device: DeviceSpec | str = "H100-SXM",
+    passes: tuple[str, ...] = ("forward", "backward"),
+    precision: str | None = None,
+    config: LaunchConfig | Mapping[str, LaunchConfig] | None = None,
+    *,
+    naive: bool = False,
+) -> TrafficReport:
+    """Traffic and roofline time of the sum layers' launches, one record per launch.
+
+    plan: a CircuitPlan or, for sliders, a PlanSummary (counts are all that is used). device: "H100-SXM", "cpu" (this
+    machine, measured once per process) or a DeviceSpec. precision: "fp32", "tf32", "bf16" or "fp16"; None takes tf32
+    where the device has it. It sets the rate of matrix products, and 16-bit ones store 2 bytes per entry instead of 4.
+    config: see ``pcviz.tracing.trace``. naive: section 3's parallelization instead, one processor per sum and sample that
+    reloads all its inputs.
+    """
+    spec = device_spec(device)
+    precision = check_precision(precision, spec)
+    if naive and config is not None:
+        raise ValueError("estimate(naive=True) has tiles of its own (1 x 1 x 1); leave config=None.")
+    passes = check_passes(passes)
+    launches = trace(plan, batch_size, NAIVE if naive else config, passes)
+    records = tuple(launch_traffic(launch, spec, precision) for launch in launches)
+    return TrafficReport(spec, batch_size, launches.block_size, precision, passes, records, naive)
+
+
+def launch_traffic(launch: Launch, spec: DeviceSpec, precision: str) -> TrafficRecord:
+    """The record of one launch: bytes from its operands, then one term per roof."""
+    size = PRECISIONS[precision]
+    loads = stores = reads = writes = 0
+    for operand in launch.operands:
+        width = entry_bytes(operand, size)
+        loads += operand.loads * width
+        stores += operand.stores * width
+        writes += min(operand.stores, operand.unique) * width
+        reads += hbm_loads(operand, spec, size) * width
+    return TrafficRecord(launch, spec, precision, loads, stores, reads, writes, _terms(launch, spec, precision, loads + stores, reads + writes))
+
+
+def entry_bytes(operand: Operand, size: int) -> int:
+    """Bytes of one entry; flows of parameters add up over the data set and stay in 4 bytes."""
+    return INDEX_BYTES if operand.is_index else 4 if operand.name == "parameter flows" else size
+
+
+def hbm_loads(operand: Operand, spec: DeviceSpec, size: int) -> int:
+    """Entries read from memory: each once, or on every load when L2 cannot hold what lies between two loads."""
+    fits = operand.reuse_span * size <= spec.l2_cache_bytes
+    return min(operand.loads, operand.unique) if fits else operand.loads
+
+
+def _terms(launch: Launch, spec: DeviceSpec, precision: str, l2_bytes: int, hbm_bytes: int) -> tuple[tuple[str, float], ...]:
+    """Milliseconds that each roof alone would take.
+
+    The rates of L1, L2, arithmetic and exponentials belong to all multiprocessors together; with P programs on S of them
+    the fullest one does ceil(P / S) programs, so these terms are longer by ceil(P / S) * S / P.
+    """
+    uneven = imbalance(launch, spec)
+    terms = [("HBM", hbm_bytes / spec.hbm_tb_per_s * 1e-9)]
+    if spec.l2_tb_per_s:
+        terms.append(("L2", l2_bytes / spec.l2_tb_per_s * 1e-9 * uneven))
+    if spec.l1_tb_per_s:
+        terms.append(("L1", l2_bytes / spec.l1_tb_per_s * 1e-9 * uneven))
+    unit, tflops = arithmetic_roof(launch, spec, precision)
+    terms.append((unit, launch.tile_flops / tflops * 1e-9 * uneven))
+    if spec.tera_exp_per_s:
+        terms.append(("exponentials", launch.exponentials / spec.tera_exp_per_s * 1e-9 * uneven))
+    return tuple(terms)
+
+
+def imbalance(launch: Launch, spec: DeviceSpec) -> float:
+    """How much longer the fullest multiprocessor works than the average: ceil(P / S) * S / P."""
+    return ceil_div(launch.programs, spec.num_sms) * spec.num_sms / launch.programs
+
+
+def arithmetic_roof(launch: Launch, spec: DeviceSpec, precision: str) -> tuple[str, float]:
+    """(unit, TFLOP/s): tensor cores when every tile side is at least 16 and the precision uses them."""
+    tensor = spec.tensor_tflops(precision)
+    if tensor and launch.config.uses_tensor_cores:
+        return "tensor cores", tensor
+    return ("CUDA cores" if spec.kind == "gpu" else "arithmetic"), spec.fp32_tflops
+
+
+def add_up(records) -> Traffic:
+    records = tuple(records)
+    return Traffic(
+        launches=len(records),
+        programs=sum(record.programs for record in records),
+        l1_bytes=sum(record.l1_bytes for record in records),
+        l2_to_l1_bytes=sum(record.l2_to_l1_bytes for record in records),
+        l1_to_l2_bytes=sum(record.l1_to_l2_bytes for record in records),
+        hbm_bytes=sum(record.hbm_bytes for record in records),
+        flops=sum(record.flops for record in records),
+        time_ms=sum(record.time_ms for record in records),
+    )
+
+
+@dataclass(frozen=True)
+class ModelError:
+    """Model over recorded figure, for one block size and pass: 1.0 is agreement."""
+
+    block_size: int
+    phase: str  # "forward" or "backward"
+    time_ratio: float
+    hbm_ratio: float
+    l2_to_l1_ratio: float
+    l1_ratio: float
+    engine: str  # whose launches were recorded
+
+
+def model_error(
+    summaries: Mapping[int, PlanSummary], rows, device: DeviceSpec | str = "H100-SXM", precision: str | None = None
+) -> tuple[ModelError, ...]:
+    """Ratios of the model's figures to recorded ones.
+
+    summaries: block size -> counts of the recorded circuit; rows: ``pcviz.recorded.figure_5_rows()``. The recorded launches
+    may be another implementation's (``engine``), with other tiles: then a ratio says how far that implementation is from
+    what this plan would need, and not only how wrong the model is.
+    """
+    errors = []
+    for row in rows:
+        if row.block_size in summaries:
+            report = estimate(summaries[row.block_size], row.batch_size, device, (row.phase,), precision)
+            got = report.total
+            errors.append(ModelError(
+                row.block_size, row.phase, got.time_ms / row.time_ms, got.hbm_bytes / row.hbm_bytes,
+                got.l2_to_l1_bytes / row.l2_to_l1_bytes, got.l1_bytes / row.l1_bytes, row.provenance.engine,
+            ))  # fmt: skip
+    return tuple(errors)

@@ -1,0 +1,137 @@
+"""Text of the traffic model: formulas with their numbers put in, and the tables of a report."""
+
+from __future__ import annotations
+
+from html import escape
+
+from .devices import PRECISIONS
+from .traffic import (
+    PASS_OF,
+    Traffic,
+    TrafficRecord,
+    TrafficReport,
+    add_up,
+    arithmetic_roof,
+    entry_bytes,
+    hbm_loads,
+    imbalance,
+)
+
+HEADINGS = ("pass", "launches", "programs", "time ms", "HBM GB", "L1-L2 GB", "GFLOP", "bound by")
+
+
+def formulas(record: TrafficRecord) -> dict[str, str]:
+    """One line per number of ``record``."""
+    launch, spec = record.launch, record.device
+    size = PRECISIONS[record.precision]
+    loads = [f"{o.name} {o.formula} x {entry_bytes(o, size)} B" for o in launch.operands if o.loads]
+    stores = [f"{o.name} {o.stores:,} x {entry_bytes(o, size)} B" for o in launch.operands if o.stores]
+    moved = f"loads ({' + '.join(loads)}) + stores ({' + '.join(stores)}) = {gigabytes(record.l2_bytes)}"
+    return {
+        "programs": f"{launch.grid[0]:,} x {launch.grid[1]:,} = {launch.programs:,} programs of {launch.steps:,} steps",
+        "waves": f"ceil({launch.programs:,} programs / {spec.num_sms} multiprocessors) = {record.waves:,}",
+        "l1_bytes": moved,
+        "l2_bytes": f"no reuse in L1 assumed: {moved}",
+        "hbm_bytes": _hbm_formula(record, size),
+        "flops": f"2 x {launch.cells:,} cells x {launch.batch_size:,} samples = {launch.flops / 1e9:,.4g} GFLOP",
+        "time_ms": _time_formula(record),
+    }
+
+
+def _hbm_formula(record: TrafficRecord, size: int) -> str:
+    parts = []
+    for operand in record.launch.operands:
+        width = entry_bytes(operand, size)
+        read = hbm_loads(operand, record.device, size)
+        if read:
+            again = f" (re-read: {megabytes(operand.reuse_span * size)} between two loads exceed L2)" if read > operand.unique else ""
+            parts.append(f"{operand.name} read {read:,} x {width} B{again}")
+        if operand.stores:
+            parts.append(f"{operand.name} written {min(operand.stores, operand.unique):,} x {width} B")
+    return f"{' + '.join(parts)} = {gigabytes(record.hbm_bytes)}"
+
+
+def _time_formula(record: TrafficRecord) -> str:
+    launch, spec = record.launch, record.device
+    unit, tflops = arithmetic_roof(launch, spec, record.precision)
+    rates = {
+        "HBM": f"{gigabytes(record.hbm_bytes)} / {spec.hbm_tb_per_s:.3g} TB/s",
+        "L2": f"{gigabytes(record.l2_bytes)} / {spec.l2_tb_per_s} TB/s",
+        "L1": f"{gigabytes(record.l1_bytes)} / {spec.l1_tb_per_s} TB/s",
+        unit: f"{launch.tile_flops / 1e9:,.4g} GFLOP in whole tiles / {tflops:.4g} TFLOP/s",
+        "exponentials": f"{launch.exponentials / 1e9:,.4g} G / {spec.tera_exp_per_s} T/s",
+    }
+    uneven = imbalance(launch, spec)
+    terms = []
+    for name, ms in record.terms_ms:
+        scale = f" x {uneven:.3g} uneven" if name != "HBM" and uneven > 1.005 else ""
+        terms.append(f"{name} {rates[name]}{scale} = {ms:.4g} ms")
+    overhead = f" + launch {spec.launch_overhead_us} us" if spec.launch_overhead_us else ""
+    return f"max({'; '.join(terms)}){overhead} = {record.time_ms:.4g} ms, bound by {record.bound}"
+
+
+def sum_formulas(records) -> dict[str, str]:
+    """For each summed number: the number of launches, the sum, and the formula of the launch that contributes most."""
+    result = {}
+    units = {"time_ms": (1, "ms"), "flops": (1e9, "GFLOP"), "hbm_bytes": (1e9, "GB"), "l2_bytes": (1e9, "GB"), "l1_bytes": (1e9, "GB")}
+    for name, (scale, unit) in units.items():
+        total = sum(getattr(record, name) for record in records)
+        top = max(records, key=lambda record: getattr(record, name))
+        share = getattr(top, name) / total if total else 0.0
+        where = f"{top.phase.replace('_', ' ')} of layer {top.layer}, group {top.group}"
+        result[name] = f"{total / scale:,.4g} {unit} in {len(records)} launches; the largest, {where}, has {share:.0%}: {top.formulas[name]}"
+    return result
+
+
+def gigabytes(count: int) -> str:
+    return f"{count / 1e9:,.4g} GB"
+
+
+def megabytes(count: int) -> str:
+    return f"{count / 1e6:,.4g} MB"
+
+
+def text_table(report: TrafficReport) -> str:
+    rows = [HEADINGS, *_rows(report)]
+    widths = [max(len(row[c]) for row in rows) for c in range(len(HEADINGS))]
+    lines = ["  ".join(cell.ljust(w) if c in (0, 7) else cell.rjust(w) for c, (cell, w) in enumerate(zip(row, widths))).rstrip() for row in rows]
+    return "\n".join([_caption(report), *lines])
+
+
+def html_table(report: TrafficReport) -> str:
+    head = "".join(f"<th>{escape(h)}</th>" for h in HEADINGS)
+    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in _rows(report))
+    return f"<table><caption>{escape(_caption(report))}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _caption(report: TrafficReport) -> str:
+    variant = ", naive parallelization" if report.naive else ""
+    return (
+        f"{report.label}{variant}: sum layers at block size {report.block_size}, batch {report.batch_size}, {report.precision}, "
+        f"{report.device.name} (roofs {report.device.date})"
+    )
+
+
+def _rows(report: TrafficReport):
+    for name in report.passes:
+        records = [record for record in report.records if PASS_OF[record.phase] == name]
+        yield _row(name, add_up(records), records)
+    if len(report.passes) > 1:
+        yield _row("total", report.total, report.records)
+
+
+def _row(name: str, sums: Traffic, records) -> tuple[str, ...]:
+    share: dict[str, float] = {}
+    for record in records:
+        share[record.bound] = share.get(record.bound, 0.0) + record.time_ms
+    bound = max(share, key=share.get) if share else ""
+    return (
+        name,
+        f"{sums.launches:,}",
+        f"{sums.programs:,}",
+        f"{sums.time_ms:.4g}",
+        f"{sums.hbm_bytes / 1e9:.4g}",
+        f"{sums.l2_bytes / 1e9:.4g}",
+        f"{sums.flops / 1e9:.4g}",
+        f"{bound} ({share[bound] / sums.time_ms:.0%} of the time)" if bound else "",
+    )

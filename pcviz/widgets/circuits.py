@@ -1,0 +1,94 @@
+"""The circuits that the explorer's menu offers, and what is known of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..ir.nodes import sum_vectors
+
+MAX_SIZES = 9  # ticks of the slider
+FIGURE_5 = "figure 5"
+DIGITS = "digits"
+FIGURE_5_SIZES = (1, 2, 4, 8, 16, 32, 64)  # those that were recorded
+PRUNE_KEEP = 0.4
+
+
+@dataclass
+class Entry:
+    """One circuit of the menu. ``root`` is None until its circuit is prepared."""
+
+    name: str
+    label: str
+    root: object = None
+    sizes: tuple[int, ...] = (1,)
+    layer: int = 1
+    x: np.ndarray | None = None
+    x_test: np.ndarray | None = None
+    recorded: tuple = ()
+    first_size: int = 1
+    hint: str = ""
+    why_not: str = ""  # why it cannot train here
+    measured: list = field(default_factory=list)
+
+    @property
+    def can_train(self) -> bool:
+        return self.root is not None and self.x is not None and not self.why_not
+
+
+def figure_5_entry() -> Entry:
+    """The sum layer of the paper's figure 5, with the figures recorded on an H100. Needs no torch."""
+    from ..recorded import figure_5_rows
+    from ..structures.figure5 import figure_5_layer
+
+    return Entry(
+        name=FIGURE_5,
+        label="Figure 5: one PD sum layer, 29.6M edges",
+        root=figure_5_layer(),
+        sizes=FIGURE_5_SIZES,
+        recorded=figure_5_rows(),
+        hint=f"Drag to {FIGURE_5_SIZES[-1]}. Guess first: how many times faster?",
+        why_not="The figure-5 layer has recorded figures and no data to learn from: choose the digits circuit to train or measure.",
+    )
+
+
+def digits_entry() -> Entry:
+    """Place of the default circuit in the menu; ``prepare_digits`` fills it."""
+    return Entry(name=DIGITS, label="PD on 8x8 digits, trained and pruned (preparing)", why_not="The engine is being prepared.")
+
+
+def user_entry(root, x=None, x_test=None) -> Entry:
+    """A circuit of the user's; without data it can be looked at, not trained."""
+    return Entry(
+        name="yours",
+        label=circuit_label(root),
+        root=root,
+        sizes=legal_sizes(root),
+        layer=default_layer(root),
+        x=None if x is None else np.asarray(x),
+        x_test=x_test,
+        why_not="" if x is not None else "No data: call pcv.explore(root, x) to train and measure.",
+    )
+
+
+def legal_sizes(root) -> tuple[int, ...]:
+    """Powers of two up to the longest vector of a sum layer (longer blocks would change nothing), nine at most."""
+    longest = max(max(nodes.num_nodes, *(child.num_nodes for child in nodes.children)) for nodes in sum_vectors(root))
+    return tuple(2**i for i in range(min(MAX_SIZES, max(0, longest - 1).bit_length() + 1)))
+
+
+def default_layer(root) -> int:
+    """The layer with most edges among those with most groups: the one that shows something."""
+    from ..compiler.counting import plan_summary
+
+    sizes = legal_sizes(root)
+    summary = plan_summary(root, block_size=sizes[len(sizes) // 2])
+    return max(summary.layers, key=lambda layer: (len(layer.groups), layer.edges)).index
+
+
+def circuit_label(root) -> str:
+    sums = list(sum_vectors(root))
+    edges = sum(nodes.num_edges for nodes in sums)
+    return f"Your circuit: {sum(nodes.num_nodes for nodes in sums):,} sums, {edges:,} edges"
+

@@ -1,0 +1,65 @@
+"""``pcv.explore()``: the dashboard as one widget."""
+
+from __future__ import annotations
+
+import anywidget
+
+from . import bundle
+from .circuits import digits_entry, figure_5_entry, user_entry
+from .frames import Settings
+from .outbox import Outbox
+from .session import Session, changed_settings
+
+
+class Explorer(anywidget.AnyWidget):
+    """The explorer. Display it in a notebook; ``records`` has the rows of training and measurements; ``close()`` frees it."""
+
+    _css = ""  # anywidget makes traits of the names it finds on the class
+
+    def __init__(self, entries: list, settings: Settings, block_size: int | None = None, focus: bool = False, static: str = ""):
+        super().__init__(_esm=bundle.esm(), _css=bundle.css())
+        self._static = static
+        self._session = Session(Outbox(self._post), entries, settings, block_size, focus)
+        self.on_msg(self._on_message)
+
+    def _post(self, content: dict, buffers: list | None) -> None:
+        self.send(content, buffers)
+
+    def _on_message(self, _widget, content: dict, _buffers) -> None:
+        self._session.receive(content)
+
+    @property
+    def records(self) -> list[dict]:
+        """One row per mini-batch and measurement, in order."""
+        return list(self._session.records)
+
+    def close(self) -> None:
+        """Stops the workers and frees the widget here and in the page."""
+        self._session.close()
+        layout = self.layout
+        super().close()
+        layout.close()
+
+    def _repr_mimebundle_(self, **kwargs):
+        found = super()._repr_mimebundle_(**kwargs)
+        if found and self._static:
+            data = found[0] if isinstance(found, tuple) else found
+            data["text/html"] = self._static
+        return found
+
+
+def explore(
+    root=None, x=None, *, x_test=None, block_size: int | None = None, batch_size: int = 512, padding_tolerance: float = 0.25, device: str = "H100-SXM"
+) -> Explorer:
+    """The explorer of a circuit: what its block size does to blocks, padding, launches, traffic and time.
+
+    Without arguments it opens on the figure-5 layer with recorded figures, and prepares a circuit on 8x8 digits meanwhile.
+    ``root``: a circuit, and ``x`` [B, V] its data (without it, Train and Measure stay off). Put it last in a cell to see it.
+    """
+    settings = Settings()
+    for name, value in (("batch_size", batch_size), ("padding_tolerance", padding_tolerance), ("device", device)):
+        settings = changed_settings(settings, name, value)
+    entries = [figure_5_entry(), digits_entry()] if root is None else [user_entry(root, x, x_test)]
+    if block_size is not None and block_size not in entries[0].sizes:
+        raise ValueError(f"block_size must be one of {', '.join(map(str, entries[0].sizes))} for this circuit, got {block_size!r}.")
+    return Explorer(entries, settings, block_size, focus=root is None)

@@ -1,0 +1,248 @@
+"""Computes the frames of a circuit in a thread: the current block size first, then its neighbours, then other layers.
+
+A frame is a scene at one block size and layer. Each goes to the browser once; the slider then swaps them without us.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .circuits import Entry
+from .headline import recorded_points, scene_headline
+from .outbox import Outbox
+from .packing import pack
+from .scenes.blocks import scene_blocks
+from .scenes.cost import scene_cost
+from .scenes.dag import scene_dag
+from .scenes.training import scene_training
+
+PRELOAD_BYTES = 1_500_000  # beyond this, frames of further layers are sent when they are asked for
+VIEWS = ["blocks", "cost", "dag", "training"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the frames depend on besides circuit, block size and layer."""
+
+    batch_size: int = 512
+    padding_tolerance: float = 0.25
+    device: str = "H100-SXM"
+
+    @property
+    def cpu(self) -> bool:
+        return self.device == "cpu"
+
+
+@dataclass(frozen=True)
+class Task:
+    view: str
+    size: int | None
+    layer: int | None
+
+
+class Generation:
+    """Frames of one circuit under one Settings. Only the worker's thread calls ``scene``."""
+
+    def __init__(self, number: int, entry: Entry, settings: Settings):
+        self.number, self.entry, self.settings = number, entry, settings
+        self._summaries: dict[int, object] = {}
+        self._reports: dict[int, object] = {}
+        self._layering = None
+
+    def tasks(self, num_layers: int) -> set[Task]:
+        once = {Task("cost", None, None), Task("training", None, None)}
+        sized = {Task(view, size, None) for view in ("headline", "dag") for size in self.entry.sizes}
+        return once | sized | {Task("blocks", size, layer) for size in self.entry.sizes for layer in range(1, num_layers + 1)}
+
+    @property
+    def layering(self):
+        if self._layering is None:
+            from ..compiler.layering import layering
+
+            self._layering = layering(self.entry.root)
+        return self._layering
+
+    def summary(self, size: int):
+        if size not in self._summaries:
+            from ..compiler.counting import plan_summary
+
+            self._summaries[size] = plan_summary(self.layering, block_size=size, padding_tolerance=self.settings.padding_tolerance)
+        return self._summaries[size]
+
+    def report(self, size: int):
+        if size not in self._reports:
+            from ..traffic import estimate
+
+            self._reports[size] = estimate(self.summary(size), batch_size=self.settings.batch_size, device=self.settings.device)
+        return self._reports[size]
+
+    def measured(self) -> list:
+        """Measurements under these settings."""
+        wanted = (self.settings.batch_size, self.settings.padding_tolerance)
+        return [record for record, tolerance in self.entry.measured if (record.batch_size, tolerance) == wanted]
+
+    def scene(self, task: Task) -> dict:
+        match task.view:
+            case "headline":
+                return self._headline(task.size)
+            case "blocks":
+                return scene_blocks(self.summary(task.size), self._block_map(task), task.layer)
+            case "cost":
+                summaries = {size: self.summary(size) for size in self.entry.sizes}
+                reports = {size: self.report(size) for size in self.entry.sizes}
+                return scene_cost(self.entry.label, summaries, reports, recorded_points(self.entry.recorded), self.measured())
+            case "dag":
+                return scene_dag(self.entry.root, self.summary(task.size), self.report(task.size))
+            case "training":
+                return scene_training([])  # the page adds the rows as they come
+        raise ValueError(f"no view is called {task.view!r}")
+
+    def _headline(self, size: int) -> dict:
+        measured = [record for record in self.measured() if record.block_size == size]
+        return scene_headline(self.summary(size), self.report(size), self._recorded(size), measured[-1] if measured else None, self.settings.cpu)
+
+    def _block_map(self, task: Task):
+        from ..compiler.blockmap import block_map
+
+        return block_map(self.layering, task.layer, task.size, self.settings.padding_tolerance)
+
+    def _recorded(self, size: int) -> dict | None:
+        """{phase: row} of the recorded run, if it was made under these settings."""
+        rows = [row for row in self.entry.recorded if row.block_size == size and row.batch_size == self.settings.batch_size]
+        if self.settings.cpu or not rows:
+            return None
+        return {row.phase: row for row in rows}
+
+
+class FrameWorker:
+    """The thread that makes frames. ``show`` starts a generation, ``want`` says what the person looks at."""
+
+    def __init__(self, outbox: Outbox, on_first: Callable[[Generation], None]):
+        self._outbox, self._on_first = outbox, on_first
+        self._change = threading.Condition()
+        self._generation: Generation | None = None
+        self._tasks: set[Task] = set()
+        self._asked: set[Task] = set()
+        self._wish = (1, 1)
+        self._sent = 0
+        self._fresh = False
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="pcviz-frames", daemon=True)
+        self._thread.start()
+
+    def show(self, generation: Generation, size: int, layer: int) -> None:
+        with self._change:
+            self._generation, self._wish, self._sent = generation, (size, layer), 0
+            self._tasks, self._asked = set(), set()
+            self._fresh = True
+            self._change.notify()
+
+    def want(self, size: int, layer: int) -> None:
+        with self._change:
+            self._wish = (size, layer)
+            if self._generation is not None:
+                self._asked |= {Task("blocks", each, layer) for each in self._generation.entry.sizes} & self._tasks
+            self._change.notify()
+
+    def refresh(self, *tasks: Task) -> None:
+        """Frames to make anew, because a measurement or a step changed what they show."""
+        with self._change:
+            self._tasks |= set(tasks)
+            self._asked |= set(tasks)
+            self._change.notify()
+
+    def close(self) -> None:
+        with self._change:
+            self._closed = True
+            self._change.notify()
+        if threading.current_thread() is not self._thread:
+            self._thread.join(timeout=5)
+
+    def _run(self) -> None:
+        while True:
+            with self._change:
+                while not self._closed and not self._ready():
+                    self._change.wait()
+                if self._closed:
+                    self._generation = None
+                    return
+                generation, fresh = self._generation, self._fresh
+                self._fresh = False
+                task = None if fresh else min(self._candidates(), key=self._rank)
+                self._tasks.discard(task)
+            try:
+                if fresh:
+                    self._begin(generation)
+                else:
+                    self._make(generation, task)
+            except Exception as error:  # shown to the person; the last good picture stays
+                what = "the circuit" if task is None else f"the {task.view} view at block size {task.size}"
+                self._outbox.error(f"Could not prepare {what}: {error}")
+
+    def _ready(self) -> bool:
+        if self._generation is None:
+            return False
+        return self._fresh or bool(self._candidates())
+
+    def _candidates(self) -> set[Task]:
+        """Frames to make: all, or beyond the preload only those that someone looks at."""
+        layer = self._wish[1]
+        if self._sent < PRELOAD_BYTES:
+            return self._tasks
+        return {task for task in self._tasks if task.view != "blocks" or task.layer == layer or task in self._asked}
+
+    def _rank(self, task: Task) -> tuple:
+        size, layer = self._wish
+        sizes = self._generation.entry.sizes
+        distance = abs(sizes.index(task.size) - sizes.index(size)) if task.size in sizes and size in sizes else 0
+        off = abs(task.layer - layer) if task.layer is not None else 0
+        order = {"headline": 0, "blocks": 1, "cost": 2, "training": 3, "dag": 4}[task.view]
+        if task.size == size and off == 0 and task.view in ("headline", "blocks"):
+            return (0, order)
+        if task.view in ("cost", "training"):
+            return (1, order)
+        return (2 if off == 0 else 3, off, distance, order)
+
+    def _begin(self, generation: Generation) -> None:
+        entry = generation.entry
+        with timed_status(self._outbox, f"Preparing {entry.label} …"):
+            num_layers = len(generation.layering.layers)
+        with self._change:
+            if self._generation is generation:
+                self._tasks = generation.tasks(num_layers)
+        self._on_first(generation)
+
+    def _make(self, generation: Generation, task: Task) -> None:
+        edges = sum(nodes.num_edges for layer in generation.layering.layers for nodes in layer.sums)
+        with timed_status(self._outbox, f"Compiling {edges / 1e6:.3g}M edges at block size {task.size} …"):
+            scene = generation.scene(task)
+            container = pack(scene)
+        with self._change:
+            if self._closed or self._generation is not generation:
+                return
+            self._sent += len(container)
+        self._outbox.send("frame", [container], gen=generation.number, view=task.view, size=task.size, layer=task.layer)
+
+
+class timed_status:
+    """Says ``text`` in the status line once the block has taken a second, and clears it after."""
+
+    def __init__(self, outbox: Outbox, text: str):
+        self._outbox, self._text, self._said = outbox, text, False
+        self._timer = threading.Timer(1.0, self._say)
+        self._timer.daemon = True
+
+    def __enter__(self):
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_):
+        self._timer.cancel()
+        if self._said:
+            self._outbox.status("Ready.")
+
+    def _say(self) -> None:
+        self._said = True
+        self._outbox.status(self._text)

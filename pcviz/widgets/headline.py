@@ -1,0 +1,76 @@
+"""The headline strip: what one block size costs, in numbers that each say where they come from."""
+
+from __future__ import annotations
+
+FIGURES = ("time_ms", "l2_bytes", "hbm_bytes")
+LAUNCHES = {"forward": "forward pass", "backward": "backward, sum layers", "both": "both passes"}
+
+
+def scene_headline(summary, report=None, recorded: dict | None = None, measured=None, cpu: bool = False) -> dict:
+    """Numbers of one block size. ``recorded``: {phase: row} of a recorded run at this size, which goes before the model;
+    ``measured``: a Measurement of this size on this machine (forward), which goes before both when the device is this CPU."""
+    phases = {phase: _recorded_figures(recorded[phase]) if recorded else _model_figures(report, phase, cpu) for phase in ("forward", "backward")}
+    if measured is not None and cpu:
+        phases["forward"]["time_ms"] = measured.median_ms
+        phases["forward"]["kinds"]["time"] = f"measured ({measured.repeats} runs)"
+    phases["forward"]["launches"] = summary.forward_launches
+    phases["backward"]["launches"] = None if report is None else report.backward.launches
+    phases["both"] = _both(phases["forward"], phases["backward"])
+    for phase, figures in phases.items():
+        figures["padding_share"] = summary.padding_share
+        figures["kinds"] = {**figures["kinds"], "padding": "of the cells", "launches": LAUNCHES[phase]}
+    counts = {name: summary.total(f"{name}_edges") for name in ("pseudo", "absent", "missing")}
+    counts.update(edges=summary.total("edges"), groups=summary.num_groups, launches=summary.forward_launches)
+    return {"block_size": summary.block_size, "counts": counts, "phases": phases}
+
+
+def _model_figures(report, phase: str, cpu: bool) -> dict:
+    if report is None:
+        return dict.fromkeys(FIGURES) | {"kinds": {}}
+    total = report.of_pass(phase)
+    kind = "model, this CPU" if cpu else f"model, {report.device.name}"
+    return _figures(total.time_ms, total.l2_to_l1_bytes, total.hbm_bytes, kind, "model")
+
+
+def _recorded_figures(row) -> dict:
+    kind = f"recorded, {short_gpu(row.provenance.gpu)}, {row.provenance.date}"
+    return _figures(row.time_ms, row.l2_to_l1_bytes, row.hbm_bytes, kind, "recorded")
+
+
+def _figures(time_ms, l2_bytes, hbm_bytes, kind: str, short_kind: str) -> dict:
+    return {"time_ms": time_ms, "l2_bytes": l2_bytes, "hbm_bytes": hbm_bytes, "kinds": {"time": kind, "l2": short_kind, "hbm": short_kind}}
+
+
+def _both(forward: dict, backward: dict) -> dict:
+    def add(name: str):
+        return None if forward[name] is None or backward[name] is None else forward[name] + backward[name]
+
+    kinds = dict(forward["kinds"])
+    if forward["kinds"].get("time") != backward["kinds"].get("time"):
+        kinds["time"] = "forward measured, backward model"
+    return {name: add(name) for name in (*FIGURES, "launches")} | {"kinds": kinds}
+
+
+def short_gpu(name: str) -> str:
+    """'H100' from 'NVIDIA H100 80GB HBM3'"""
+    words = [word for word in name.split() if word not in ("NVIDIA", "AMD", "Tesla", "GeForce")]
+    return words[0] if words else name
+
+
+def recorded_points(rows, layer: int = 1) -> list[dict]:
+    """Rows of a recorded sum layer as points of the Cost view; bytes between L1 and L2 count both ways there."""
+    return [
+        {
+            "label": f"recorded, {row.provenance.engine.replace('pyjuice', 'PyJuice')}, {short_gpu(row.provenance.gpu)}, {row.provenance.date}",
+            "phase": row.phase,
+            "circuit": row.provenance.circuit,
+            "batch_size": row.batch_size,
+            "block_size": row.block_size,
+            "layer": layer,
+            "time_ms": row.time_ms,
+            "l2_bytes": row.l2_to_l1_bytes + row.l1_to_l2_bytes,
+            "hbm_bytes": row.hbm_bytes,
+            "l1_bytes": row.l1_bytes,
+        }
+        for row in rows
+    ]

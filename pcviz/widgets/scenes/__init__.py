@@ -1,0 +1,17 @@
+"""Scenes: pure functions from records to small dictionaries (JSON and bytes) that one JavaScript ``draw`` each draws."""
+
+from .blocks import scene_blocks, static_blocks
+from .cost import scene_cost, static_cost
+from .dag import scene_dag, static_dag
+from .training import scene_training, static_training
+
+__all__ = [
+    "scene_blocks",
+    "scene_cost",
+    "scene_dag",
+    "scene_training",
+    "static_blocks",
+    "static_cost",
+    "static_dag",
+    "static_training",
+]

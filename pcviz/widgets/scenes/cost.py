@@ -1,0 +1,137 @@
+"""The Cost view: time and traffic against block size; modelled, recorded and measured, never mixed up.
+
+A model is compared with measurements of the same GPU and implementation only, so recorded runs of another implementation
+are lines of their own and measured times of this machine have a panel of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from ...compiler.plan import PlanSummary
+from ...traffic import TrafficReport, estimate
+from .common import html_table, milliseconds, rounded, si_bytes
+
+QUANTITIES = ("time_ms", "l2_bytes", "hbm_bytes", "l1_bytes")
+PHASES = ("forward", "backward", "both")
+MAX_LAYERS = 128  # layers with lines of their own
+MAX_MEASURED = 200
+
+
+def scene_cost(circuit_name: str, summaries: Mapping[int, PlanSummary], reports: Mapping[int, TrafficReport], recorded=(), measured=()) -> dict:
+    """Scene of all block sizes. ``reports``: a TrafficReport per block size (sizes without one are gaps);
+    ``recorded``: dictionaries with label, phase, layer, block_size, batch_size and the quantities; ``measured``: Measurement
+    records of this machine."""
+    sizes = sorted(summaries)
+    some = next(iter(reports.values()), None)
+    index = [layer.index for layer in summaries[sizes[0]].layers] if sizes else []
+    shown = index[-MAX_LAYERS:]
+    device = some.device.name if some is not None else "no estimate"
+    return {
+        "view": "cost",
+        "circuit": circuit_name,
+        "sizes": sizes,
+        "batchSize": getattr(some, "batch_size", None),
+        "device": device,
+        "modelLabel": f"model (planned launch), {device}",
+        "phases": list(PHASES),
+        "model": _series(sizes, reports, None),
+        "layers": {str(layer): _series(sizes, reports, layer) for layer in shown},
+        "naive": {"label": f"naive parallelization (model), {device}", **_naive(summaries, some, shown)},
+        "formulas": _formulas(sizes, reports, shown),
+        "recorded": _recorded_lines(recorded),
+        "measured": _measured_lines(measured),
+        "caption": f"Lines of single layers: the last {MAX_LAYERS} of {len(index)} layers." if len(index) > MAX_LAYERS else "",
+    }
+
+
+def static_cost(scene: dict) -> str:
+    """HTML table: one row per block size, forward pass."""
+    model, rows = scene["model"]["forward"], []
+    measured = {point[0]: point for line in scene["measured"] if line["phase"] == "forward" for point in line["points"]}
+    recorded = {(i, size): t for i, line in enumerate(scene["recorded"]) if line["phase"] == "forward" for size, t in zip(line["sizes"], line["time_ms"], strict=True)}
+    lines = [(i, line) for i, line in enumerate(scene["recorded"]) if line["phase"] == "forward"]
+    for i, size in enumerate(scene["sizes"]):
+        row = [size, _text(milliseconds, model["time_ms"][i]), *(_text(si_bytes, model[key][i]) for key in QUANTITIES[1:])]
+        row += [_text(milliseconds, recorded.get((k, size))) for k, _ in lines]
+        point = measured.get(size)
+        rows.append([*row, f"{milliseconds(point[1])} ({milliseconds(point[2])} to {milliseconds(point[3])})" if point else "-"])
+    head = ["block size", "time", "L1-L2", "HBM", "L1", *(line["label"] for _, line in lines), "measured, this machine (p20 to p80)"]
+    return html_table(f"{scene['circuit']}: forward pass, {scene['modelLabel']}", head, rows, scene["caption"])
+
+
+def _series(sizes: list[int], reports: Mapping[int, TrafficReport], layer: int | None) -> dict:
+    """phase -> quantity -> one value per size; of one layer, or of the whole circuit."""
+    series = {phase: {key: [] for key in QUANTITIES} for phase in PHASES}
+    for size in sizes:
+        report = reports.get(size)
+        sums = {phase: dict.fromkeys(QUANTITIES, 0.0) for phase in PHASES}
+        seen = set()
+        for record in report.records if report is not None else ():
+            if layer is not None and record.layer != layer:
+                continue
+            phase = "forward" if record.phase == "forward" else "backward"
+            seen |= {phase, "both"}
+            for key in QUANTITIES:
+                value = getattr(record, key)
+                sums[phase][key] += value
+                sums["both"][key] += value
+        for phase in PHASES:
+            for key in QUANTITIES:
+                series[phase][key].append(rounded(sums[phase][key]) if phase in seen else None)
+    return series
+
+
+def _naive(summaries: Mapping[int, PlanSummary], report: TrafficReport | None, layers: list[int]) -> dict:
+    """Section 3's parallelization, one processor per sum and sample: a constant, as blocks do not occur in it."""
+    if report is None:
+        return {"total": {}, "layers": {}}
+    size = min(summaries)
+    naive = estimate(summaries[size], report.batch_size, report.device, report.passes, report.precision, naive=True)
+
+    def of(layer: int | None) -> dict:
+        series = _series([size], {size: naive}, layer)
+        return {phase: {key: values[0] for key, values in series[phase].items()} for phase in PHASES}
+
+    return {"total": of(None), "layers": {str(layer): of(layer) for layer in layers}}
+
+
+def _formulas(sizes: list[int], reports: Mapping[int, TrafficReport], layers: list[int], most: int = 16) -> dict:
+    """layer -> size -> formula texts of its slowest forward launch. Deep circuits go without."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for layer in layers if len(layers) <= most else ():
+        for size in sizes:
+            records = [r for r in reports[size].records if r.layer == layer and r.phase == "forward"] if size in reports else []
+            if records:
+                slowest = max(records, key=lambda r: r.time_ms)
+                found.setdefault(str(layer), {})[str(size)] = [f"{name}: {text}" for name, text in slowest.formulas.items() if name != "l1_bytes"]
+    return found
+
+
+def _recorded_lines(points: Iterable[Mapping]) -> list[dict]:
+    lines: dict[tuple, dict] = {}
+    for point in sorted(points, key=lambda p: (p["label"], p["phase"], p["block_size"])):
+        line = lines.setdefault((point["label"], point["phase"]), {
+            "label": point["label"], "phase": point["phase"], "layer": point.get("layer"), "batchSize": point.get("batch_size"), "sizes": [],
+            **{key: [] for key in QUANTITIES}})  # fmt: skip
+        line["sizes"].append(int(point["block_size"]))
+        for key in QUANTITIES:
+            line[key].append(rounded(point.get(key)))
+    return list(lines.values())
+
+
+def _measured_lines(measurements: Iterable) -> list[dict]:
+    """One line per device, phase and batch; a newer measurement of a size replaces the older one."""
+    lines: dict[tuple, dict] = {}
+    for m in list(measurements)[-MAX_MEASURED:]:
+        line = lines.setdefault((m.device_name, m.phase, m.batch_size), {
+            "device": str(m.device_name), "phase": m.phase, "batchSize": m.batch_size, "repeats": m.repeats, "date": str(m.date), "bySize": {}})  # fmt: skip
+        line["bySize"][m.block_size] = [m.block_size, rounded(m.median_ms), rounded(m.p20_ms), rounded(m.p80_ms)]
+    for line in lines.values():
+        line["points"] = [line["bySize"][size] for size in sorted(line["bySize"])]
+        del line["bySize"]
+    return list(lines.values())
+
+
+def _text(form, value) -> str:
+    return "-" if value is None else form(value)

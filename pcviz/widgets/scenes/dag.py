@@ -1,0 +1,161 @@
+"""The DAG view: layers from the inputs to the root, and the regions (sum vectors) within them while they are few."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ...compiler.layering import Layering, factors_of, layering
+from ...compiler.plan import LayerSummary, PlanSummary
+from ...ir.nodes import InputNodes, Nodes, describe_scope
+from .common import count, html_table, milliseconds, percent, rounded
+
+MAX_GLYPHS = 300
+MAX_COLUMNS = (MAX_GLYPHS - 1) // 2  # a column has two glyphs: products and sums
+MAX_LINKS = 2500
+
+
+def scene_dag(root: Nodes | Layering, summary: PlanSummary, report=None) -> dict:
+    """Scene of the circuit under ``root`` (or of its Layering). ``report``: a TrafficReport, for the estimated time."""
+    cut = root if isinstance(root, Layering) else layering(root)
+    times = _forward_times(report)
+    columns = _columns(summary.layers, times)
+    regions, caption = _regions(cut) if len(summary.layers) <= MAX_COLUMNS else (None, "")
+    return {
+        "view": "dag",
+        "blockSize": summary.block_size,
+        "numLayers": len(summary.layers),
+        "inputs": {"vectors": summary.num_input_vectors, "nodes": summary.num_input_nodes, "variables": summary.num_vars},
+        "columns": columns,
+        "regions": regions,
+        "timeLabel": f"estimated time, forward (model, {report.device.name})" if report is not None else "estimated time (none yet)",
+        "key": f"{summary.num_input_nodes}|{summary.total('edges')}|{summary.total('num_products')}|{len(columns)}",
+        "caption": " ".join(filter(None, [caption, _fold_caption(summary, columns)])),
+    }
+
+
+def static_dag(scene: dict) -> str:
+    """HTML table: one row per column, root first."""
+    rows = [
+        [c["label"], count(c["products"]), count(c["sums"]), count(c["edges"]), percent(c["padding"]), "-" if c["time_ms"] is None else milliseconds(c["time_ms"])]
+        for c in reversed(scene["columns"])
+    ]
+    rows.append(["inputs", "", f"{count(scene['inputs']['nodes'])} inputs of {count(scene['inputs']['variables'])} variables", "", "", ""])
+    return html_table(f"Layers at block size {scene['blockSize']}", ["layer", "products", "sums", "edges", "padding", scene["timeLabel"]], rows, scene["caption"])
+
+
+def _forward_times(report) -> dict[int, float]:
+    times: dict[int, float] = {}
+    for record in report.records if report is not None else ():
+        if record.phase == "forward":
+            times[record.layer] = times.get(record.layer, 0.0) + record.time_ms
+    return times
+
+
+def _columns(layers: Sequence[LayerSummary], times: dict[int, float]) -> list[dict]:
+    """One column per layer. Of a circuit with too many layers, equal neighbours fold to "x n", then any neighbours."""
+    runs = [[layer] for layer in layers]
+    if len(runs) > MAX_COLUMNS:
+        runs = _fold_equal(layers)
+    if len(runs) > MAX_COLUMNS:
+        size = -(-len(layers) // MAX_COLUMNS)
+        runs = [list(layers[i : i + size]) for i in range(0, len(layers), size)]
+    return [_column(run, times) for run in runs]
+
+
+def _fold_equal(layers: Sequence[LayerSummary]) -> list[list[LayerSummary]]:
+    runs: list[list[LayerSummary]] = []
+    for layer in layers:
+        if runs and _shape(runs[-1][0]) == _shape(layer):
+            runs[-1].append(layer)
+        else:
+            runs.append([layer])
+    return runs
+
+
+def _shape(layer: LayerSummary) -> tuple[int, int, int]:
+    return layer.num_products, layer.num_sums, layer.edges
+
+
+def _column(run: list[LayerSummary], times: dict[int, float]) -> dict:
+    """Counts are those of one layer where all of a run are equal, else of the run together."""
+    first, last = run[0], run[-1]
+    same = all(_shape(layer) == _shape(first) for layer in run)
+    of = [first] if same else run
+    edges = sum(layer.edges for layer in of)
+    cells = sum(layer.stored_edges + layer.pseudo_edges for layer in of)
+    known = [times[layer.index] for layer in of if layer.index in times]
+    label = f"layer {first.index}" if len(run) == 1 else f"layers {first.index}-{last.index}" + (f" (x {len(run)})" if same else "")
+    return {
+        "label": label,
+        "layer": first.index,
+        "last": last.index,
+        "repeats": len(run) if same else 1,
+        "products": sum(layer.num_products for layer in of),
+        "productVectors": sum(layer.num_product_vectors for layer in of),
+        "sums": sum(layer.num_sums for layer in of),
+        "sumVectors": sum(layer.num_sum_vectors for layer in of),
+        "groups": sum(len(layer.groups) for layer in of),
+        "edges": edges,
+        "padding": round(1 - edges / cells, 6) if cells else 0.0,
+        "time_ms": rounded(sum(known)) if known else None,
+    }
+
+
+def _fold_caption(summary: PlanSummary, columns: list[dict]) -> str:
+    if len(columns) == len(summary.layers):
+        return ""
+    return f"{len(summary.layers)} layers are drawn in {len(columns)} columns: equal neighbours once, as x n, others together."
+
+
+def _regions(cut: Layering) -> tuple[dict | None, str]:
+    """Glyphs (sum vectors, and input vectors or one glyph for all of them), their rows in each column, and links."""
+    num_sums = sum(len(layer.sums) for layer in cut.layers)
+    if num_sums + 1 > MAX_GLYPHS:
+        return None, f"{count(num_sums)} regions are too many to draw one by one: the layers are drawn."
+    fold_inputs = num_sums + len(cut.inputs) > MAX_GLYPHS
+    glyphs = [] if fold_inputs else [_input_glyph(nodes) for nodes in cut.inputs]
+    where = {id(nodes): 0 if fold_inputs else i for i, nodes in enumerate(cut.inputs)}
+    if fold_inputs:
+        glyphs.append({"name": f"{count(len(cut.inputs))} input vectors", "column": 0, "sums": sum(n.num_nodes for n in cut.inputs), "edges": 0, "repeats": len(cut.inputs)})
+    links: list[tuple[int, int]] = []
+    for column, layer in enumerate(cut.layers, 1):
+        for nodes in layer.sums:
+            where[id(nodes)] = len(glyphs)
+            below = dict.fromkeys(where[id(factor)] for element in nodes.children for factor in factors_of(element))
+            links += [(len(glyphs), child) for child in below]
+            glyphs.append({"name": _region_name(nodes), "column": column, "sums": nodes.num_nodes, "edges": nodes.num_edges, "repeats": 1})
+    rows = _rows(glyphs, links)
+    for glyph, row in zip(glyphs, rows, strict=True):
+        glyph["row"] = row
+    caption = f"Inputs are one glyph for {count(len(cut.inputs))} vectors." if fold_inputs else ""
+    if len(links) > MAX_LINKS:
+        stride = -(-len(links) // MAX_LINKS)
+        caption = f"{caption} One of {stride} links is drawn.".strip()
+        links = links[::stride]
+    return {"glyphs": glyphs, "links": np.asarray(links, dtype="<u2").tobytes(), "caption": caption}, ""
+
+
+def _rows(glyphs: list[dict], links: list[tuple[int, int]]) -> list[float]:
+    """Row of each glyph within its column, 0 to 1, ordered by the mean row of what it reads, to have fewer crossings."""
+    below: dict[int, list[int]] = {}
+    for parent, child in links:
+        below.setdefault(parent, []).append(child)
+    rows = [0.5] * len(glyphs)
+    for column in range(max(glyph["column"] for glyph in glyphs) + 1):
+        members = [i for i, glyph in enumerate(glyphs) if glyph["column"] == column]
+        if column:
+            members.sort(key=lambda i: sum(rows[j] for j in below[i]) / len(below[i]))
+        for place, i in enumerate(members):
+            rows[i] = round((place + 0.5) / len(members), 4)
+    return rows
+
+
+def _input_glyph(nodes: InputNodes) -> dict:
+    return {"name": f"input, variable {nodes.var}", "column": 0, "sums": nodes.num_nodes, "edges": 0, "repeats": 1}
+
+
+def _region_name(nodes: Nodes) -> str:
+    name = f"{nodes.name}: " if nodes.name else ""
+    return f"{name[:60]}variables {describe_scope(nodes.scope, 4)}"

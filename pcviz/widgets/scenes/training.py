@@ -1,0 +1,47 @@
+"""The Training view: bits per dimension per mini-batch. One row per step; the browser appends further rows to a scene."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from .common import html_table, rounded
+
+COLUMNS = ("epoch", "step", "num_samples", "seconds", "train_bpd", "test_bpd", "block_size", "batch_size")
+TEST = COLUMNS.index("test_bpd")
+MAX_ROWS = 3000
+
+
+def scene_training(steps: Iterable) -> dict:
+    """Scene of EMStep records of one or several runs, in order. A run ends where the step number falls or the block size changes."""
+    rows = [training_row(step) for step in steps]
+    kept = thinned(rows)
+    caption = f"{len(kept):,} of {len(rows):,} mini-batches are drawn; every test value is." if len(kept) < len(rows) else ""
+    return {"view": "training", "columns": list(COLUMNS), "rows": kept, "points": len(rows), "caption": caption}
+
+
+def static_training(scene: dict) -> str:
+    """HTML table of the last test value of each epoch."""
+    rows = [row for row in scene["rows"] if row[TEST] is not None] or scene["rows"][-1:]
+    body = [[row[0], row[1], f"{row[3]:.2f} s", _bits(row[4]), _bits(row[TEST]), row[6], row[7]] for row in rows]
+    return html_table("Training, bits per dimension", ["epoch", "step", "time", "train (mini-batch)", "test", "block size", "batch"], body, scene["caption"])
+
+
+def training_row(step) -> list:
+    """One step as values in the order of ``COLUMNS``."""
+    values = [getattr(step, name) for name in COLUMNS]
+    return [rounded(value, 6) if isinstance(value, float) else value for value in values]
+
+
+def thinned(rows: list[list]) -> list[list]:
+    """At most about ``MAX_ROWS`` rows: every n-th, the first and last, and each one with a test value."""
+    if len(rows) <= MAX_ROWS:
+        return rows
+    stride = -(-len(rows) // MAX_ROWS)
+    tests = sum(row[TEST] is not None for row in rows)
+    if tests > MAX_ROWS:
+        return rows[:: stride][:-1] + rows[-1:]
+    return [row for i, row in enumerate(rows) if i % stride == 0 or row[TEST] is not None or i == len(rows) - 1]
+
+
+def _bits(value) -> str:
+    return "-" if value is None else f"{value:.4f}"

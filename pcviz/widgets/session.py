@@ -1,0 +1,245 @@
+"""What an explorer is about: its circuits and settings, the messages of its controls, and its two workers."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import asdict, replace
+
+from .bundle import plotly_js
+from .circuits import DIGITS, Entry
+from .device import DeviceWorker, Training, prepare_digits
+from .frames import VIEWS, FrameWorker, Generation, Settings, Task
+from .outbox import Outbox
+from .scenes.training import training_row
+
+DEVICES = {"H100-SXM": "H100-SXM (model)", "cpu": "this CPU (model)"}
+
+
+class Session:
+    """Controls arrive in ``receive`` (from the kernel's main thread or a subshell's), news leaves through the outbox."""
+
+    def __init__(self, outbox: Outbox, entries: list[Entry], settings: Settings, block_size: int | None = None, focus: bool = False):
+        self._outbox, self._settings, self._focus = outbox, settings, focus
+        self._lock = threading.RLock()
+        self._entries = {entry.name: entry for entry in entries}
+        self._entry = entries[0]
+        self._number = 0
+        self._generation: Generation | None = None
+        self._auto_measure = False
+        self._prepared = False
+        self.block_size = self._entry.first_size if block_size is None else block_size
+        self.layer = self._entry.layer
+        self.records: list[dict] = []
+        self._frames = FrameWorker(outbox, self._layers_known)
+        self._device = DeviceWorker(outbox, self._on_steps, self._on_measured, self._send_run)
+        self._num_layers: dict[str, list[dict]] = {}
+
+    # ---- from the page ----------------------------------------------------------------------------------------------
+
+    def receive(self, message: dict) -> None:
+        """One message of the page; whatever goes wrong ends in the status line."""
+        try:
+            handler = getattr(self, f"_do_{message['kind']}", None)
+            if handler is None:
+                raise ValueError(f"The page asks for {message['kind']!r}, which this kernel does not know: reload the page.")
+            with self._lock:
+                if self._generation is not None and message.get("block_size") in self._entry.sizes:
+                    self.block_size, self.layer = int(message["block_size"]), int(message["layer"])
+                handler(message)
+        except Exception as error:  # an exception in a widget callback would vanish in JupyterLab
+            self._outbox.error(error)
+
+    def _do_ready(self, _message: dict) -> None:
+        if self._outbox.last_status:
+            self._outbox.send("status", **self._outbox.last_status)
+        self._open(self._entry, self.block_size, self.layer)
+        self._send_run()
+
+    def _do_painted(self, _message: dict) -> None:
+        """The first picture stands: now the engine may be loaded."""
+        entry = self._entries.get(DIGITS)
+        if entry is not None and entry.root is None and not self._prepared:
+            self._prepared = True
+            self._device.submit(lambda: self._prepare(entry))
+        else:
+            self._outbox.status("Ready.")
+
+    def _do_plotly(self, _message: dict) -> None:
+        threading.Thread(target=lambda: self._outbox.send("plotly", [plotly_js()]), name="pcviz-plotly", daemon=True).start()
+
+    def _do_want(self, _message: dict) -> None:
+        self._frames.want(self.block_size, self.layer)
+
+    def _do_commit(self, _message: dict) -> None:
+        self._frames.want(self.block_size, self.layer)
+        if self._auto_measure and self._entry.can_train:
+            self._device.measure(self._entry, self.block_size, self._settings, force=False)
+
+    def _do_set(self, message: dict) -> None:
+        name, value = message["name"], message["value"]
+        if name == "circuit":
+            entry = self._entries[value]
+            self._open(entry, entry.first_size, entry.layer)
+        elif name == "auto_measure":
+            self._auto_measure = bool(value)
+            if self._auto_measure and self._entry.can_train:
+                self._device.measure(self._entry, self.block_size, self._settings, force=False)
+        else:
+            try:
+                settings = changed_settings(self._settings, name, value)
+            except ValueError as error:
+                self._send_session(invalid=name)
+                self._outbox.error(error)
+                return
+            self._outbox.status("Ready.", answer=True)
+            if settings == self._settings:
+                self._send_session()
+                return
+            self._settings = settings
+            self._open(self._entry, self.block_size, self.layer)
+
+    def _do_train(self, _message: dict) -> None:
+        self._check_trainable()
+        self._device.train(self._entry, self.block_size, self._settings)
+        self._outbox.status("Training starts …", answer=True)
+
+    def _do_pause(self, _message: dict) -> None:
+        self._device.pause()
+
+    def _do_resume(self, _message: dict) -> None:
+        self._device.resume()
+
+    def _do_stop(self, _message: dict) -> None:
+        self._device.stop()
+
+    def _do_use_for_training(self, _message: dict) -> None:
+        self._device.use_for_training(self.block_size)
+
+    def _do_measure(self, message: dict) -> None:
+        self._check_trainable()
+        self._device.measure(self._entry, self.block_size, self._settings, force=bool(message.get("force")))
+
+    def _do_cancel(self, _message: dict) -> None:
+        self._device.cancelled.set()
+
+    def _check_trainable(self) -> None:
+        if not self._entry.can_train:
+            raise ValueError(self._entry.why_not or "This circuit has no data.")
+
+    # ---- generations ------------------------------------------------------------------------------------------------
+
+    def _open(self, entry: Entry, block_size: int, layer: int) -> None:
+        """Show a circuit under the present settings; the page keeps its last picture until the new one is there."""
+        if entry.root is None:
+            raise ValueError(entry.why_not)
+        self._entry = entry
+        self.block_size = block_size if block_size in entry.sizes else entry.sizes[-1]
+        self.layer = layer
+        self._number += 1
+        self._generation = Generation(self._number, entry, self._settings)
+        self._frames.show(self._generation, self.block_size, self.layer)
+        self._send_all_steps()
+
+    def _layers_known(self, generation: Generation) -> None:
+        with self._lock:
+            if generation is self._generation:
+                self.layer = min(self.layer, len(generation.layering.layers))
+                self._send_session()
+
+    def _send_session(self, invalid: str = "") -> None:
+        entry, settings, generation = self._entry, self._settings, self._generation
+        self._outbox.send(
+            "session",
+            gen=generation.number,
+            circuit=entry.name,
+            circuits=[{"value": each.name, "label": each.label, "disabled": each.root is None} for each in self._entries.values()],
+            sizes=list(entry.sizes),
+            layers=[layer.index for layer in generation.layering.layers],
+            views=VIEWS,
+            block_size=self.block_size,
+            layer=self.layer,
+            batch_size=settings.batch_size,
+            padding_tolerance=settings.padding_tolerance,
+            device=settings.device,
+            devices=[{"value": value, "label": label} for value, label in DEVICES.items()],
+            auto_measure=self._auto_measure,
+            can_train=entry.can_train,
+            can_measure=entry.can_train,
+            why_not=entry.why_not,
+            hint=entry.hint,
+            focus=self._focus,
+            invalid=invalid,
+        )
+
+    # ---- from the workers -------------------------------------------------------------------------------------------
+
+    def _prepare(self, entry: Entry) -> None:
+        self._device.cancelled.clear()
+        done = prepare_digits(entry, self._outbox, self._device.cancelled)
+        if not done:
+            entry.label, entry.why_not = "PD on 8x8 digits (cancelled: run the cell again)", "The digits circuit was cancelled: run the cell again."
+        with self._lock:
+            self._send_session()
+        text = "The digits circuit is ready: choose it in the circuit menu to train and measure."
+        text = text if done else "Preparing the digits circuit was cancelled."
+        self._outbox.status(text, answer=True)
+
+    def _on_steps(self, training: Training, steps: list) -> None:
+        self.records.extend({"kind": "step", "circuit": training.entry.name, **asdict(step)} for step in steps)
+        if training.entry is self._entry:
+            self._outbox.send("steps", rows=[training_row(step) for step in steps], restart=False)
+
+    def _send_all_steps(self) -> None:
+        training = self._device.training
+        steps = training.records if training is not None and training.entry is self._entry else []
+        self._outbox.send("steps", rows=[training_row(step) for step in list(steps)], restart=True)
+
+    def _on_measured(self, entry: Entry, measurement, settings: Settings) -> None:
+        entry.measured.append((measurement, settings.padding_tolerance))
+        self.records.append({"kind": "measurement", "circuit": entry.name, **asdict(measurement)})
+        if entry is self._entry and settings == self._settings:
+            self._frames.refresh(Task("cost", None, None), Task("headline", measurement.block_size, None))
+
+    def _send_run(self) -> None:
+        device = self._device
+        training = device.training
+        self._outbox.send(
+            "run",
+            state=device.state,
+            block_size=None if training is None else training.block_size,
+            circuit=None if training is None else training.entry.name,
+            measuring=device.measuring,
+        )
+
+    def close(self) -> None:
+        self._outbox.close()
+        self._device.close()
+        self._frames.close()
+        self._generation = None
+        self._entries.clear()
+
+
+def changed_settings(settings: Settings, name: str, value) -> Settings:
+    """``settings`` with one control changed; ValueError says what the control takes."""
+    if name == "batch_size":
+        try:
+            number = int(str(value).replace(",", ""))
+        except ValueError:
+            number = 0
+        if not 1 <= number <= 1 << 20:
+            raise ValueError(f"Batch size must be a whole number from 1 to 1,048,576, got {value!r}; {settings.batch_size} stays.")
+        return replace(settings, batch_size=number)
+    if name == "padding_tolerance":
+        try:
+            share = float(value)
+        except (TypeError, ValueError):
+            share = -1.0
+        if not 0 <= share < float("inf"):
+            raise ValueError(f"Tolerance must be a share of 0 or more, such as 0.25, got {value!r}; {settings.padding_tolerance} stays.")
+        return replace(settings, padding_tolerance=share)
+    if name == "device":
+        if value not in DEVICES:
+            raise ValueError(f"Device must be one of {', '.join(DEVICES)}, got {value!r}.")
+        return replace(settings, device=value)
+    raise ValueError(f"There is no setting called {name!r}.")
+

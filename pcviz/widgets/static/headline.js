@@ -1,0 +1,87 @@
+// The headline strip: what the chosen block size costs, with units, the kind of each number and its change.
+
+const HEADLINE = [
+  { name: "time", label: "Time", value: (h) => h.time_ms, text: formatTime, change: ratio("faster", "slower") },
+  { name: "l2", label: "L2 → L1", value: (h) => h.l2_bytes, text: formatBytes, change: ratio("less", "more") },
+  { name: "hbm", label: "HBM", value: (h) => h.hbm_bytes, text: formatBytes, change: ratio("less", "more") },
+  { name: "padding", label: "Padding", value: (h) => h.padding_share, text: formatShare, change: points },
+  { name: "launches", label: "Launches", value: (h) => h.launches, text: (n) => n.toLocaleString("en"), change: difference },
+];
+
+function drawHeadline(el, now, before, state) {
+  if (!el.firstChild) {
+    el.innerHTML = HEADLINE.map(
+      ({ name, label }) => `<div class="pcv-tile" data-pcv="headline-${name}"><span class="pcv-tile-label">${label}</span>
+        <span class="pcv-tile-value"></span><span class="pcv-tile-change"></span><span class="pcv-tile-kind"></span></div>`,
+    ).join("");
+  }
+  el.dataset.blockSize = now ? state.blockSize : "";
+  for (const [index, tile] of HEADLINE.entries()) {
+    const node = el.children[index];
+    const [, value, change, kind] = node.children;
+    const figures = now && figuresOf(now, state.phase);
+    const figure = figures ? tile.value(figures) : null;
+    node.dataset.value = figure ?? "";
+    value.textContent = figure === null || figure === undefined ? "–" : tile.text(figure);
+    const old = before && tile.value(figuresOf(before, state.phase));
+    const text = figure !== null && old !== null && old !== undefined ? tile.change(old, figure) : "";
+    change.textContent = text && tile.name === "time" ? `${text} ${text === "same" ? "as" : "than"} at ${before.block_size}` : text;
+    change.title = text && `compared with block size ${before.block_size}`;
+    kind.textContent = figures ? figures.kinds[tile.name] ?? "" : "";
+    node.title = figures ? figures.formulas?.[tile.name] ?? "" : "";
+  }
+}
+
+function figuresOf(headline, phase) {
+  return headline.phases[phase === "forward" ? "forward" : "backward"] ?? headline.phases.forward;
+}
+
+function explain(before, after, phase) {
+  if (!before || !after) return "";
+  const [a, b] = [figuresOf(before, phase), figuresOf(after, phase)];
+  if (!(a.time_ms > 1.5 * b.time_ms)) return "";
+  const times = (x, y) => `${formatRatio(x / y)}×`;
+  return `${times(a.time_ms, b.time_ms)} faster: ${times(a.l2_bytes, b.l2_bytes)} less L1–L2 traffic, only ${times(a.hbm_bytes, b.hbm_bytes)} less HBM.`;
+}
+
+function ratio(less, more) {
+  return (before, now) => {
+    if (!before || !now) return "";
+    const factor = before / now;
+    if (Math.abs(factor - 1) < 0.005) return "same";
+    if (factor > 1) return factor < 1.5 ? `${Math.round(100 * (1 - 1 / factor))}% ${less}` : `${formatRatio(factor)}× ${less}`;
+    return factor > 1 / 1.5 ? `${Math.round(100 * (1 / factor - 1))}% ${more}` : `${formatRatio(1 / factor)}× ${more}`;
+  };
+}
+
+function points(before, now) {
+  const change = 100 * (now - before);
+  return Math.abs(change) < 0.05 ? "same" : `${change > 0 ? "+" : "−"}${Math.abs(change).toFixed(1)} points`;
+}
+
+function difference(before, now) {
+  return now === before ? "same" : `${now > before ? "+" : "−"}${Math.abs(now - before).toLocaleString("en")}`;
+}
+
+function formatRatio(factor) {
+  return factor >= 9.95 ? Math.round(factor).toLocaleString("en") : factor.toFixed(1).replace(/\.0$/, "");
+}
+
+function formatTime(ms) {
+  if (ms >= 1000) return `${threeDigits(ms / 1000)} s`;
+  return ms >= 1 || ms === 0 ? `${threeDigits(ms)} ms` : `${threeDigits(1000 * ms)} µs`;
+}
+
+function formatBytes(bytes) {
+  for (const [unit, scale] of [["TB", 1e12], ["GB", 1e9], ["MB", 1e6], ["kB", 1e3]]) if (bytes >= scale) return `${threeDigits(bytes / scale)} ${unit}`;
+  return `${Math.round(bytes)} B`;
+}
+
+function formatShare(share) {
+  const percent = 100 * share;
+  return percent > 0 && percent < 0.1 ? "< 0.1 %" : `${percent.toFixed(1)} %`;
+}
+
+function threeDigits(x) {
+  return x >= 100 ? Math.round(x).toLocaleString("en") : x.toPrecision(3);
+}

@@ -1,0 +1,482 @@
+// The explorer's frame: top bar, headline, stages and status line. Views draw into the stages; the kernel fills the hub.
+
+const STAGES = [
+  { name: "blocks", title: "Blocks", draw: (...args) => draw_blocks(...args) },
+  { name: "cost", title: "Cost", draw: (...args) => draw_cost(...args) },
+  { name: "dag", title: "DAG", draw: (...args) => draw_dag(...args) },
+  { name: "training", title: "Training", draw: (...args) => draw_training(...args) },
+];
+const FOCUSABLE = "button, input, select, textarea, summary, a[href], canvas, [tabindex], [contenteditable]";
+const hubs = new WeakMap();
+let rootCount = 0;
+
+const SHELL_HTML = `
+  <div class="pcv-top" data-pcv="topbar" role="toolbar" aria-label="Explorer">
+    <label class="pcv-field pcv-field-circuit"><span>Circuit</span><select data-pcv="circuit"></select></label>
+    <div class="pcv-slider"></div>
+    <button type="button" class="pcv-button pcv-settings-toggle" data-pcv="settings" aria-expanded="false">Settings</button>
+    <div class="pcv-settings" data-pcv="settings-panel">
+      <label class="pcv-field"><span>Batch</span><input data-pcv="batch-size" data-name="batch_size" inputmode="numeric" size="4"></label>
+      <label class="pcv-field" title="Pseudo edges allowed per layer, as a share of its stored edges"><span>Tolerance</span><input data-pcv="tolerance" data-name="padding_tolerance" inputmode="decimal" size="4"></label>
+      <label class="pcv-field"><span>Device</span><select data-pcv="device" data-name="device"></select></label>
+      <label class="pcv-check" title="Time the circuit on this machine after each move of the slider"><input type="checkbox" data-pcv="auto-measure">measure each</label>
+    </div>
+    <div class="pcv-buttons">
+      <button type="button" class="pcv-button pcv-primary" data-pcv="train">Train</button>
+      <button type="button" class="pcv-button" data-pcv="stop" hidden>Stop</button>
+      <button type="button" class="pcv-button" data-pcv="measure">Measure</button>
+      <button type="button" class="pcv-button pcv-icon" data-pcv="presenter" aria-pressed="false" title="Presenter size" aria-label="Presenter size">A<span>A</span></button>
+      <button type="button" class="pcv-button pcv-icon" data-pcv="full-screen" title="Full screen" aria-label="Full screen">
+        <svg viewBox="0 0 16 16" width="14" height="14" aria-hidden="true"><path d="M1 6V1h5M10 1h5v5M15 10v5h-5M6 15H1v-5" fill="none" stroke="currentColor" stroke-width="1.6"/></svg>
+      </button>
+    </div>
+  </div>
+  <div class="pcv-head" data-pcv="headline" role="group" aria-label="What the chosen block size costs"></div>
+  <div class="pcv-tabs">
+    <div class="pcv-tablist" role="group" aria-label="Stages"></div>
+    <button type="button" class="pcv-button pcv-use" data-pcv="use-for-training" hidden></button>
+    <p class="pcv-hint" data-pcv="hint" aria-live="polite"></p>
+  </div>
+  <div class="pcv-stages"></div>
+  <div class="pcv-status" data-pcv="status-line">
+    <span class="pcv-status-text" data-pcv="status" role="status" aria-live="polite"></span>
+    <progress class="pcv-progress" data-pcv="progress" max="1" hidden></progress>
+    <button type="button" class="pcv-button" data-pcv="cancel" hidden>Cancel</button>
+  </div>`;
+
+class Shell {
+  constructor(hub, el) {
+    this.hub = hub;
+    this.store = hub.store;
+    this.base = null; // block size before the present move, which the headline compares with
+    this.committed = null;
+    this.chosen = ["blocks", "cost", "dag", "training"]; // most recently chosen stages first
+    this.undo = [];
+    this.root = document.createElement("div");
+    this.root.className = "pcv";
+    this.root.id = `pcv-${Date.now().toString(36)}-${++rootCount}`;
+    this.root.dataset.pcv = "root";
+    this.root.innerHTML = SHELL_HTML;
+    el.append(this.root);
+    this.part = Object.fromEntries([...this.root.querySelectorAll("[data-pcv]")].map((node) => [node.dataset.pcv, node]));
+    this.slider = createSlider(this.root.querySelector(".pcv-slider"), {
+      onInput: (size) => this.move(size),
+      onCommit: (size) => this.commit(size),
+    });
+    this.buildStages();
+    this.wireControls();
+    this.wirePage();
+    hub.views.add((this.listener = (what, detail) => this.hear(what, detail)));
+    this.undo.push(() => hub.views.delete(this.listener));
+    this.undo.push(this.store.subscribe((state, changed, options) => this.stateChanged(state, changed, options)));
+    this.showStatus();
+    this.showSession();
+    this.showRun();
+    if (hub.frames) this.generation();
+    guardShortcuts(this.root);
+  }
+
+  buildStages() {
+    const list = this.root.querySelector(".pcv-tablist");
+    const host = this.root.querySelector(".pcv-stages");
+    this.stages = STAGES.map((stage) => {
+      const tab = document.createElement("button");
+      tab.type = "button";
+      tab.className = "pcv-tab";
+      tab.dataset.pcv = `tab-${stage.name}`;
+      tab.textContent = stage.title;
+      tab.addEventListener("click", () => this.choose(stage.name));
+      list.append(tab);
+      const section = document.createElement("section");
+      section.className = "pcv-stage";
+      section.dataset.pcv = `stage-${stage.name}`;
+      section.setAttribute("aria-label", stage.title);
+      section.hidden = true;
+      const body = document.createElement("div");
+      body.className = "pcv-stage-body";
+      const mark = document.createElement("div");
+      mark.className = "pcv-compiling";
+      mark.dataset.pcv = `compiling-${stage.name}`;
+      mark.hidden = true;
+      section.append(body, mark);
+      host.append(section);
+      return { ...stage, tab, section, body, mark, drawn: null };
+    });
+    const resized = new ResizeObserver((entries) => {
+      for (const entry of entries) {
+        const stage = this.stages.find((each) => each.body === entry.target);
+        if (entry.contentRect.width > 0 && entry.contentRect.height > 0) this.drawStage(stage, "size");
+      }
+    });
+    this.stages.forEach((stage) => resized.observe(stage.body));
+    this.undo.push(() => resized.disconnect());
+  }
+
+  wireControls() {
+    const { part, hub } = this;
+    part.circuit.addEventListener("change", () => hub.send({ kind: "set", name: "circuit", value: part.circuit.value }));
+    for (const field of [part["batch-size"], part.tolerance, part.device]) {
+      field.addEventListener("change", () => hub.send({ kind: "set", name: field.dataset.name, value: field.value }));
+    }
+    const act = (name, message) => part[name].addEventListener("click", () => hub.send(message()));
+    act("train", () => ({ kind: { training: "pause", paused: "resume" }[hub.run.state] || "train" }));
+    act("stop", () => ({ kind: "stop" }));
+    act("measure", () => ({ kind: "measure", force: true }));
+    act("use-for-training", () => ({ kind: "use_for_training" }));
+    act("cancel", () => ({ kind: "cancel" }));
+    part["auto-measure"].addEventListener("change", () => hub.send({ kind: "set", name: "auto_measure", value: part["auto-measure"].checked }));
+    part.presenter.addEventListener("click", () => this.store.set({ presenter: !this.store.get().presenter }));
+    part["full-screen"].addEventListener("click", () => this.toggleFullScreen());
+    part.settings.addEventListener("click", () => {
+      const open = this.root.classList.toggle("pcv-settings-open");
+      part.settings.setAttribute("aria-expanded", String(open));
+    });
+    this.root.addEventListener("keydown", (event) => {
+      if (event.key === "Escape" && this.root.classList.contains("pcv-settings-open")) part.settings.click();
+    });
+  }
+
+  wirePage() {
+    const themed = () => this.store.set({ theme: pageTheme() });
+    const themeObserver = new MutationObserver(themed);
+    themeObserver.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light"] });
+    const preference = window.matchMedia("(prefers-color-scheme: dark)");
+    preference.addEventListener("change", themed);
+    this.undo.push(() => themeObserver.disconnect(), () => preference.removeEventListener("change", themed));
+    themed();
+    this.root.dataset.theme = this.store.get().theme;
+
+    let host = null;
+    const fit = () => {
+      if (!this.root.isConnected) return;
+      const found = this.root.closest(".jp-WindowedPanel-outer, .jp-Notebook, .jp-LinkedOutputView");
+      if (found !== host) {
+        if (host) sized.unobserve(host);
+        host = found;
+        if (host) sized.observe(host);
+      }
+      this.fit(host);
+    };
+    const sized = new ResizeObserver(fit);
+    sized.observe(this.root);
+    window.addEventListener("resize", fit);
+    const fullScreen = () => fit();
+    document.addEventListener("fullscreenchange", fullScreen);
+    this.undo.push(() => sized.disconnect(), () => window.removeEventListener("resize", fit), () => document.removeEventListener("fullscreenchange", fullScreen));
+  }
+
+  // Height: what the notebook shows, so that nothing scrolls inside. Stages: one under 900 px, two up to 1600, then three.
+  fit(host) {
+    const full = document.fullscreenElement === this.root;
+    const width = this.root.clientWidth;
+    if (!width) return;
+    const visible = full ? window.innerHeight : (host ? host.clientHeight : window.innerHeight) - 28;
+    this.root.style.height = `${Math.max(360, Math.round(visible))}px`;
+    this.root.classList.toggle("pcv-wide", width >= 1180 && !this.store.get().presenter);
+    this.root.classList.toggle("pcv-narrow", width < 700);
+    const count = width < 900 ? 1 : width <= 1600 ? 2 : 3;
+    if (count !== this.visibleCount) {
+      this.visibleCount = count;
+      this.arrange();
+    }
+  }
+
+  choose(name) {
+    const shown = this.chosen.slice(0, this.visibleCount);
+    if (shown.includes(name) && shown.length > 1) return this.stages.find((stage) => stage.name === name).section.scrollIntoView({ block: "nearest" });
+    this.chosen = [name, ...this.chosen.filter((each) => each !== name)];
+    this.arrange();
+  }
+
+  arrange() {
+    const shown = this.chosen.slice(0, this.visibleCount || 1);
+    for (const stage of this.stages) {
+      const visible = shown.includes(stage.name);
+      stage.section.hidden = !visible;
+      stage.tab.setAttribute("aria-pressed", String(visible));
+      if (visible) this.drawStage(stage, "shown");
+    }
+  }
+
+  toggleFullScreen() {
+    if (document.fullscreenElement === this.root) document.exitFullscreen();
+    else this.root.requestFullscreen().catch((error) => this.hub.fail(error));
+  }
+
+  hear(what, detail) {
+    if (what === "status") this.showStatus();
+    else if (what === "session") this.showSession();
+    else if (what === "run") this.showRun();
+    else if (what === "steps") this.drawNamed("training");
+    else if (what === "generation") this.generation();
+    else if (what === "frame") this.frameArrived(detail);
+  }
+
+  generation() {
+    const { blockSize } = this.store.get();
+    this.committed = blockSize;
+    if (!this.hub.frames.session.sizes.includes(this.base)) this.base = null;
+    this.showSession();
+    this.showHeadline();
+    this.drawAll("frame");
+    this.showReady();
+    if (!this.hub.painted) {
+      this.hub.painted = true;
+      requestAnimationFrame(() => setTimeout(() => this.hub.send({ kind: "painted" })));
+    }
+    if (this.hub.frames.session.focus && !this.focused) this.takeFocus();
+  }
+
+  frameArrived({ view, size, layer }) {
+    const state = this.store.get();
+    const matches = (size === null || size === state.blockSize) && (layer === null || layer === state.layer);
+    this.showReady();
+    if (!matches) return;
+    if (view === "headline") this.showHeadline();
+    else this.drawNamed(view);
+  }
+
+  // A move between ready sizes ends here: no message, no waiting.
+  move(size) {
+    if (this.base === null || this.moveDone) {
+      this.base = this.committed;
+      this.moveDone = false;
+    }
+    this.store.set({ blockSize: size });
+  }
+
+  commit(size) {
+    this.moveDone = true;
+    if (size === this.committed) return;
+    this.committed = size;
+    this.store.set({}, { commit: true });
+    if (this.hub.frames?.session.auto_measure) this.hub.send({ kind: "commit" });
+    this.explainMove();
+  }
+
+  stateChanged(state, changed, options) {
+    if (changed.includes("presenter")) {
+      this.root.classList.toggle("pcv-presenter-size", state.presenter);
+      this.part.presenter.setAttribute("aria-pressed", String(state.presenter));
+      this.fit(this.root.closest(".jp-WindowedPanel-outer, .jp-Notebook, .jp-LinkedOutputView"));
+    }
+    if (changed.includes("theme")) this.root.dataset.theme = state.theme;
+    if (options.quiet) return;
+    if (changed.includes("blockSize")) {
+      this.slider.setSize(state.blockSize);
+      this.showHeadline();
+      this.showUse();
+    }
+    if (changed.length) this.drawAll(changed.join());
+    if (changed.includes("layer")) {
+      this.showReady();
+      this.hub.send({ kind: "want" });
+    }
+  }
+
+  drawAll(reason) {
+    for (const stage of this.stages) if (!stage.section.hidden) this.drawStage(stage, reason);
+    if (this.hub.frames) this.root.dataset.blockSize = this.store.get().blockSize;
+  }
+
+  drawNamed(name) {
+    const stage = this.stages.find((each) => each.name === name);
+    if (stage && !stage.section.hidden) this.drawStage(stage, "frame");
+  }
+
+  drawStage(stage, reason) {
+    const frames = this.hub.frames;
+    if (!frames || stage.section.hidden || !stage.body.clientWidth || !stage.body.clientHeight) return;
+    const state = this.store.get();
+    const scene = stage.name === "training" ? this.trainingScene(frames) : frames.get(stage.name, state.blockSize, state.layer);
+    const waiting = scene === null && frames.session.views.includes(stage.name);
+    stage.mark.hidden = !waiting;
+    stage.mark.textContent = waiting ? `compiling block size ${state.blockSize} …` : "";
+    stage.section.classList.toggle("pcv-stale", waiting);
+    stage.section.dataset.waiting = String(waiting);
+    if (waiting) {
+      if (reason !== "size") this.ask(state);
+      if (!stage.drawn) return;
+    }
+    stage.drawn = scene ?? stage.drawn;
+    if (!stage.drawn) return this.showAbsent(stage, frames.session);
+    try {
+      if (stage.absent) stage.body.replaceChildren();
+      stage.absent = false;
+      stage.draw(stage.body, stage.drawn, this.store);
+      if (!waiting) stage.section.dataset.blockSize = state.blockSize;
+    } catch (error) {
+      this.hub.fail(new Error(`The ${stage.title} view could not be drawn: ${error.message}`, { cause: error }));
+    }
+    guardShortcuts(stage.body);
+  }
+
+  trainingScene(frames) {
+    const base = frames.get("training");
+    return base && training_extend(base, this.hub.steps);
+  }
+
+  showAbsent(stage, session) {
+    stage.absent = true;
+    const note = document.createElement("p");
+    note.className = "pcv-absent";
+    note.textContent = (session.absent || {})[stage.name] || `${stage.title} has nothing to show for this circuit.`;
+    stage.body.replaceChildren(note);
+  }
+
+  ask(state) {
+    const wish = `${state.blockSize}|${state.layer}|${this.hub.frames.session.gen}`;
+    if (wish === this.wish) return;
+    this.wish = wish;
+    this.hub.send({ kind: "want" });
+  }
+
+  showReady() {
+    const { frames } = this.hub;
+    if (!frames) return;
+    const { layer } = this.store.get();
+    this.slider.setReady((size) => frames.has(["headline", "blocks"], size, layer));
+    this.root.dataset.ready = frames.session.sizes.filter((size) => frames.has(frames.session.views, size, layer)).join(" ");
+  }
+
+  showSession() {
+    const latest = this.hub.pending ?? this.hub.frames;
+    if (!latest) return;
+    const { part } = this;
+    const { session } = latest;
+    const active = this.hub.frames?.session ?? session;
+    fillSelect(part.circuit, session.circuits, session.circuit);
+    fillSelect(part.device, session.devices, session.device);
+    setField(part["batch-size"], session.batch_size, session.invalid);
+    setField(part.tolerance, session.padding_tolerance, session.invalid);
+    part["auto-measure"].checked = Boolean(session.auto_measure);
+    this.slider.setSizes(active.sizes);
+    this.slider.setSize(this.store.get().blockSize);
+    part.hint.textContent = this.explained ?? active.hint ?? "";
+    this.showRun();
+  }
+
+  showRun() {
+    const { part, hub } = this;
+    const session = (hub.pending ?? hub.frames)?.session ?? {};
+    const { state } = hub.run;
+    this.root.dataset.run = state;
+    const able = Boolean(session.can_train);
+    part.train.textContent = { training: "Pause", paused: "Resume" }[state] || "Train";
+    part.train.disabled = !able || state === "preparing";
+    part.train.title = able ? "" : session.why_not || "The engine is not ready yet";
+    part.stop.hidden = !(state === "training" || state === "paused");
+    part.measure.disabled = !session.can_measure;
+    part.measure.textContent = hub.run.measuring ? "Measuring …" : session.measure_label || "Measure";
+    part.measure.title = session.can_measure ? "Check the result, then time the forward pass on this machine" : session.why_not || "The engine is not ready yet";
+    this.showUse();
+  }
+
+  showUse() {
+    const { run } = this.hub;
+    const { blockSize } = this.store.get();
+    const running = run.state === "training" || run.state === "paused";
+    const button = this.part["use-for-training"];
+    button.hidden = !(running && run.block_size !== blockSize);
+    button.textContent = running ? `Trains at block size ${run.block_size}. Use ${blockSize}` : "";
+  }
+
+  showHeadline() {
+    const { frames } = this.hub;
+    if (!frames) return;
+    const state = this.store.get();
+    const now = frames.get("headline", state.blockSize);
+    const before = this.base === null || this.base === state.blockSize ? null : frames.get("headline", this.base);
+    drawHeadline(this.part.headline, now, before, state);
+  }
+
+  // After the first drag to the last size, one sentence says why.
+  explainMove() {
+    const { frames } = this.hub;
+    if (!frames || !frames.session.hint) return;
+    const state = this.store.get();
+    const text = explain(frames.get("headline", this.base), frames.get("headline", state.blockSize), state.phase);
+    if (!text) return;
+    this.explained = text;
+    this.part.hint.textContent = text;
+    this.part.hint.dataset.explained = "true";
+  }
+
+  showStatus() {
+    const { status } = this.hub;
+    const { part } = this;
+    part.status.textContent = status.text;
+    part["status-line"].dataset.level = status.level;
+    part.progress.hidden = status.progress === null || status.progress === undefined;
+    if (!part.progress.hidden) part.progress.value = status.progress;
+    part.cancel.hidden = !status.cancel;
+  }
+
+  takeFocus() {
+    this.focused = true;
+    const active = document.activeElement;
+    if (active && active.closest(".cm-content, input, textarea, select") && !this.root.contains(active)) return;
+    this.root.scrollIntoView({ block: "nearest" });
+    this.slider.element.focus({ preventScroll: true });
+  }
+
+  dispose() {
+    this.slider.dispose();
+    this.undo.forEach((undo) => undo());
+    for (const stage of this.stages) {
+      const charts = stage.body.querySelectorAll(".js-plotly-plot");
+      if (charts.length) loadPlotly().then((Plotly) => charts.forEach((chart) => Plotly.purge(chart)), () => {});
+    }
+    this.root.remove();
+  }
+}
+
+// JupyterLab's shortcuts act on focus in an output ("b" inserts a cell, "x" cuts it) unless each focusable element says otherwise.
+function guardShortcuts(root) {
+  for (const node of root.querySelectorAll(FOCUSABLE)) {
+    if (node.dataset.lmSuppressShortcuts !== "true") node.dataset.lmSuppressShortcuts = "true";
+  }
+}
+
+function pageTheme() {
+  const lab = document.body.dataset.jpThemeLight;
+  if (lab !== undefined) return lab === "true" ? "light" : "dark";
+  return window.matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
+}
+
+function fillSelect(select, options, value) {
+  const wanted = JSON.stringify(options);
+  if (select.dataset.options !== wanted) {
+    select.dataset.options = wanted;
+    select.replaceChildren(
+      ...options.map((option) => {
+        const node = document.createElement("option");
+        node.value = option.value;
+        node.textContent = option.label;
+        node.disabled = Boolean(option.disabled);
+        return node;
+      }),
+    );
+  }
+  select.value = value;
+}
+
+function setField(input, value, invalid) {
+  const wrong = Boolean(invalid && invalid === input.dataset.name);
+  input.setAttribute("aria-invalid", String(wrong));
+  if (!wrong && document.activeElement !== input) input.value = value;
+  else if (!wrong && Number(input.value) !== value) input.value = value;
+}
+
+function render({ model, el }) {
+  let hub = hubs.get(model);
+  if (!hub) {
+    hub = new Hub(model);
+    hubs.set(model, hub);
+    plotlyRequest = () => hub.send({ kind: "plotly" });
+    hub.send({ kind: "ready" });
+    model.on("comm:close", () => hub.close());
+  }
+  const shell = new Shell(hub, el);
+  return () => shell.dispose();
+}

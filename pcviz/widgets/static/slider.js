@@ -1,0 +1,91 @@
+// The block-size slider: a native range over the *index* of the legal sizes, with labelled ticks.
+
+const KEY_COMMIT_MS = 600;
+
+function createSlider(root, { onInput, onCommit }) {
+  root.innerHTML = `
+    <label class="pcv-slider-label" for="${root.id}-range">Block size</label>
+    <div class="pcv-slider-track">
+      <input id="${root.id}-range" type="range" min="0" max="0" step="1" value="0" data-pcv="slider" data-lm-suppress-shortcuts="true">
+      <div class="pcv-ticks" aria-hidden="true"></div>
+    </div>
+    <output class="pcv-slider-value" data-pcv="slider-value" aria-hidden="true"></output>`;
+  const range = root.querySelector("input");
+  const ticks = root.querySelector(".pcv-ticks");
+  const value = root.querySelector("output");
+  let sizes = [1];
+  let timer = null;
+  let pointer = false;
+
+  const size = () => sizes[Number(range.value)];
+  const show = () => {
+    const text = `block size ${size()}`;
+    range.setAttribute("aria-valuetext", text);
+    value.textContent = size();
+    [...ticks.children].forEach((tick, index) => tick.classList.toggle("pcv-on", index === Number(range.value)));
+  };
+  const commit = () => {
+    clearTimeout(timer);
+    timer = null;
+    onCommit(size());
+  };
+  range.addEventListener("input", (event) => {
+    show();
+    onInput(size(), event);
+    clearTimeout(timer);
+    timer = pointer ? null : setTimeout(commit, KEY_COMMIT_MS);
+  });
+  range.addEventListener("pointerdown", () => (pointer = true));
+  range.addEventListener("pointercancel", () => (pointer = false));
+  range.addEventListener("change", () => {
+    if (pointer) commit(); // a native range fires "change" on pointer up, and on every arrow key
+  });
+  range.addEventListener("pointerup", () => setTimeout(() => (pointer = false)));
+  ticks.addEventListener("click", (event) => {
+    const tick = event.target.closest("[data-index]");
+    if (!tick) return;
+    range.value = tick.dataset.index;
+    show();
+    onInput(size(), event);
+    commit();
+  });
+
+  return {
+    element: range,
+    setSizes(next) {
+      if (next.join() === sizes.join() && ticks.children.length) return;
+      const current = size();
+      sizes = next;
+      range.max = String(sizes.length - 1);
+      ticks.replaceChildren(
+        ...sizes.map((each, index) => {
+          const tick = document.createElement("span");
+          tick.textContent = each;
+          tick.dataset.index = index;
+          tick.style.left = sizes.length > 1 ? `${(100 * index) / (sizes.length - 1)}%` : "0";
+          return tick;
+        }),
+      );
+      range.value = String(Math.max(0, sizes.indexOf(current)));
+      show();
+    },
+    setReady(isReady) {
+      [...ticks.children].forEach((tick, index) => {
+        const ready = isReady(sizes[index]);
+        tick.classList.toggle("pcv-hatched", !ready);
+        tick.title = ready ? "" : `block size ${sizes[index]}: compiling`;
+      });
+    },
+    setSize(next) {
+      if (size() === next) return;
+      range.value = String(Math.max(0, sizes.indexOf(next)));
+      show();
+    },
+    get dragging() {
+      return pointer;
+    },
+    dispose() {
+      clearTimeout(timer);
+    },
+  };
+}

@@ -1,0 +1,167 @@
+// The selection store and the frames of one explorer. Everything the slider needs is here, so a move asks the kernel nothing.
+
+const LIVE_STATE = { blockSize: 1, layer: 1, nodeRange: null, phase: "forward", theme: "light", circuit: "", presenter: false };
+
+function createStore(send) {
+  let state = { ...LIVE_STATE };
+  const listeners = new Set();
+  return {
+    get: () => state,
+    set(patch, options = {}) {
+      const changed = Object.keys(patch).filter((key) => state[key] !== patch[key]);
+      if (!changed.length && !options.commit) return;
+      state = { ...state, ...patch };
+      for (const listener of [...listeners]) listener(state, changed, options);
+    },
+    subscribe(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    send,
+  };
+}
+
+const FRAME_KEYS = [
+  (view, size, layer) => `${view}|${size}|${layer}`,
+  (view, size) => `${view}|${size}|`,
+  (view, size, layer) => `${view}||${layer}`,
+  (view) => `${view}||`,
+];
+
+// Scenes of one generation (circuit, batch, tolerance, device), by view, block size and layer; null means "any".
+class Frames {
+  constructor(session) {
+    this.session = session;
+    this.scenes = new Map();
+  }
+
+  put({ view, size, layer }, scene) {
+    this.scenes.set(`${view}|${size ?? ""}|${layer ?? ""}`, scene);
+  }
+
+  get(view, size, layer) {
+    for (const key of FRAME_KEYS) {
+      const scene = this.scenes.get(key(view, size, layer));
+      if (scene !== undefined) return scene;
+    }
+    return null;
+  }
+
+  has(views, size, layer) {
+    return views.every((view) => this.get(view, size, layer) !== null);
+  }
+}
+
+// One frame travels as a gzipped container: u32 length of the JSON, the JSON, then the byte fields one after another.
+async function unpackFrame(buffer) {
+  const raw = new Uint8Array(await gunzip(buffer));
+  const length = new DataView(raw.buffer).getUint32(0, true);
+  const bytes = raw.subarray(4 + length);
+  const revive = (_key, value) =>
+    value !== null && typeof value === "object" && Array.isArray(value.$bytes)
+      ? bytes.subarray(value.$bytes[0], value.$bytes[0] + value.$bytes[1])
+      : value;
+  return JSON.parse(new TextDecoder().decode(raw.subarray(4, 4 + length)), revive);
+}
+
+async function gunzip(buffer) {
+  if (typeof DecompressionStream === "undefined") {
+    throw new Error("This browser cannot unpack the explorer's data (no DecompressionStream): use a browser from 2023 or later.");
+  }
+  const stream = new Blob([buffer]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Response(stream).arrayBuffer();
+}
+
+// Everything that belongs to one widget model: its store, its frames and what the kernel last said. Views come and go.
+class Hub {
+  constructor(model) {
+    this.model = model;
+    this.store = createStore((message) => this.send(message));
+    this.frames = null; // active generation
+    this.pending = null; // newer generation, until the current size is there
+    this.status = { text: "Opening …", level: "info", progress: null, cancel: false };
+    this.run = { state: "idle" };
+    this.steps = [];
+    this.views = new Set();
+    this.closed = false;
+    let order = Promise.resolve(); // messages act in the order in which they were sent
+    this.onMessage = (message, buffers) => {
+      order = order.then(() => this.receive(message, buffers)).catch((error) => this.fail(error));
+    };
+    model.on("msg:custom", this.onMessage);
+  }
+
+  // The kernel hears of block size and layer with the next message only: a move of the slider sends none.
+  send(message) {
+    const { blockSize, layer } = this.store.get();
+    if (!this.closed) this.model.send({ block_size: blockSize, layer, ...message });
+  }
+
+  fail(error) {
+    console.error(error);
+    this.status = { text: error.message || String(error), level: "error", progress: null, cancel: false };
+    this.tell("status");
+  }
+
+  tell(what, detail) {
+    for (const view of [...this.views]) view(what, detail);
+  }
+
+  async receive(message, buffers = []) {
+    if (message.kind === "session") this.openGeneration(message);
+    else if (message.kind === "frame") await this.receiveFrame(message, buffers[0]);
+    else if (message.kind === "status") {
+      this.status = message;
+      this.tell("status");
+    } else if (message.kind === "run") {
+      this.run = message;
+      this.tell("run");
+    } else if (message.kind === "steps") {
+      this.steps = message.restart ? message.rows : this.steps.concat(message.rows);
+      this.tell("steps");
+    } else if (message.kind === "plotly") receivePlotly(await gunzip(buffers[0]));
+  }
+
+  openGeneration(session) {
+    const same = this.frames && this.frames.session.circuit === session.circuit;
+    const keep = this.pending?.session.gen === session.gen ? this.pending : this.frames?.session.gen === session.gen ? this.frames : null;
+    if (keep) {
+      keep.session = session;
+    } else {
+      this.pending = new Frames(session);
+      if (!same && this.frames) this.tell("waiting");
+    }
+    this.tell("session");
+    this.activate();
+  }
+
+  async receiveFrame(message, buffer) {
+    const target = [this.pending, this.frames].find((frames) => frames && frames.session.gen === message.gen);
+    if (!target) return; // an older generation
+    target.put(message, await unpackFrame(buffer));
+    if (target === this.pending) this.activate();
+    else this.tell("frame", message);
+  }
+
+  // The last good picture stays until the newer generation has what the current size needs.
+  activate() {
+    if (!this.pending) return;
+    const { session } = this.pending;
+    const state = this.store.get();
+    const sameCircuit = this.frames && this.frames.session.circuit === session.circuit;
+    const size = sameCircuit && session.sizes.includes(state.blockSize) ? state.blockSize : session.block_size;
+    const layer = sameCircuit && state.layer <= session.layers.length ? state.layer : session.layer;
+    if (!this.pending.has(["headline", "blocks"], size, layer)) return;
+    this.frames = this.pending;
+    this.pending = null;
+    this.store.set({ blockSize: size, layer, circuit: session.circuit, nodeRange: sameCircuit ? state.nodeRange : null }, { commit: true, quiet: true });
+    this.tell("generation");
+  }
+
+  close() {
+    this.closed = true;
+    this.model.off("msg:custom", this.onMessage);
+    this.frames = this.pending = null;
+    this.steps = [];
+  }
+}

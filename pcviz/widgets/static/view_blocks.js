@@ -1,0 +1,365 @@
+// Blocks: the parameter matrix of one layer, sum blocks x child blocks, in plan order. Full blocks are solid, absent
+// edges diagonal stripes, missing rows or columns level stripes, pseudo blocks a crossed strip right of the map.
+
+const BLOCKS_KINDS = ["no block", "stored block, all cells are edges", "stored block with absent edges", "stored block with missing rows or columns"];
+const BLOCKS_LEGEND = [
+  ["edges", "edges", "cells that the circuit connects"],
+  ["absent", "absent", "cells of stored blocks that the circuit does not connect: the block grid is coarser than the circuit"],
+  ["missing", "missing", "cells in missing rows or columns: a vector's length is no multiple of its block"],
+  ["pseudo", "pseudo", "cells of pseudo blocks, which give every sum block of a launch equally many child blocks"],
+];
+
+function draw_blocks(el, scene, store) {
+  const frame = pv_frame(el, "blocks", store);
+  if (!frame || !scene) return;
+  const view = frame.view;
+  if (!view.canvas) blocks_build(frame);
+  view.scene = scene;
+  view.frame = frame;
+  const mode = frame.width >= 900 ? "columns" : frame.width >= 520 ? "rows" : "stack", font = frame.font;
+  if (view.body.dataset.mode !== mode) view.body.dataset.mode = mode;
+  view.side.style.width = mode === "columns" ? `${Math.round(21 * font)}px` : "100%";
+  blocks_bar(view, scene);
+  blocks_counts(view, scene);
+  const height = frame.height - view.bar.offsetHeight, legend = view.legend.offsetHeight;
+  const mapHeight = mode === "columns" ? height : mode === "rows" ? height - legend - 8 : Math.round(0.5 * height);
+  const tableHeight = mode === "columns" ? height - legend - 8 : mode === "rows" ? legend : height - mapHeight - legend - 8;
+  const width = mode === "columns" ? frame.width - Math.round(21 * font) - 8 : frame.width;
+  const g = blocks_geometry(scene, width, mapHeight, font, window.devicePixelRatio || 1);
+  view.map.style.height = mode === "columns" ? "auto" : `${mapHeight}px`;
+  view.geometry = g;
+  blocks_table(view, scene, tableHeight, font);
+  blocks_paint(view, scene, g, frame.theme);
+  blocks_gutter(view.svg, scene, g, font);
+  view.mark.hidden = view.tip.hidden = true;
+}
+
+function blocks_build(frame) {
+  const view = frame.view;
+  view.bar = pv_el("div", "pcv-bar");
+  view.title = pv_el("span", "pcv-title");
+  view.select = pv_select([], "", "layer", (value) => frame.store.set({ layer: Number(value) }, { commit: true }));
+  view.select.dataset.pcv = "blocks-layer";
+  view.bar.append(view.select, view.title);
+  view.body = pv_el("div", "pcv-body");
+  view.map = pv_el("div", "pcv-map");
+  view.canvas = pv_el("canvas", "pcv-canvas");
+  view.canvas.dataset.pcv = "blocks-canvas";
+  view.svg = pv_svg("svg", { class: "pcv-overlay", "aria-hidden": "true" });
+  view.mark = pv_el("div", "pcv-mark");
+  view.map.append(view.canvas, view.svg, view.mark);
+  view.tip = pv_tip(view.map);
+  view.side = pv_el("div", "pcv-side");
+  blocks_legend(view);
+  view.table = pv_el("div", "pcv-groups");
+  view.caption = pv_el("div", "pcv-caption");
+  const launches = pv_el("div", "pcv-launches");
+  launches.append(view.table, view.caption);
+  view.side.append(launches);
+  view.body.append(view.map, view.side);
+  frame.el.append(view.bar, view.body);
+  view.map.addEventListener("mousemove", (event) => blocks_hover(view, event));
+  view.map.addEventListener("mouseleave", () => { view.tip.hidden = view.mark.hidden = true; });
+}
+
+function blocks_legend(view) {
+  const table = (view.legend = pv_el("table", "pcv-legend"));
+  const head = pv_el("tr");
+  view.layerHead = pv_el("th", "", "layer");
+  head.append(pv_el("th"), view.layerHead, pv_el("th", "", "of cells"), pv_el("th", "", "circuit"));
+  const top = pv_el("thead");
+  top.append(head);
+  const body = pv_el("tbody");
+  view.cells = {};
+  view.swatches = {};
+  for (const [key, label, why] of [["groups", "groups", "sum launches: one per group"], ["launches", "launches", "all launches of the forward pass: products and groups; the circuit's count has the inputs too"], ...BLOCKS_LEGEND]) {
+    const row = pv_el("tr");
+    row.title = why;
+    const name = pv_el("th");
+    name.scope = "row";
+    if (BLOCKS_LEGEND.some((entry) => entry[0] === key)) name.append((view.swatches[key] = pv_el("canvas", "pcv-swatch")));
+    name.append(pv_el("span", "", label));
+    const cells = [pv_el("td"), pv_el("td"), pv_el("td", "pcv-muted")];
+    cells[0].dataset.pcv = `blocks-${key}`;
+    cells[2].dataset.pcv = `blocks-${key}-total`;
+    row.append(name, ...cells);
+    body.append(row);
+    view.cells[key] = cells;
+  }
+  table.append(top, body);
+  view.side.append(table);
+}
+
+function blocks_bar(view, scene) {
+  const key = scene.layers.map((l) => `${l.index}:${l.groups}`).join();
+  if (view.layersKey !== key) {
+    view.layersKey = key;
+    view.select.replaceChildren(...scene.layers.map((l) => {
+      const option = pv_el("option", "", `layer ${l.index} of ${scene.numLayers}: ${pv_plural(l.sums, "sum")}, ${pv_plural(l.groups, "group")}, ${pv_count(l.edges)} edges`);
+      option.value = String(l.index);
+      return option;
+    }));
+  }
+  view.select.value = String(scene.layer);
+  view.title.textContent = `block size ${scene.blockSize}`;
+  view.canvas.setAttribute("role", "img");
+  view.canvas.setAttribute("aria-label", `Block map of layer ${scene.layer} at block size ${scene.blockSize}: ${scene.sumBlocks} sum blocks by ${scene.childBlocks} child blocks, ${scene.counts.groups} groups`);
+}
+
+function blocks_counts(view, scene) {
+  view.layerHead.textContent = `layer ${scene.layer}`;
+  for (const key of ["groups", "launches"]) {
+    pv_number(view.cells[key][0], scene.counts[key]);
+    pv_number(view.cells[key][2], scene.total[key]);
+  }
+  for (const [key] of BLOCKS_LEGEND) {
+    pv_number(view.cells[key][0], scene.counts[key]);
+    view.cells[key][1].textContent = pv_percent(scene.counts[key] / Math.max(1, scene.counts.cells));
+    pv_number(view.cells[key][2], scene.total[key]);
+  }
+  view.caption.textContent = scene.caption || "";
+}
+
+// Where the map lies, in CSS pixels: cells keep an aspect of at most 3:1 and 30 pixels a side.
+function blocks_geometry(scene, width, height, font, dpr) {
+  const gutter = Math.round(10.4 * font), top = Math.round(2.8 * font), bottom = Math.round(1.6 * font);
+  const pseudoMax = Math.max(0, ...scene.rowPseudo) / scene.blocksPerRow;
+  const room = width - gutter - 6, tall = height - top - bottom;
+  const stripRoom = pseudoMax ? pv_clamp(0.22 * room, 24, 130) : 0;
+  let cw = Math.min((room - stripRoom - (pseudoMax ? 8 : 0)) / scene.cols, 2.5 * font);
+  let ch = Math.min(tall / scene.rows, 2.5 * font);
+  cw = Math.min(cw, 3 * ch);
+  ch = Math.min(ch, 3 * cw);
+  const mapWidth = Math.round(cw * scene.cols), mapHeight = Math.round(ch * scene.rows);
+  const perBlock = mapWidth / (scene.cols * scene.blocksPerCol);
+  const unit = pseudoMax ? pv_clamp(perBlock, Math.min(18, stripRoom / pseudoMax), stripRoom / pseudoMax) : 0;
+  return {
+    x: gutter, y: top, cw, ch, mapWidth, mapHeight, unit, dpr, width, height,
+    stripX: gutter + mapWidth + 8, stripWidth: Math.ceil(unit * pseudoMax), perRow: 1 / scene.blocksPerRow,
+  };
+}
+
+// The picture as 32-bit pixels: pure, so a test can compare the canvas with it. Map and strip share one image.
+function blocks_pixels(scene, g, theme) {
+  const ink = {}, d = g.dpr;
+  for (const [key, rgb] of Object.entries(PV_INK[theme])) ink[key] = blocks_rgba(rgb);
+  const w = Math.round(g.mapWidth * d), h = Math.max(1, Math.round(g.mapHeight * d));
+  const strip = Math.round(g.stripWidth * d), gap = strip ? Math.round(8 * d) : 0, full = w + gap + strip;
+  const paint = { out: new Uint32Array(full * h), ink, full, w, h, period: Math.max(4, Math.round(6 * d)), lined: Math.min(g.cw, g.ch) * d >= 5 };
+  paint.shades = Array.from({ length: 256 }, (_, f) => blocks_rgba(blocks_mix(PV_INK[theme].empty, PV_INK[theme].stored, 0.25 + 0.75 * (f / 255))));
+  const groups = pv_u8(scene.rowGroup);
+  for (let r = 0; r < scene.rows; r++) {
+    const y0 = Math.round((r * h) / scene.rows), y1 = Math.round(((r + 1) * h) / scene.rows);
+    blocks_cells(paint, scene, r, y0, y1);
+    blocks_strip(paint, w + gap, Math.round(scene.rowPseudo[r] * g.perRow * g.unit * d), g.unit * d, y0, y1);
+    if (r > 0 && groups[r] !== groups[r - 1]) paint.out.fill(ink.line, y0 * full, y0 * full + w);
+  }
+  return { pixels: paint.out, width: full, height: h };
+}
+
+// One row of cells. The share of a stripe is the share of the cell that is no edge.
+function blocks_cells(paint, scene, r, y0, y1) {
+  const { out, ink, full, w, period, lined } = paint, kinds = pv_u8(scene.kinds), fill = pv_u8(scene.fill);
+  const last = lined ? y1 - 1 : y1;
+  for (let y = y0; y < y1; y++) out.fill(ink.empty, y * full, y * full + w);
+  for (let c = 0; c < scene.cols; c++) {
+    const cell = r * scene.cols + c, kind = kinds[cell];
+    if (kind === 0) continue;
+    const x0 = Math.round((c * w) / scene.cols), x1 = Math.round(((c + 1) * w) / scene.cols) - (lined ? 1 : 0);
+    const solid = paint.shades[kind === 1 ? fill[cell] : 255], stripe = kind === 2 ? ink.absent : ink.missing;
+    const width = kind === 1 ? 0 : pv_clamp(Math.round(period * (1 - fill[cell] / 255)), 1, period - 1);
+    for (let y = y0; y < last; y++) {
+      if (kind !== 2) out.fill(y % period < width ? stripe : solid, y * full + x0, y * full + x1);
+      else for (let x = x0; x < x1; x++) out[y * full + x] = (x + y) % period < width ? stripe : solid;
+    }
+  }
+}
+
+function blocks_strip(paint, x0, width, unit, y0, y1) {
+  const { out, ink, full, h, period, lined } = paint, apart = unit >= 6 ? unit : Infinity;
+  for (let y = y0; y < y1 - (lined ? 1 : 0); y++) {
+    for (let x = 0; x < width; x++) {
+      if (x && Math.round(Math.round(x / apart) * apart) === x) continue;
+      out[y * full + x0 + x] = (x + y) % period === 0 || (x - y + period * h) % period === 0 ? ink.pseudo : ink.pseudoBg;
+    }
+  }
+}
+
+function blocks_mix(a, b, t) {
+  return a.map((v, i) => Math.round(v + (b[i] - v) * t));
+}
+
+function blocks_rgba([r, g, b]) {
+  return ((255 << 24) | (b << 16) | (g << 8) | r) >>> 0;
+}
+
+function blocks_paint(view, scene, g, theme) {
+  const image = blocks_pixels(scene, g, theme), canvas = view.canvas;
+  if (canvas.width !== image.width) canvas.width = image.width;
+  if (canvas.height !== image.height) canvas.height = image.height;
+  Object.assign(canvas.style, { left: `${g.x}px`, top: `${g.y}px`, width: `${image.width / g.dpr}px`, height: `${image.height / g.dpr}px` });
+  canvas.getContext("2d").putImageData(new ImageData(new Uint8ClampedArray(image.pixels.buffer), image.width, image.height), 0, 0);
+  canvas.dataset.blockSize = String(scene.blockSize);
+  canvas.dataset.layer = String(scene.layer);
+  if (view.swatchKey !== theme + g.dpr) blocks_swatches(view, theme, g.dpr);
+}
+
+// Legend swatches come from the same pixels as the map.
+function blocks_swatches(view, theme, dpr) {
+  view.swatchKey = theme + dpr;
+  BLOCKS_LEGEND.forEach(([key], i) => {
+    const scene = { rows: 1, cols: 1, kinds: [Math.min(i + 1, 3)], fill: [i ? 128 : 255], rowGroup: [0], rowPseudo: [i === 3 ? 1 : 0] };
+    const g = { cw: 0, ch: 0, mapWidth: i === 3 ? 0 : 22, mapHeight: 13, unit: 22, stripWidth: i === 3 ? 22 : 0, perRow: 1, dpr };
+    const image = blocks_pixels(scene, g, theme), canvas = view.swatches[key], left = i === 3 ? image.width - Math.round(22 * dpr) : 0;
+    canvas.width = image.width - left;
+    canvas.height = image.height;
+    canvas.getContext("2d").putImageData(new ImageData(new Uint8ClampedArray(image.pixels.buffer), image.width, image.height), -left, 0);
+  });
+}
+
+// Brackets with launch labels at the left, axes with counts at top and bottom.
+function blocks_gutter(svg, scene, g, font) {
+  svg.setAttribute("width", g.width);
+  svg.setAttribute("height", g.height);
+  const parts = [], say = (x, y, text, cls, anchor) => parts.push(pv_svg("text", { x, y, class: cls || "", "text-anchor": anchor || "start" }, text));
+  const of = (size) => `of ${scene.mixed ? "up to " : ""}${size}`;
+  say(g.x, font, `${pv_plural(scene.childBlocks, "child block")} ${of(scene.childBlock)} →`, "pcv-strong");
+  say(g.x, 2.2 * font, pv_plural(scene.numProducts, "product"), "pcv-soft");
+  say(g.x - 12, font, `${pv_plural(scene.sumBlocks, "sum block")} ${of(scene.sumBlock)} ↓`, "pcv-strong", "end");
+  say(g.x - 12, 2.2 * font, pv_plural(scene.numSums, "sum"), "pcv-soft", "end");
+  if (g.stripWidth) say(g.stripX, 2.2 * font, "pseudo", "pcv-pseudo");
+  const base = g.y + g.mapHeight;
+  for (const n of blocks_ticks(scene.childBlocks, g.mapWidth / (4 * font))) {
+    const x = g.x + (n * g.mapWidth) / scene.childBlocks;
+    parts.push(pv_svg("path", { d: `M${x},${base + 1}v4`, class: "pcv-axis" }));
+    say(x, base + 5 + font, pv_count(n), "pcv-soft", n === 0 ? "start" : n === scene.childBlocks ? "end" : "middle");
+  }
+  blocks_brackets(parts, say, scene, g, font);
+  svg.replaceChildren(...parts);
+}
+
+function blocks_ticks(n, room) {
+  const step = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096, 16384, 65536, 262144, 1048576].find((s) => n / s <= Math.max(1, room)) || n;
+  const ticks = [];
+  for (let t = 0; t <= n - 0.75 * step; t += step) ticks.push(t);
+  ticks.push(n);
+  return ticks;
+}
+
+function blocks_bands(scene, g) {
+  const groups = pv_u8(scene.rowGroup), bands = [];
+  for (let r = 0; r < scene.rows; r++) {
+    const last = bands[bands.length - 1];
+    if (last && last.group === groups[r]) last.end = r + 1;
+    else bands.push({ group: groups[r], start: r, end: r + 1 });
+  }
+  for (const band of bands) {
+    band.y0 = g.y + (band.start * g.mapHeight) / scene.rows;
+    band.y1 = g.y + (band.end * g.mapHeight) / scene.rows;
+  }
+  return bands;
+}
+
+function blocks_brackets(parts, say, scene, g, font) {
+  const line = 1.15 * font, bands = blocks_bands(scene, g), x = g.x - 6;
+  const least = Math.max(line, Math.min(2 * line, (g.height - g.y) / Math.max(1, bands.length)));
+  let free = g.y - 0.2 * line;
+  bands.forEach((band, i) => {
+    const group = scene.groups[band.group];
+    parts.push(pv_svg("path", { d: `M${x + 4},${band.y0 + 0.5}h-4V${Math.max(band.y1 - 0.5, band.y0 + 1)}h4`, class: "pcv-axis pcv-bracket" }));
+    const texts = group ? [`launch ${group.launch}`, `${pv_count(group.G)} × ${pv_count(group.E)}`, ...(group.pseudoBlocks ? [`${pv_count(group.pseudoBlocks)} pseudo`] : [])] : ["more"];
+    if (group && band.y1 - band.y0 >= 4 * line) texts.splice(1, 1, `${pv_count(group.G)} sum blocks`, `× ${pv_count(group.E)} child blocks`);
+    const limit = (i + 1 < bands.length ? Math.max(bands[i + 1].y0, free + least) : g.height) - 2;
+    const lines = Math.floor((limit - Math.max(band.y0, free)) / line);
+    if (lines < 1 || free + line > g.height) return;
+    const shown = lines >= texts.length ? texts : lines > 1 ? texts.slice(0, lines) : [`launch ${group ? group.launch : "…"}: ${group ? texts[1] : ""}`];
+    let y = Math.max(free, (band.y0 + band.y1) / 2 - (shown.length * line) / 2);
+    y = Math.min(y, Math.max(free, limit - shown.length * line));
+    shown.forEach((text, k) => say(x - 5, y + (k + 0.8) * line, text, k ? "pcv-soft" : "pcv-strong", "end"));
+    free = y + shown.length * line + 1;
+  });
+}
+
+// One row per launch: the keyboard's way through the map. As many rows as fit, the rest on further pages.
+function blocks_table(view, scene, room, font) {
+  const key = JSON.stringify([scene.layer, scene.groups, Math.round(room), font, view.page || 0]);
+  if (view.tableKey === key) return;
+  const row = 1.75 * font, fits = Math.max(1, Math.floor((room - 4.4 * font - view.caption.offsetHeight) / row));
+  const pages = Math.ceil(scene.groups.length / fits), sizes = pages > 1 ? Math.max(1, fits - 1) : fits;
+  if (view.pageLayer !== scene.layer || (view.page || 0) * sizes >= scene.groups.length) view.page = 0;
+  view.pageLayer = scene.layer;
+  view.tableKey = JSON.stringify([scene.layer, scene.groups, Math.round(room), font, view.page]);
+  const table = pv_el("table", "pcv-table"), head = pv_el("tr"), top = pv_el("thead"), body = pv_el("tbody");
+  for (const [text, why] of [["launch", "one launch of the sum kernel"], ["G", "sum blocks"], ["E", "child blocks per sum block, after padding"], ["stored", "blocks of the circuit"], ["pseudo", "blocks that only pad"], ["cells", "parameters multiplied per sample: stored and pseudo"]]) {
+    const cell = pv_el("th", "", text);
+    cell.title = why;
+    head.append(cell);
+  }
+  const start = view.page * sizes, shown = scene.groups.slice(start, start + sizes);
+  for (const group of shown) body.append(blocks_row(view, group));
+  top.append(head);
+  table.append(top, body);
+  view.table.replaceChildren(table);
+  if (sizes < scene.groups.length) view.table.append(blocks_pager(view, start, sizes));
+}
+
+function blocks_row(view, group) {
+  const row = pv_focusable(pv_el("tr"));
+  row.tabIndex = 0;
+  row.setAttribute("aria-label", `launch ${group.launch}: ${group.G} sum blocks x ${group.E} child blocks of ${group.sumBlock} x ${group.childBlock}, ${group.pseudoBlocks} pseudo`);
+  row.append(pv_el("th", "", String(group.launch)), ...[group.G, group.E, group.stored, group.pseudoBlocks, group.cells].map((n) => pv_el("td", "", pv_count(n))));
+  const mark = () => blocks_mark(view, group.launch - 1);
+  const clear = () => { view.mark.hidden = true; };
+  row.addEventListener("focus", mark);
+  row.addEventListener("mouseenter", mark);
+  row.addEventListener("blur", clear);
+  row.addEventListener("mouseleave", clear);
+  return row;
+}
+
+function blocks_pager(view, start, size) {
+  const pager = pv_el("div", "pcv-pager"), total = view.scene.groups.length;
+  const go = (by) => { view.page = pv_clamp(view.page + by, 0, Math.ceil(total / size) - 1); draw_blocks(view.frame.el, view.scene, view.frame.store); };
+  const back = pv_button("‹", () => go(-1)), on = pv_button("›", () => go(1));
+  back.setAttribute("aria-label", "previous launches");
+  on.setAttribute("aria-label", "next launches");
+  pager.append(back, pv_el("span", "", `launches ${start + 1}–${Math.min(total, start + size)} of ${total}`), on);
+  return pager;
+}
+
+function blocks_mark(view, group) {
+  const band = blocks_bands(view.scene, view.geometry).find((one) => one.group === group), g = view.geometry;
+  view.mark.hidden = !band;
+  if (band) Object.assign(view.mark.style, { left: `${g.x - 2}px`, top: `${band.y0 - 2}px`, width: `${g.mapWidth + (g.stripWidth ? g.stripWidth + 8 : 0) + 4}px`, height: `${band.y1 - band.y0 + 4}px` });
+}
+
+function blocks_range(cell, per, blocks, label) {
+  const first = cell * per, last = Math.min(first + per, blocks) - 1;
+  return first === last ? `${pv_count(first)} (${label})` : `${pv_count(first)}–${pv_count(last)} (from ${label})`;
+}
+
+function blocks_hover(view, event) {
+  const g = view.geometry, scene = view.scene, box = view.map.getBoundingClientRect();
+  const x = event.clientX - box.left, y = event.clientY - box.top;
+  const row = Math.floor(((y - g.y) * scene.rows) / g.mapHeight), col = Math.floor(((x - g.x) * scene.cols) / g.mapWidth);
+  const inRow = row >= 0 && row < scene.rows, inStrip = x >= g.stripX && x < g.stripX + g.stripWidth;
+  if (!inRow || !(inStrip || (col >= 0 && col < scene.cols))) {
+    view.tip.hidden = view.mark.hidden = true;
+    return;
+  }
+  const group = pv_u8(scene.rowGroup)[row], lines = [`launch ${group + 1}, sum blocks ${blocks_range(row, scene.blocksPerRow, scene.sumBlocks, scene.rowLabels[row])}`];
+  let left = g.x + col * g.mapWidth / scene.cols, width = g.mapWidth / scene.cols;
+  if (inStrip) {
+    left = g.stripX;
+    width = g.stripWidth;
+    lines.push(`${pv_count(scene.rowPseudo[row])} pseudo blocks: probability 0, they read the null block`);
+  } else {
+    const cell = row * scene.cols + col, kind = pv_u8(scene.kinds)[cell];
+    lines.push(`child blocks ${blocks_range(col, scene.blocksPerCol, scene.childBlocks, scene.colLabels[col])}`, BLOCKS_KINDS[kind]);
+    if (kind) lines.push(`${pv_percent(pv_u8(scene.fill)[cell] / 255)} of its stored cells are edges`);
+  }
+  const h = g.mapHeight / scene.rows;
+  Object.assign(view.mark.style, { left: `${left - 1}px`, top: `${g.y + row * h - 1}px`, width: `${width + 1}px`, height: `${h + 1}px` });
+  view.mark.hidden = false;
+  pv_show_tip(view.tip, lines, x, y);
+}

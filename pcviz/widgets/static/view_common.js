@@ -1,0 +1,159 @@
+// Shared by the views: elements, numbers with units, colours. Names start with pv_.
+
+const PV_INK = {
+  light: { bg: [255, 255, 255], empty: [244, 245, 247], stored: [36, 92, 168], absent: [250, 205, 135], missing: [150, 156, 166], pseudo: [176, 20, 84], pseudoBg: [253, 232, 241], line: [70, 76, 88] },
+  dark: { bg: [17, 17, 17], empty: [33, 35, 40], stored: [92, 164, 240], absent: [128, 82, 22], missing: [120, 126, 138], pseudo: [255, 120, 176], pseudoBg: [70, 22, 46], line: [190, 196, 206] },
+};
+
+const PV_LINES = {
+  light: { model: "#1f5fb4", layer: "#0f8a78", naive: "#8a5a00", recorded: "#b0145a", measured: "#5b3fb8", text: "#1c2430", muted: "#5c6675", grid: "#dfe3e8" },
+  dark: { model: "#6cb0ff", layer: "#4fd6bd", naive: "#f0b350", recorded: "#ff7ab0", measured: "#b8a4ff", text: "#e9edf3", muted: "#a5aebb", grid: "#363b44" },
+};
+
+function pv_el(tag, cls, text) {
+  const node = document.createElement(tag);
+  if (cls) node.className = cls;
+  if (text !== undefined) node.textContent = text;
+  return node;
+}
+
+function pv_svg(tag, attributes, text) {
+  const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [key, value] of Object.entries(attributes || {})) node.setAttribute(key, value);
+  if (text !== undefined) node.textContent = text;
+  return node;
+}
+
+// JupyterLab's shortcuts act on focus inside an output unless the focused element itself says otherwise.
+function pv_focusable(node) {
+  node.setAttribute("data-lm-suppress-shortcuts", "true");
+  return node;
+}
+
+function pv_select(options, value, label, onchange) {
+  const select = pv_focusable(pv_el("select", "pcv-select"));
+  select.setAttribute("aria-label", label);
+  for (const [key, text] of options) {
+    const option = pv_el("option", "", text);
+    option.value = key;
+    select.append(option);
+  }
+  select.value = value;
+  select.addEventListener("change", () => onchange(select.value));
+  return select;
+}
+
+function pv_button(text, onclick) {
+  const button = pv_focusable(pv_el("button", "pcv-button", text));
+  button.type = "button";
+  button.addEventListener("click", onclick);
+  return button;
+}
+
+const pv_format = new Intl.NumberFormat("en-US");
+
+function pv_count(n) {
+  return pv_format.format(Math.round(n));
+}
+
+function pv_plural(n, one) {
+  return `${pv_count(n)} ${one}${n === 1 ? "" : "s"}`;
+}
+
+function pv_digits(x) {
+  if (x === 0) return "0";
+  return x >= 1000 ? pv_count(x) : String(Number(x.toPrecision(3)));
+}
+
+function pv_bytes(n) {
+  if (n === null || n === undefined) return "–";
+  for (const [unit, scale] of [["TB", 1e12], ["GB", 1e9], ["MB", 1e6], ["kB", 1e3]]) if (n >= scale) return `${pv_digits(n / scale)} ${unit}`;
+  return `${pv_digits(n)} B`;
+}
+
+function pv_ms(t) {
+  if (t === null || t === undefined) return "–";
+  if (t >= 1000) return `${pv_digits(t / 1000)} s`;
+  return t >= 1 || t === 0 ? `${pv_digits(t)} ms` : `${pv_digits(t * 1000)} µs`;
+}
+
+function pv_percent(share) {
+  const p = 100 * share;
+  return p === 0 || p >= 0.1 ? `${p.toFixed(1)}%` : `${p.toPrecision(2)}%`;
+}
+
+// Any form in which bytes may arrive, as Uint8Array.
+function pv_u8(value) {
+  if (value instanceof Uint8Array) return value;
+  if (value instanceof ArrayBuffer) return new Uint8Array(value);
+  if (ArrayBuffer.isView(value)) return new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
+  return new Uint8Array(value || []);
+}
+
+// Marks el as a view in the present theme and text size; null while it has no size (hidden, not attached).
+function pv_frame(el, name, store) {
+  const state = store.get();
+  const theme = state.theme === "dark" ? "dark" : "light";
+  if (!el._pcv || el._pcv.name !== name || (el._pcv.first && el._pcv.first.parentNode !== el)) {
+    el.replaceChildren();
+    el._pcv = { name };
+    el.classList.add("pcv-view", `pcv-${name}`);
+  }
+  if (el.dataset.pcvTheme !== theme) el.dataset.pcvTheme = theme;
+  el.classList.toggle("pcv-presenter", Boolean(state.presenter));
+  if (!el._pcv.first) el._pcv.first = el.firstElementChild;
+  const width = el.clientWidth, height = el.clientHeight;
+  if (width < 40 || height < 40) return null;
+  return { el, view: el._pcv, state, theme, width, height, font: state.presenter ? 18 : 12, store };
+}
+
+// A number that tests and assistive tools read: text with separators, plain integer in data-value.
+function pv_number(node, value, text) {
+  node.dataset.value = String(value);
+  node.textContent = text === undefined ? pv_count(value) : text;
+}
+
+function pv_clamp(x, low, high) {
+  return Math.min(Math.max(x, low), high);
+}
+
+function pv_tip(host) {
+  const tip = pv_el("div", "pcv-tip");
+  tip.hidden = true;
+  host.append(tip);
+  return tip;
+}
+
+function pv_show_tip(tip, lines, x, y) {
+  tip.replaceChildren(...lines.map((line, i) => pv_el("div", i ? "" : "pcv-tip-head", line)));
+  tip.hidden = false;
+  const host = tip.parentElement;
+  const left = x + 14 + tip.offsetWidth > host.clientWidth ? x - tip.offsetWidth - 10 : x + 14;
+  tip.style.left = `${Math.max(0, left)}px`;
+  tip.style.top = `${pv_clamp(y + 12, 0, Math.max(0, host.clientHeight - tip.offsetHeight))}px`;
+}
+
+const PV_PLOT_CONFIG = { displayModeBar: false, responsive: false, doubleClick: false, scrollZoom: false };
+
+function pv_layout(frame) {
+  const ink = PV_LINES[frame.theme];
+  return {
+    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", showlegend: false, hovermode: "closest", dragmode: false, autosize: false,
+    font: { family: "system-ui, -apple-system, Segoe UI, Roboto, sans-serif", size: frame.font, color: ink.text },
+    hoverlabel: { font: { size: frame.font } },
+  };
+}
+
+function pv_axis(frame) {
+  const ink = PV_LINES[frame.theme];
+  return { gridcolor: ink.grid, linecolor: ink.muted, tickcolor: ink.muted, zeroline: false, showline: true, ticks: "outside", ticklen: 4, fixedrange: true, automargin: false };
+}
+
+// A piece of a line with its mark, for legends.
+function pv_swatch_line(colour, dash, symbol) {
+  const svg = pv_svg("svg", { width: 30, height: 12, "aria-hidden": "true" });
+  svg.append(pv_svg("path", { d: "M1,6H29", stroke: colour, "stroke-width": 2.2, fill: "none", ...(dash ? { "stroke-dasharray": dash } : {}) }));
+  const shapes = { circle: "M15,2a4,4 0 1,0 .01,0Z", square: "M11.5,2.5h7v7h-7Z", diamond: "M15,1l5,5l-5,5l-5,-5Z", "triangle-up": "M15,1l5,9h-10Z", cross: "M13.5,1.5h3v3h3v3h-3v3h-3v-3h-3v-3h3Z", x: "M11,2L19,10M19,2L11,10" };
+  if (symbol) svg.append(pv_svg("path", { d: shapes[symbol], fill: symbol === "x" ? "none" : colour, stroke: colour, "stroke-width": symbol === "x" ? 2 : 0 }));
+  return svg;
+}

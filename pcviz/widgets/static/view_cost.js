@@ -1,0 +1,269 @@
+// Cost: time and traffic against block size as small multiples. The charts are drawn once per scene, layer and theme; a
+// move of the slider only shifts rules and changes numbers.
+
+const COST_PANELS = {
+  time_ms: { title: "Time", unit: "ms", text: pv_ms },
+  l2_bytes: { title: "L1–L2 traffic", unit: "B", text: pv_bytes },
+  hbm_bytes: { title: "HBM traffic", unit: "B", text: pv_bytes },
+  l1_bytes: { title: "L1 requests", unit: "B", text: pv_bytes },
+  cpu: { title: "Torch engine, this CPU, not modelled", unit: "ms", text: pv_ms },
+};
+const COST_PHASES = { forward: "forward", backward: "backward", both: "forward + backward" };
+const COST_MARKS = ["square", "diamond", "triangle-up", "x"];
+
+function draw_cost(el, scene, store) {
+  const frame = pv_frame(el, "cost", store);
+  if (!frame || !scene) return;
+  const view = frame.view;
+  if (!view.plot) cost_build(frame);
+  const phase = COST_PHASES[frame.state.phase] ? frame.state.phase : "forward";
+  const key = [frame.state.layer, phase, frame.theme, frame.font, frame.width, frame.height].join();
+  view.frame = frame;
+  view.phase = phase;
+  if (view.scene !== scene || view.key !== key) {
+    view.scene = scene;
+    view.key = key;
+    view.phaseSelect.value = phase;
+    view.lines = cost_lines(scene, phase, frame.state.layer);
+    cost_keys(view, frame);
+    cost_table(view, frame);
+    view.panels = cost_panels(view, frame);
+    cost_heads(view);
+    cost_chart(view, frame);
+  }
+  cost_mark(view, frame.state.blockSize);
+}
+
+function cost_build(frame) {
+  const view = frame.view, bar = pv_el("div", "pcv-bar");
+  view.phaseSelect = pv_select(Object.entries(COST_PHASES), "forward", "pass", (value) => view.frame.store.set({ phase: value }, { commit: true }));
+  view.phaseSelect.dataset.pcv = "cost-phase";
+  view.title = pv_el("span", "pcv-muted");
+  view.sheetButton = pv_button("table", () => {
+    const open = view.sheet.classList.toggle("pcv-sheet");
+    view.sheet.classList.toggle("pcv-sr", !open);
+    view.sheetButton.setAttribute("aria-pressed", String(open));
+  });
+  view.sheetButton.dataset.pcv = "cost-table-toggle";
+  view.sheetButton.setAttribute("aria-pressed", "false");
+  bar.append(view.phaseSelect, view.title, pv_el("span", "pcv-grow"), view.sheetButton);
+  view.keys = pv_el("div", "pcv-keys");
+  view.plot = pv_el("div", "pcv-plot");
+  view.chart = pv_el("div", "pcv-chart");
+  view.overlay = pv_el("div", "pcv-cost-overlay");
+  view.sheet = pv_el("div", "pcv-sr");
+  view.sheet.dataset.pcv = "cost-table";
+  view.plot.append(view.chart, view.overlay, view.sheet);
+  frame.el.append(bar, view.keys, view.plot);
+}
+
+// Every line of the charts as {panel, name, x, y, style}; the legend, the table and plotly read the same list.
+function cost_lines(scene, phase, layer) {
+  const lines = [], one = scene.layers[String(layer)], many = Object.keys(scene.layers).length > 1;
+  const model = (key, name, values, style) => {
+    for (const panel of ["time_ms", "l2_bytes", "hbm_bytes", "l1_bytes"]) lines.push({ key, name, panel, x: scene.sizes, y: values[panel] || [], ...style });
+  };
+  model("model", `${scene.modelLabel}: circuit`, scene.model[phase], { ink: "model", symbol: "circle" });
+  if (one && many) model("layer", `${scene.modelLabel}: layer ${layer}`, one[phase], { ink: "layer", dash: "dash", symbol: "circle" });
+  const naive = (scene.naive.total || {})[phase];
+  if (naive) for (const panel of ["time_ms", "l2_bytes", "l1_bytes"]) if (naive[panel]) lines.push({ key: "naive", name: `${scene.modelLabel}: naive parallelization, circuit`, panel, x: scene.sizes, y: scene.sizes.map(() => naive[panel]), ink: "naive", dash: "dot" });
+  scene.recorded.filter((line) => line.phase === phase || (phase === "both" && line.phase === "both")).forEach((line, i) => {
+    const where = line.layer === null || line.layer === undefined ? "" : ` (sum kernels of layer ${line.layer})`;
+    model(`recorded${i}`, line.label + where, line, { ink: "recorded", symbol: COST_MARKS[i % COST_MARKS.length], x: line.sizes });
+  });
+  for (const line of cost_measured(scene, phase)) {
+    const at = (k) => line.points.map((p) => p[k]);
+    lines.push({ key: "measured", name: `measured, ${line.device}, batch ${line.batchSize}: median, bar from p20 to p80`, panel: "cpu", x: at(0), y: at(1), low: at(2), high: at(3), ink: "measured", symbol: "circle" });
+  }
+  return lines;
+}
+
+function cost_measured(scene, phase) {
+  return scene.measured.filter((line) => line.phase === phase && line.points.length);
+}
+
+function cost_keys(view, frame) {
+  const ink = PV_LINES[frame.theme], seen = new Set(), keys = [], prefix = `${view.scene.modelLabel}: `;
+  for (const line of view.lines) {
+    if (seen.has(line.name)) continue;
+    seen.add(line.name);
+    const key = pv_el("span", "pcv-key"), modelled = line.name.startsWith(prefix);
+    if (modelled && !keys.length) keys.push(pv_el("span", "", prefix));
+    key.append(pv_swatch_line(ink[line.ink], line.dash === "dash" ? "6,3" : line.dash === "dot" ? "2,3" : "", line.symbol), pv_el("span", "", modelled ? line.name.slice(prefix.length) : line.name));
+    keys.push(key);
+  }
+  view.keys.replaceChildren(...keys);
+  view.title.textContent = `pass, batch ${view.scene.batchSize === null ? "–" : pv_count(view.scene.batchSize)}`;
+}
+
+// Where each panel lies in the plot, in pixels, with its ranges (log2 of the block size, log10 of the quantity).
+function cost_panels(view, frame) {
+  const width = view.plot.clientWidth, height = view.plot.clientHeight, font = frame.font;
+  const wide = width >= 900, names = wide ? ["time_ms", "l2_bytes", "hbm_bytes", "cpu", "l1_bytes"] : ["time_ms", "l2_bytes", "hbm_bytes", "cpu"];
+  const cols = wide ? 3 : 2, rows = 2, left = 4.9 * font, top = 1.7 * font, bottom = 1.9 * font, right = 0.8 * font;
+  const last = view.scene.sizes.length - 1, sizes = view.scene.sizes;
+  const xr = [Math.log2(sizes[0]) - 0.4, Math.log2(sizes[Math.max(0, last)]) + 0.4];
+  return names.map((name, i) => {
+    const w = width / cols, h = (height - 1.1 * font) / rows;
+    const box = { x: (i % cols) * w + left, y: Math.floor(i / cols) * h + top, w: Math.max(20, w - left - right), h: Math.max(20, h - top - bottom) };
+    return { name, box, xr, yr: cost_range(view.lines.filter((line) => line.panel === name)) };
+  });
+}
+
+function cost_range(lines) {
+  const values = lines.flatMap((line) => [...line.y, ...(line.low || []), ...(line.high || [])]).filter((v) => v > 0).map(Math.log10);
+  if (!values.length) return [-1, 1];
+  let low = Math.min(...values), high = Math.max(...values);
+  if (high - low < 1) [low, high] = [(low + high) / 2 - 0.5, (low + high) / 2 + 0.5];
+  const pad = 0.07 * (high - low);
+  return [low - pad, high + pad];
+}
+
+// Heads, rules and empty-panel notes lie over the chart, so that a frame touches no SVG.
+function cost_heads(view) {
+  view.overlay.replaceChildren();
+  for (const panel of view.panels) {
+    const { box, name } = panel, head = pv_el("div", "pcv-panel-head"), font = view.frame.font, place = (node, left, top, width) => Object.assign(node.style, { left: `${left}px`, top: `${top}px`, width: `${width}px` });
+    const inside = name === "cpu" && box.w < 28 * font; // the long title leaves no room beside it
+    place(head, box.x, box.y - 1.45 * font, box.w);
+    panel.value = pv_el("span", inside ? "pcv-cost-inside" : "pcv-value");
+    panel.value.dataset.pcv = `cost-${name}`;
+    if (inside) {
+      place(head, box.x - 3.5 * font, box.y - 1.45 * font, box.w + 3.5 * font);
+      place(panel.value, box.x, box.y, box.w - 4);
+      view.overlay.append(panel.value);
+    } else head.append(panel.value);
+    head.append(pv_el("b", "", COST_PANELS[name].title));
+    panel.rule = pv_el("div", "pcv-rule");
+    Object.assign(panel.rule.style, { top: `${box.y}px`, height: `${box.h}px` });
+    panel.dot = pv_el("div", "pcv-dot");
+    view.overlay.append(head, panel.rule, panel.dot);
+    if (!view.lines.some((line) => line.panel === name && line.y.some((v) => v > 0))) {
+      const note = pv_el("div", "pcv-note", cost_note(view, name));
+      place(note, box.x, box.y, box.w);
+      note.style.height = `${box.h}px`;
+      panel.rule.hidden = true;
+      view.overlay.append(note);
+    }
+  }
+  view.how = null;
+  if (view.panels.length === 5) {
+    const free = view.panels[2].box, row = view.panels[3].box;
+    view.how = pv_el("div", "pcv-cost-how");
+    Object.assign(view.how.style, { left: `${free.x - 2 * view.frame.font}px`, top: `${row.y - 1.45 * view.frame.font}px`, width: `${free.w + 2 * view.frame.font}px`, height: `${row.h + 3 * view.frame.font}px` });
+    view.overlay.append(view.how);
+  }
+}
+
+function cost_note(view, name) {
+  if (name !== "cpu") return "No estimate yet.";
+  const other = view.scene.measured.filter((line) => line.points.length).map((line) => line.phase);
+  if (other.length) return `Measured for ${[...new Set(other)].join(", ")} only.`;
+  return "Nothing measured yet: press Measure. Each point is checked for a right result first, then timed on this machine.";
+}
+
+function cost_mark(view, blockSize) {
+  const x = Math.log2(blockSize);
+  for (const panel of view.panels) {
+    const { box, xr, yr, name } = panel, left = box.x + ((x - xr[0]) / (xr[1] - xr[0])) * box.w;
+    panel.rule.style.transform = `translateX(${left}px)`;
+    const line = view.lines.find((one) => one.panel === name), at = line ? line.x.indexOf(blockSize) : -1, value = at < 0 ? null : line.y[at];
+    panel.dot.hidden = !(value > 0);
+    if (value > 0) panel.dot.style.transform = `translate(${left}px, ${box.y + ((yr[1] - Math.log10(value)) / (yr[1] - yr[0])) * box.h}px)`;
+    panel.value.textContent = value === null || value === undefined ? "" : COST_PANELS[name].text(value);
+    panel.value.dataset.value = value ?? "";
+  }
+  for (const row of view.rows) {
+    row.classList.toggle("pcv-current", row.dataset.size === String(blockSize));
+    row.setAttribute("aria-current", String(row.dataset.size === String(blockSize)));
+  }
+  view.sheet.dataset.blockSize = String(blockSize);
+  if (view.formula.dataset.size !== String(blockSize)) cost_formula(view, blockSize);
+}
+
+function cost_table(view, frame) {
+  const columns = view.lines.map((line) => [line, `${COST_PANELS[line.panel].title} · ${line.name}`]);
+  const table = pv_el("table", "pcv-table pcv-cost-table"), head = pv_el("tr"), top = pv_el("thead"), body = pv_el("tbody");
+  table.append(pv_el("caption", "pcv-sr", "Cost by block size"));
+  head.append(pv_el("th", "", "block size"), ...columns.map(([, text]) => pv_el("th", "", text)));
+  view.rows = view.scene.sizes.map((size) => {
+    const row = pv_focusable(pv_el("tr"));
+    row.tabIndex = -1;
+    row.dataset.size = String(size);
+    const name = pv_el("th", "", String(size));
+    name.scope = "row";
+    row.append(name, ...columns.map(([line]) => {
+      const at = line.x.indexOf(size), value = at < 0 ? null : line.y[at], text = COST_PANELS[line.panel].text;
+      const cell = pv_el("td", "", at >= 0 && line.low ? `${text(value)} (${text(line.low[at])}–${text(line.high[at])})` : text(value));
+      cell.dataset.value = value ?? "";
+      return cell;
+    }));
+    return row;
+  });
+  top.append(head);
+  body.append(...view.rows);
+  table.append(top, body);
+  view.formula = pv_el("div", "pcv-caption");
+  view.sheet.replaceChildren(table, view.formula, pv_el("div", "pcv-caption", view.scene.caption || ""));
+}
+
+function cost_formula(view, blockSize) {
+  const layer = view.frame.state.layer, lines = ((view.scene.formulas || {})[String(layer)] || {})[String(blockSize)] || [];
+  view.formula.dataset.size = String(blockSize);
+  const parts = () => (lines.length ? [pv_el("b", "", `How the model gets there: slowest forward launch of layer ${layer} at block size ${blockSize}`), ...lines.map((line) => pv_el("div", "", line))] : []);
+  view.formula.replaceChildren(...parts());
+  if (view.how) view.how.replaceChildren(...parts());
+}
+
+// Ticks of a logarithmic axis with full texts: decades, or 1, 2, 5 where the range is short.
+function cost_ticks([low, high], text) {
+  const steps = high - low < 1.7 ? [1, 2, 5] : [1], every = Math.max(1, Math.ceil((high - low) / 4)), values = [];
+  for (let e = Math.floor(low); e <= Math.ceil(high); e++) for (const m of steps) if ((m > 1 || e % every === 0) && Math.log10(m) + e >= low && Math.log10(m) + e <= high) values.push(m * 10 ** e);
+  return { tickmode: "array", tickvals: values, ticktext: values.map(text) };
+}
+
+function cost_traces(view, frame) {
+  const ink = PV_LINES[frame.theme], number = Object.fromEntries(view.panels.map((panel, i) => [panel.name, i ? String(i + 1) : ""]));
+  return view.lines.filter((line) => number[line.panel] !== undefined).map((line) => {
+    const colour = ink[line.ink], spread = line.low ? {
+      error_y: { type: "data", symmetric: false, array: line.high.map((v, i) => v - line.y[i]), arrayminus: line.y.map((v, i) => v - line.low[i]), color: colour, thickness: 1.5, width: 4 },
+    } : {};
+    const text = COST_PANELS[line.panel].text, texts = line.y.map((v, i) => `${line.x[i]}: ${text(v)}`);
+    return {
+      x: line.x.map(Math.log2), y: line.y, xaxis: `x${number[line.panel]}`, yaxis: `y${number[line.panel]}`, mode: line.symbol ? "lines+markers" : "lines",
+      line: { color: colour, width: 2, dash: line.dash || "solid" }, marker: { color: colour, size: 6, symbol: line.symbol || "circle" }, name: line.name, text: texts,
+      hovertemplate: "%{fullData.name}<br>block size %{text}<extra></extra>", ...spread,
+    };
+  });
+}
+
+function cost_layout(view, frame) {
+  const width = view.plot.clientWidth, height = view.plot.clientHeight;
+  const layout = { ...pv_layout(frame), width, height, margin: { l: 0, r: 0, t: 0, b: 0, pad: 0 } };
+  view.panels.forEach((panel, i) => {
+    const { box, xr, yr, name } = panel, n = i ? String(i + 1) : "";
+    layout[`xaxis${n}`] = {
+      ...pv_axis(frame), anchor: `y${n}`, domain: [box.x / width, (box.x + box.w) / width], range: xr, tickmode: "array", showgrid: false,
+      tickvals: view.scene.sizes.map(Math.log2), ticktext: view.scene.sizes.map(String), tickfont: { size: Math.max(9, frame.font - 1) }, tickangle: 0,
+    };
+    layout[`yaxis${n}`] = {
+      ...pv_axis(frame), anchor: `x${n}`, domain: [1 - (box.y + box.h) / height, 1 - box.y / height], type: "log", range: yr, ...cost_ticks(yr, COST_PANELS[name].text), tickfont: { size: Math.max(9, frame.font - 1) },
+    };
+  });
+  layout.annotations = [{ text: "block size", xref: "paper", yref: "paper", x: 0.5, y: 0, yanchor: "bottom", showarrow: false, font: { size: frame.font } }];
+  return layout;
+}
+
+function cost_chart(view, frame) {
+  view.wanted = [cost_traces(view, frame), cost_layout(view, frame)];
+  if (view.busy) return;
+  view.busy = true;
+  const wanted = () => view.wanted;
+  loadPlotly().then(async (plotly) => {
+    while (view.wanted) {
+      const [traces, layout] = wanted();
+      view.wanted = null;
+      if (view.chart.isConnected) await plotly.react(view.chart, traces, layout, PV_PLOT_CONFIG);
+    }
+  }).catch((error) => view.overlay.append(pv_el("div", "pcv-note", `The charts could not be drawn: ${error.message}`))).finally(() => { view.busy = false; });
+}

@@ -1,0 +1,156 @@
+"""Exact answers for small circuits, in float64, straight from the definitions.
+
+Independent of compiler and engine: node by node over the symbolic circuit, with loops. Results are dictionaries keyed by
+node vector. x is an integer array [B, V].
+"""
+
+import itertools
+
+import numpy as np
+
+from pcviz.ir.nodes import InputNodes, Nodes, ProdNodes, SumNodes, input_vectors, topological
+
+
+def worlds(num_vars: int, num_cats) -> np.ndarray:
+    """Every assignment, int64 [number of worlds, num_vars]; ``num_cats``: one integer, or one per variable."""
+    counts = [num_cats] * num_vars if isinstance(num_cats, (int, np.integer)) else list(num_cats)
+    return np.array(list(itertools.product(*(range(count) for count in counts))), dtype=np.int64)
+
+
+def worlds_of(root: Nodes) -> np.ndarray:
+    """Every assignment to the variables of a circuit."""
+    counts = categories(root)
+    return worlds(len(counts), counts)
+
+
+def categories(root: Nodes) -> list[int]:
+    """Number of categories of each variable."""
+    counts = {nodes.var: nodes.dist.num_cats for nodes in input_vectors(root)}
+    return [counts[var] for var in range(len(counts))]
+
+
+def edges(nodes: SumNodes) -> list[tuple[int, int, float, tuple[int, ...]]]:
+    """Every edge of a sum vector: (sum, child counted over all child vectors, parameter, index into ``params``)."""
+    if nodes.edge_ids is None:
+        return [(i, j, float(nodes.params[i, j]), (i, j)) for i in range(nodes.num_nodes) for j in range(nodes.num_children)]
+    b, result = nodes.edge_block, []
+    for e, (sum_block, child_block) in enumerate(nodes.edge_ids.T.tolist()):
+        for i, j in itertools.product(range(b), range(b)):
+            result.append((sum_block * b + i, child_block * b + j, float(nodes.params[e, i, j]), (e, i, j)))
+    return result
+
+
+def locate(nodes: SumNodes, child: int) -> tuple[Nodes, int]:
+    """Child number ``child`` of a sum vector: its vector and its place there."""
+    for vector in nodes.children:
+        if child < vector.num_nodes:
+            return vector, child
+        child -= vector.num_nodes
+    raise IndexError(child)
+
+
+def factors(nodes: ProdNodes, i: int) -> list[tuple[Nodes, int]]:
+    """The children of product ``i``: vector and place."""
+    return [(child, i if nodes.edge_ids is None else int(nodes.edge_ids[i, a])) for a, child in enumerate(nodes.children)]
+
+
+def log_values(root: Nodes, x, observed=None) -> dict[Nodes, np.ndarray]:
+    """log p of every node, {vector: float64 [num_nodes, B]}. ``observed`` bool [B, V] or [1, V]; False is summed out."""
+    x = np.asarray(x)
+    observed = np.ones(x.shape, dtype=bool) if observed is None else np.broadcast_to(observed, x.shape)
+    values: dict[Nodes, np.ndarray] = {}
+    for nodes in topological(root):
+        out = np.zeros((nodes.num_nodes, len(x)))
+        if isinstance(nodes, InputNodes):
+            for i in range(nodes.num_nodes):
+                out[i] = np.where(observed[:, nodes.var], _log(nodes.params[i].astype(np.float64))[x[:, nodes.var]], 0.0)
+        elif isinstance(nodes, ProdNodes):
+            for i in range(nodes.num_nodes):
+                for child, place in factors(nodes, i):
+                    out[i] += values[child][place]
+        else:
+            out[:] = -np.inf
+            for i, j, theta, _ in edges(nodes):
+                child, place = locate(nodes, j)
+                out[i] = np.logaddexp(out[i], _log(np.float64(theta)) + values[child][place])
+        values[nodes] = out
+    return values
+
+
+def log_likelihood(root: Nodes, x, observed=None) -> np.ndarray:
+    """log p(x), float64 [B]; -inf where x is impossible."""
+    return log_values(root, x, observed)[root][0]
+
+
+def node_flows(root: Nodes, x, observed=None) -> dict[Nodes, np.ndarray]:
+    """F_n(x) = d log p_root / d log p_n of every node, {vector: [num_nodes, B]}; 0 for impossible samples."""
+    return _flows(root, x, observed)[0]
+
+
+def param_flows(root: Nodes, x, observed=None) -> dict[Nodes, np.ndarray]:
+    """Flows of the parameters summed over the samples, {input or sum vector: array like its ``params``}.
+
+    An input table counts the observed samples only.
+    """
+    return _flows(root, x, observed)[1]
+
+
+def _flows(root: Nodes, x, observed):
+    x = np.asarray(x)
+    observed = np.ones(x.shape, dtype=bool) if observed is None else np.broadcast_to(observed, x.shape)
+    values = log_values(root, x, observed)
+    flows = {nodes: np.zeros_like(value) for nodes, value in values.items()}
+    flows[root][0] = np.isfinite(values[root][0])
+    totals: dict[Nodes, np.ndarray] = {}
+    for nodes in reversed(topological(root)):
+        if isinstance(nodes, ProdNodes):
+            for i in range(nodes.num_nodes):
+                for child, place in factors(nodes, i):
+                    flows[child][place] += flows[nodes][i]
+            continue
+        totals[nodes] = np.zeros(nodes.params.shape)
+        if isinstance(nodes, InputNodes):
+            for sample in np.flatnonzero(observed[:, nodes.var]):
+                totals[nodes][:, x[sample, nodes.var]] += flows[nodes][:, sample]
+            continue
+        for i, j, theta, index in edges(nodes):
+            child, place = locate(nodes, j)
+            possible = np.isfinite(values[nodes][i])
+            ratio = np.exp(_log(np.float64(theta)) + values[child][place][possible] - values[nodes][i][possible])
+            flow = ratio * flows[nodes][i][possible]
+            flows[child][place][possible] += flow
+            totals[nodes][index] += flow.sum()
+    return flows, totals
+
+
+def flows_by_autograd(root: Nodes, x) -> dict[Nodes, np.ndarray]:
+    """d sum log p(x) / d log theta by torch's autograd in float64, {input or sum vector: array like its ``params``}.
+
+    Differentiates plain probabilities, so for small circuits only; impossible samples are left out.
+    """
+    import torch
+
+    order = topological(root)
+    params = {nodes: torch.tensor(nodes.params, dtype=torch.float64, requires_grad=True) for nodes in order if not isinstance(nodes, ProdNodes)}
+    x = torch.as_tensor(np.asarray(x).astype(np.int64))
+    probabilities: dict[Nodes, torch.Tensor] = {}
+    for nodes in order:
+        if isinstance(nodes, InputNodes):
+            probabilities[nodes] = params[nodes][:, x[:, nodes.var]]
+        elif isinstance(nodes, ProdNodes):
+            rows = [[probabilities[child][place] for child, place in factors(nodes, i)] for i in range(nodes.num_nodes)]
+            probabilities[nodes] = torch.stack([torch.stack(row).prod(dim=0) for row in rows])
+        else:
+            children = torch.cat([probabilities[child] for child in nodes.children])
+            rows = [torch.zeros(len(x), dtype=torch.float64) for _ in range(nodes.num_nodes)]
+            for i, j, _, index in edges(nodes):
+                rows[i] = rows[i] + params[nodes][index] * children[j]
+            probabilities[nodes] = torch.stack(rows)
+    likelihoods = probabilities[root][0]
+    likelihoods[likelihoods > 0].log().sum().backward()
+    return {nodes: (theta.detach() * theta.grad).numpy() for nodes, theta in params.items()}
+
+
+def _log(values):
+    with np.errstate(divide="ignore"):
+        return np.log(values)

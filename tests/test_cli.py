@@ -1,0 +1,58 @@
+"""The command line: what it prints, and what it says when something is missing."""
+
+import socket
+
+import pytest
+
+from pcviz import cli, lab
+
+
+def test_info_names_versions_device_and_places(capsys):
+    assert cli.main(["info"]) == 0
+    text = capsys.readouterr().out
+    for word in ("pcviz", "Python", "torch", "triton", "jupyterlab", "GPU", "lessons", "pcviz-lessons"):
+        assert word in text
+
+
+def test_missing_jupyterlab_says_what_to_install(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(lab, "find_spec", lambda name: None)
+    assert cli.main(["lab", "--folder", str(tmp_path / "lessons")]) == 1
+    said = capsys.readouterr()
+    assert '-m pip install "pcviz[lab]"' in said.err and said.out == ""
+    assert not (tmp_path / "lessons").exists()
+
+
+def test_a_port_in_use_is_named(capsys, tmp_path):
+    pytest.importorskip("jupyterlab")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert cli.main(["lab", "--no-browser", "--port", str(port), "--folder", str(tmp_path)]) == 1
+    assert f"Port {port} cannot be used" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("line", ["", "nonsense", "lab --port 0", "lab --port 65536", "lab --port a", "lab --what"])
+def test_bad_arguments_are_refused(line, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(line.split())
+    assert stopped.value.code == 2 and "pcviz" in capsys.readouterr().err
+
+
+def test_help_names_every_command(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["--help"])
+    text = capsys.readouterr().out
+    assert stopped.value.code == 0 and all(word in text for word in ("lab", "explore", "info"))
+
+
+def test_explore_takes_the_options_of_lab(monkeypatch, tmp_path):
+    seen = {}
+    monkeypatch.setattr(lab, "run_lab", lambda *given: seen.setdefault("given", given) and 0)
+    assert cli.main(["explore", "--no-browser", "--port", "9001", "--folder", str(tmp_path), "--", "--ServerApp.ip=0.0.0.0"]) == 0
+    assert seen["given"] == (tmp_path, 9001, False, ["--ServerApp.ip=0.0.0.0"])
+
+
+def test_the_device_line_does_not_need_torch_to_find_a_gpu(monkeypatch):
+    monkeypatch.setattr(lab, "gpu_name", lambda: None)
+    assert lab.describe().endswith("no GPU: H100 figures are recorded")
+    monkeypatch.setattr(lab, "gpu_name", lambda: "NVIDIA H100 80GB HBM3")
+    assert lab.describe().endswith("; NVIDIA H100 80GB HBM3")

@@ -1,0 +1,48 @@
+"""The browser harness itself, with an anywidget of a dozen lines: if this fails, look here before looking at a view."""
+
+import pytest
+
+WIDGET = '''
+import anywidget, traitlets
+class Counter(anywidget.AnyWidget):
+    _esm = """
+    export default { render({ model, el }) {
+        const button = document.createElement("button");
+        button.className = "harness-counter";
+        const draw = () => { button.textContent = `count ${model.get("count")}`; };
+        button.onclick = () => { model.set("count", model.get("count") + 1); model.save_changes(); };
+        model.on("change:count", draw); draw(); el.append(button);
+    } };
+    """
+    count = traitlets.Int(0).tag(sync=True)
+counter = Counter()
+'''
+
+
+@pytest.mark.browser
+def test_widget_round_trip(lab):
+    lab.open([WIDGET, "counter"])
+    lab.run_all()
+    button = lab.wait(".harness-counter")
+    sent, received = lab.ws_bytes()
+    button.click()
+    lab.page.wait_for_function("() => document.querySelector('.harness-counter').textContent === 'count 1'")
+    assert lab.kernel_eval("counter.count") == 1
+    more_sent, more_received = lab.ws_bytes()
+    assert 0 < more_sent - sent < 10_000 and 0 < more_received - received < 10_000
+    lab.kernel_eval("setattr(counter, 'count', 7)")
+    lab.page.wait_for_function("() => document.querySelector('.harness-counter').textContent === 'count 7'")
+    assert lab.cell_count() == 2
+    for theme in ("dark", "light"):
+        lab.theme(theme)
+        assert lab.screenshot(f"{theme}.png").stat().st_size > 5_000
+    lab.assert_clean()
+
+
+@pytest.mark.browser
+def test_errors_are_seen(lab):
+    lab.open(["1 / 0"])
+    lab.run_all()
+    assert lab.cell_errors() == ["ZeroDivisionError: division by zero"]
+    with pytest.raises(AssertionError, match="ZeroDivisionError"):
+        lab.assert_clean()

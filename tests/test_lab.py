@@ -1,0 +1,196 @@
+"""`pcviz lab`: the lesson folder, and the server in a real browser, with its token and all."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+from lab_harness import free_port, isolated_env, notebook, stop_process
+
+from pcviz import lab as lab_module
+from pcviz.assets import notebook_names, notebook_path
+
+START_JS = Path(lab_module.__file__).parent / "jupyter/labextensions/pcviz-start/static/start.js"
+
+
+def write_notebook(path, *cells):
+    path.write_text(json.dumps(notebook(list(cells))), encoding="utf-8")
+
+
+@pytest.fixture
+def shipped(tmp_path, monkeypatch):
+    """Two made-up shipped notebooks in place of the real ones; returns their folder."""
+    folder = tmp_path / "shipped"
+    folder.mkdir()
+    for name in ("start.ipynb", "01.ipynb"):
+        write_notebook(folder / name, f"# {name}, first edition")
+    monkeypatch.setattr(lab_module, "_shipped", lambda: {path.name: path for path in folder.glob("*.ipynb")})
+    return folder
+
+
+def test_unchanged_copies_are_refreshed_and_changed_ones_kept(shipped, tmp_path):
+    mine = tmp_path / "mine"
+    assert set(lab_module.sync_lessons(mine).copied) == {"start.ipynb", "01.ipynb"}
+    write_notebook(mine / "01.ipynb", "# my own notes")
+    for name in ("start.ipynb", "01.ipynb"):
+        write_notebook(shipped / name, f"# {name}, second edition")
+    again = lab_module.sync_lessons(mine)
+    assert (again.refreshed, again.kept) == (("start.ipynb",), ("01.ipynb",))
+    assert "second edition" in (mine / "start.ipynb").read_text() and "my own notes" in (mine / "01.ipynb").read_text()
+    assert lab_module.sync_lessons(mine).kept == ("01.ipynb",), "a change stays a change, however often lessons are brought up to date"
+
+
+def test_saved_outputs_are_no_change(shipped, tmp_path):
+    mine = tmp_path / "mine"
+    lab_module.sync_lessons(mine)
+    document = json.loads((mine / "start.ipynb").read_text())
+    output = {"output_type": "stream", "name": "stdout", "text": ["hello"]}
+    document["cells"][0].update(execution_count=3, outputs=[output], source=["# start.ipynb, ", "first edition"])
+    (mine / "start.ipynb").write_text(json.dumps(document))
+    write_notebook(shipped / "start.ipynb", "# start.ipynb, second edition")
+    assert lab_module.sync_lessons(mine).refreshed == ("start.ipynb",)
+
+
+def test_deleted_copies_come_back(shipped, tmp_path):
+    mine = tmp_path / "mine"
+    lab_module.sync_lessons(mine)
+    (mine / "01.ipynb").unlink()
+    assert lab_module.sync_lessons(mine).copied == ("01.ipynb",)
+
+
+@pytest.mark.parametrize("manifest", ["", "[1]", "{", None])
+def test_a_damaged_manifest_overwrites_nothing(shipped, tmp_path, manifest):
+    mine = tmp_path / "mine"
+    lab_module.sync_lessons(mine)
+    write_notebook(mine / "01.ipynb", "# my own notes")
+    (mine / ".pcviz-lessons.json").unlink()
+    if manifest is not None:
+        (mine / ".pcviz-lessons.json").write_text(manifest)
+    assert lab_module.sync_lessons(mine).kept == ("01.ipynb",)
+
+
+def test_what_is_no_notebook_any_more_is_kept(shipped, tmp_path):
+    mine = tmp_path / "mine"
+    lab_module.sync_lessons(mine)
+    (mine / "01.ipynb").write_text("merge conflict <<<<<<<")
+    assert lab_module.sync_lessons(mine).kept == ("01.ipynb",)
+
+
+def test_impossible_folders_are_refused(shipped, tmp_path):
+    with pytest.raises(lab_module.LabError, match="shipped lessons themselves"):
+        lab_module.sync_lessons(shipped)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(lab_module.LabError, match="Choose another folder"):
+        lab_module.sync_lessons(tmp_path / "file")
+
+
+def test_shipped_notebooks_hold_no_outputs_and_the_right_hash():
+    assert notebook_names()[0] == "start.ipynb"
+    for name in notebook_names():
+        cells = json.loads(notebook_path(name).read_text(encoding="utf-8"))["cells"]
+        assert not any(cell.get("outputs") or cell.get("execution_count") for cell in cells), f"{name} has outputs: clear them"
+        assert all(len("".join(cell["source"]).splitlines()) <= 15 for cell in cells if cell["cell_type"] == "code")
+    expected = lab_module.fingerprint(notebook_path("start.ipynb"))
+    found = re.search(r"SHIPPED = '(\w+)'", START_JS.read_text()).group(1)
+    assert found == expected, f"start.ipynb has changed: write its hash into {START_JS.name}: SHIPPED = '{expected}'"
+
+
+@pytest.fixture(scope="module")
+def served(browser_ready, tmp_path_factory):
+    """(the three lines, lesson folder, process) of a `pcviz lab` that runs; the browser application is exposed to the test."""
+    home = tmp_path_factory.mktemp("pcviz-lab")
+    env = isolated_env(home)
+    for settings in (home / "settings").rglob("*.jupyterlab-settings"):
+        settings.unlink()  # a user who has never started JupyterLab
+    command = [sys.executable, "-m", "pcviz", "lab", "--no-browser", "--port", str(free_port()), "--folder", str(home / "lessons")]
+    command += ["--", "--expose-app-in-browser"]
+    with (home / "log").open("w") as log:
+        process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL, text=True)
+    try:
+        yield [process.stdout.readline().rstrip("\n") for _ in range(3)], home, process
+    finally:
+        stop_process(process)
+
+
+def wait_for_server(url):
+    for _ in range(100):
+        try:
+            return urllib.request.urlopen(url, timeout=5).close()
+        except urllib.error.URLError:
+            time.sleep(0.1)
+    raise AssertionError(f"no answer at {url}")
+
+
+@pytest.fixture
+def page(served, chromium):
+    context = chromium.new_context(viewport={"width": 1280, "height": 720})
+    page = context.new_page()
+    page.set_default_timeout(40_000)
+    wait_for_server(address(served))
+    yield page
+    context.close()
+
+
+def address(served, name="start.ipynb"):
+    return re.search(r"http://\S+", served[0][2]).group(0).replace("start.ipynb", name)
+
+
+def counter(page):
+    """Text of the prompt of the last code cell."""
+    return page.evaluate("() => [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].at(-1)?.textContent")
+
+
+@pytest.mark.browser
+def test_first_start(served, page):
+    lines, home, _ = served
+    assert re.match(r"pcviz .+, torch .+, JupyterLab 4\S*; \S", lines[0])
+    assert lines[1] == f"Lessons: {(home / 'lessons').resolve()} (your changes are kept)"
+    assert re.match(r"Open http://localhost:\d+/doc/tree/start\.ipynb\?token=\w{20,} +Ctrl-C stops", lines[2])
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen(address(served).split("/doc/")[0] + "/api/contents", timeout=10)
+    errors = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(address(served))
+    page.wait_for_selector(".jp-CodeCell .pcv", timeout=60_000)
+    page.wait_for_function("() => document.activeElement?.closest('.pcv')?.checkVisibility()")
+    assert counter(page) == "[1]:" and not errors, errors
+    assert page.locator(".jp-Dialog").count() == 0 and page.locator(".Toastify__toast").count() == 0, "no pop-up"
+    assert page.evaluate("() => document.querySelector('.jp-MarkdownCell img')?.naturalWidth > 100"), "the picture is shown"
+    assert not list((home / "settings").rglob("*.jupyterlab-settings")), "the user's settings are theirs"
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(
+    ("name", "cells"),
+    [("start.ipynb", ["import pcviz as pcv\n\npcv.explore()", "print('not shipped')"]), ("copy.ipynb", None)],
+    ids=["changed source", "another name"],
+)
+def test_no_other_notebook_runs_by_itself(served, page, name, cells):
+    lessons = served[1] / "lessons"
+    if cells is None:
+        (lessons / name).write_bytes(notebook_path("start.ipynb").read_bytes())
+    else:
+        write_notebook(lessons / name, *cells)
+    page.goto(address(served, name))
+    page.wait_for_selector(".jp-CodeCell")
+    page.wait_for_function("() => window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'")
+    page.wait_for_timeout(2_000)
+    assert counter(page) == "[ ]:"
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(os.name == "nt", reason="Windows cannot send Ctrl-C to one process")
+def test_ctrl_c_stops_without_a_question(served):
+    lines, home, process = served
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 0
+    assert process.stdout.read() == "", "three lines, no more"
+    assert "Traceback" not in (home / "log").read_text()
+    assert not list((home / "runtime").glob("kernel-*.json")), "kernels are gone too"

@@ -1,0 +1,64 @@
+"""Recorded figures reach the views unchanged, with their provenance."""
+
+import pytest
+
+from pcviz.recorded import figure_5_rows, recorded_launches, recorded_roofs, recorded_steps
+
+# One PD sum layer (28,928 sums, 29.6M edges), PyJuice 2.6.3, H100, batch 512: block size -> ms, HBM GB, L2->L1 GB, L1 GB.
+FORWARD = {
+    1: (35.2, 0.89, 218, 289),
+    2: (13.4, 0.65, 30.7, 36.1),
+    4: (8.53, 0.53, 15.5, 24.7),
+    8: (8.08, 0.70, 9.21, 55.8),
+    16: (1.67, 0.45, 4.97, 5.07),
+    32: (1.34, 0.43, 4.04, 4.49),
+    64: (1.10, 0.42, 2.97, 3.47),
+}
+BACKWARD = {
+    1: (91.5, 2.61, 404, 445),
+    2: (27.6, 1.88, 127, 146),
+    4: (18.6, 1.62, 47.7, 60.9),
+    8: (15.7, 1.55, 32.4, 64.3),
+    16: (4.33, 1.46, 15.2, 16.2),
+    32: (2.43, 1.43, 9.82, 11.2),
+    64: (2.22, 1.42, 7.98, 9.22),
+}
+
+
+@pytest.mark.parametrize("phase,table", [("forward", FORWARD), ("backward", BACKWARD)])
+def test_figure_5_rows_reproduce_the_published_table(phase, table):
+    rows = {row.block_size: row for row in figure_5_rows() if row.phase == phase}
+    assert rows.keys() == table.keys()
+    for block_size, expected in table.items():
+        row = rows[block_size]
+        found = (row.time_ms, row.hbm_bytes / 1e9, row.l2_to_l1_bytes / 1e9, row.l1_bytes / 1e9)
+        # the table gives two or three digits: half a unit in the last one
+        for value, text in zip(found, expected):
+            assert value == pytest.approx(text, rel=0, abs=0.0051 * 10 ** max(0, len(str(int(text))) - 1)), (block_size, found)
+        assert row.batch_size == 512 and row.launches >= 1
+
+
+def test_every_row_has_provenance():
+    for row in (*figure_5_rows(), *recorded_launches(), *recorded_steps(), *recorded_roofs()):
+        assert row.provenance.gpu == "NVIDIA H100 80GB HBM3" and row.provenance.date == "2026-11-23"
+        assert row.provenance.torch and row.provenance.triton and row.provenance.source.startswith("recorded/")
+    assert figure_5_rows()[0].provenance.label == "recorded: pyjuice 2.6.3, NVIDIA H100 80GB HBM3, 2026-11-23"
+
+
+def test_steps():
+    steps = {step.circuit: step for step in recorded_steps()}
+    assert len(steps) == 7
+    assert steps["PD-256"].step_ms == 43.158 and steps["HMM-2048"].peak_gib == 0.9
+
+
+def test_a_broken_file_names_line_and_column(tmp_path):
+    path = tmp_path / "steps.csv"
+    path.write_text("date,gpu,circuit,batch_size\n2026-11-23,GPU,PD,many\n")
+    with pytest.raises(ValueError, match="steps.csv, line 2: column 'batch_size' expects int, got 'many'"):
+        recorded_steps(path)
+    path.write_text("date,gpu,circuit\n2026-11-23,GPU,PD\n")
+    with pytest.raises(ValueError, match="column 'batch_size' is missing"):
+        recorded_steps(path)
+    path.write_text("date,gpu,driver,torch,triton,name,value,unit,how\n2026-11-23,,,,,copy,1,TB/s,x\n")
+    with pytest.raises(ValueError, match="needs 'gpu'"):
+        recorded_roofs(path)

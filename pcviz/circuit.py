@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from pcviz_kernels.api import implementation
+from pcviz_kernels.blocks import Scratch
 from pcviz_kernels.launches import ElementBuffers
 
 from .compiler.compile import compile as compile_circuit
@@ -172,6 +173,7 @@ class TensorCircuit:
         self.micro_batch = min(max(size, 64), 1024)
         batch = self.micro_batch
         self._root_row = plan.rows_of(plan.root).start
+        self._null_rows = min(plan.starts.values())
         self._null_params = min(group.pids[group.pids > 0].min() for layer in plan.layers for group in layer.groups)
 
         def buffer(rows: int) -> torch.Tensor:
@@ -179,6 +181,7 @@ class TensorCircuit:
 
         self._node_values, self._node_flows, self._ratios = (buffer(plan.num_node_rows) for _ in range(3))
         self._log_elements, self._elements, self._element_flows = (buffer(widest) for _ in range(3))
+        self._scratch = Scratch(self.dtype, self.device)
         self._scales = buffer(max(layer.num_scales for layer in self._layers))
         self._tops = buffer(max(layer.num_sum_blocks for layer in self._layers))
         self.edge_flows = torch.zeros(plan.num_params, dtype=self.dtype, device=self.device)
@@ -203,6 +206,7 @@ class TensorCircuit:
             self._rows(self._elements, layer.num_element_rows, batch),
             self._rows(self._scales, layer.num_scales, batch),
             layer.sections,
+            self._scratch,
         )
         _, null_rows, _ = layer.sections[0]
         elements.log_values[:null_rows] = -torch.inf
@@ -215,7 +219,7 @@ class TensorCircuit:
         """[node rows, b] base-2 log values for x [V, b]."""
         batch = x.shape[1]
         values = self._rows(self._node_values, self.plan.num_node_rows, batch)
-        values.fill_(-torch.inf)
+        values[: self._null_rows] = -torch.inf
         for launch, table in zip(self._inputs, self._log_tables):
             self._kernels.input_forward(launch, table, x, observed, values)
         for layer in self._layers:
@@ -229,7 +233,7 @@ class TensorCircuit:
         batch, plan, kernels = x.shape[1], self.plan, self._kernels
         values, flows, ratios = (self._rows(buffer, plan.num_node_rows, batch) for buffer in (self._node_values, self._node_flows, self._ratios))
         flows.zero_()
-        ratios.zero_()
+        ratios[: self._null_rows] = 0
         flows[self._root_row] = (values[self._root_row] > -torch.inf).to(flows.dtype)
         for layer in reversed(self._layers):
             elements = self._elements_of(layer, values)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 
@@ -21,26 +23,53 @@ class BlockIndex:
     def __len__(self) -> int:
         return len(self.numbers)
 
-    def gather(self, buffer: torch.Tensor, low: int = 0, high: int | None = None) -> torch.Tensor:
-        """[n, width, ...] blocks low .. high - 1; a view of ``buffer`` when they are one run: do not write to it."""
+    def view(self, buffer: torch.Tensor, low: int = 0, high: int | None = None) -> torch.Tensor | None:
+        """Blocks low .. high - 1 of ``buffer`` in place, [n, width, ...]; None unless they are one run."""
         high = len(self) if high is None else high
-        shape = (high - low, self.width, *buffer.shape[1:])
-        if self.run is not None:
-            return buffer[self.run + low * self.width : self.run + high * self.width].view(shape)
-        return buffer.view(-1, self.width, *buffer.shape[1:]).index_select(0, self.numbers[low:high])
+        if self.run is None:
+            return None
+        return buffer[self.run + low * self.width : self.run + high * self.width].view(high - low, self.width, *buffer.shape[1:])
+
+    def gather(self, buffer: torch.Tensor, low: int = 0, high: int | None = None, out: torch.Tensor | None = None) -> torch.Tensor:
+        """[n, width, ...] blocks low .. high - 1: a view of ``buffer`` (not to be written to) when they are one run, else a
+        copy, in ``out`` if given."""
+        high = len(self) if high is None else high
+        found = self.view(buffer, low, high)
+        if found is not None:
+            return found
+        blocks, numbers = buffer.view(-1, self.width, *buffer.shape[1:]), self.numbers[low:high]
+        return blocks.index_select(0, numbers) if out is None else torch.index_select(blocks, 0, numbers, out=out)
 
     def set(self, buffer: torch.Tensor, values: torch.Tensor, low: int = 0, high: int | None = None) -> None:
         """Write ``values`` [n, width, ...] to blocks low .. high - 1."""
         high = len(self) if high is None else high
-        if self.run is not None:
-            self.gather(buffer, low, high).copy_(values.view(high - low, self.width, *buffer.shape[1:]))
+        found = self.view(buffer, low, high)
+        if found is not None:
+            found.copy_(values.view(found.shape))
         else:
             buffer.view(-1, self.width, *buffer.shape[1:])[self.numbers[low:high]] = values.view(high - low, self.width, *buffer.shape[1:])
 
     def add(self, buffer: torch.Tensor, values: torch.Tensor, low: int = 0, high: int | None = None) -> None:
         """Add ``values`` to blocks low .. high - 1, which are distinct but for null blocks (whose sum is not used)."""
         high = len(self) if high is None else high
-        if self.run is not None:
-            self.gather(buffer, low, high).add_(values.view(high - low, self.width, *buffer.shape[1:]))
+        found = self.view(buffer, low, high)
+        if found is not None:
+            found.add_(values.view(found.shape))
         else:
             self.set(buffer, self.gather(buffer, low, high).add_(values.view(high - low, self.width, *buffer.shape[1:])), low, high)
+
+
+class Scratch:
+    """Memory for what one launch gathers, allocated once and reused: fresh pages cost a CPU more than the arithmetic."""
+
+    def __init__(self, dtype: torch.dtype, device):
+        self.dtype, self.device = dtype, device
+        self._buffers: dict[str, torch.Tensor] = {}
+
+    def take(self, name: str, *shape: int) -> torch.Tensor:
+        """An uninitialised tensor of ``shape``; it is overwritten by the next ``take`` of that name."""
+        size = math.prod(shape)
+        buffer = self._buffers.get(name)
+        if buffer is None or len(buffer) < size:
+            buffer = self._buffers[name] = torch.full((size,), torch.nan, dtype=self.dtype, device=self.device)
+        return buffer[:size].view(shape)

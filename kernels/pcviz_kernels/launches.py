@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import torch
 
-from .blocks import BlockIndex
+from .blocks import BlockIndex, Scratch
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,3 +89,4 @@ class ElementBuffers:
     values: torch.Tensor
     scales: torch.Tensor
     sections: tuple[tuple[int, int, int], ...]
+    scratch: Scratch

@@ -42,8 +42,15 @@ def input_forward(launch: InputLaunch, table: torch.Tensor, x: torch.Tensor, obs
 def product_forward(launch: ProductLaunch, node_values: torch.Tensor, elements: ElementBuffers) -> None:
     """Log values of the launch's element runs: the sum over factors."""
     batch = node_values.shape[1]
-    runs = node_values.view(-1, launch.width * batch)
-    launch.eids.set(elements.log_values, F.embedding_bag(launch.factors, runs, mode="sum").view(-1, batch))
+    runs, first = node_values.view(-1, launch.width, batch), launch.factors[:, 0].contiguous()
+    found = launch.eids.view(elements.log_values)
+    total = elements.scratch.take("product", len(first), launch.width, batch) if found is None else found
+    torch.index_select(runs, 0, first, out=total)
+    for position in range(1, launch.factors.shape[1]):
+        factor = elements.scratch.take("factor", *total.shape)
+        total += torch.index_select(runs, 0, launch.factors[:, position].contiguous(), out=factor)
+    if found is None:
+        launch.eids.set(elements.log_values, total)
 
 
 def scale_elements(elements: ElementBuffers) -> None:
@@ -61,14 +68,16 @@ def scale_elements(elements: ElementBuffers) -> None:
 
 def _children(launch: SumLaunch, elements: ElementBuffers, low: int, high: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Children of sum blocks low .. high - 1 on one scale: (x [g, E * K, B] in [0, 1], top [g, B] log2)."""
-    fan, batch = launch.num_child_blocks, elements.values.shape[1]
-    scales = elements.scales.index_select(0, launch.scale_ids[low:high].reshape(-1)).view(high - low, fan, batch)
-    top = scales.amax(dim=1)
-    factors = (scales - top.clamp(min=FLOOR)[:, None]).exp2_()
+    fan, batch, take = launch.num_child_blocks, elements.values.shape[1], elements.scratch.take
+    factors = take("factors", (high - low) * fan, batch)
+    torch.index_select(elements.scales, 0, launch.scale_ids[low:high].reshape(-1), out=factors)
+    factors = factors.view(high - low, fan, batch)
+    top = factors.amax(dim=1)
+    factors.sub_(top.clamp(min=FLOOR)[:, None]).exp2_()
     if launch.child_block == 1:  # a block of one has x = 1 (or an impossible child, whose factor is 0)
         return factors, top
-    blocks = launch.cids.gather(elements.values, low * fan, high * fan)
-    x = blocks * factors.view(-1, 1, batch)
+    x = take("children", (high - low) * fan, launch.child_block, batch)
+    torch.mul(launch.cids.gather(elements.values, low * fan, high * fan, out=x), factors.view(-1, 1, batch), out=x)
     return x.view(high - low, fan * launch.child_block, batch), top
 
 
@@ -92,14 +101,23 @@ def sum_forward(launch: SumLaunch, params: torch.Tensor, elements: ElementBuffer
     for low, high in _slices(launch.num_sum_blocks, launch.num_child_blocks * launch.child_block * batch):
         x, top = _children(launch, elements, low, high)
         theta = _tiles(launch, params, low, high)
-        acc = torch.bmm(theta.transpose(1, 2), x)  # [g, M, B]
-        values = acc.log2() + top[:, None]
-        lost = (acc < bound) & (top > -torch.inf)[:, None]
-        if lost.any():
-            lost &= (theta.amax(dim=1) > 0)[:, :, None]  # rows without parameters are -inf already
+        acc = elements.scratch.take("sums", high - low, launch.sum_block, batch)
+        torch.bmm(theta.transpose(1, 2), x, out=acc)
+        lost = _lost_forward(acc, top, theta, bound)
+        acc.log2_().add_(top[:, None])
+        if lost is not None:
             for g, m, b, logs in _lost_children(launch, elements, theta, lost, low):
-                values[g, m, b] = _logsumexp2(logs)
-        launch.nids.set(node_values, values.view(-1, batch), low, high)
+                acc[g, m, b] = _logsumexp2(logs)
+        launch.nids.set(node_values, acc.view(-1, batch), low, high)
+
+
+def _lost_forward(acc: torch.Tensor, top: torch.Tensor, theta: torch.Tensor, bound: float) -> torch.Tensor | None:
+    """Mask [g, M, B] of accumulators that may lack a child; None when there are none."""
+    if acc.amin() >= bound:
+        return None
+    lost = (acc < bound) & (top > -torch.inf)[:, None]
+    lost &= (theta.amax(dim=1) > 0)[:, :, None]  # rows without parameters are -inf already
+    return lost if lost.any() else None
 
 
 def _lost_children(launch: SumLaunch, elements: ElementBuffers, theta: torch.Tensor, lost: torch.Tensor, low: int):
@@ -137,22 +155,31 @@ def param_flows(
     Rows that the forward pass recomputed get ratio 0 here, and their flows exactly, to the elements too.
     """
     batch, limit = node_values.shape[1], lost_exponent(node_values.dtype)
-    for low, high in _slices(launch.num_sum_blocks, launch.num_child_blocks * launch.child_block * batch):
+    fan, take = launch.num_child_blocks, elements.scratch.take
+    for low, high in _slices(launch.num_sum_blocks, fan * launch.child_block * batch):
         x, top = _children(launch, elements, low, high)
         tops[launch.first_block + low : launch.first_block + high] = top
         flow = launch.nids.gather(node_flows, low, high)  # [g, M, B]
         values = launch.nids.gather(node_values, low, high)
-        depth = top[:, None] - values
-        live = flow > 0
-        lost = live & (depth > limit)
-        ratio = torch.where(live & ~lost, flow * depth.exp2(), 0.0)
+        ratio = take("ratio", *values.shape)
+        torch.clamp(values, min=FLOOR, out=ratio)
+        torch.sub(top[:, None], ratio, out=ratio)  # how far log p lies below top; -inf where even top is impossible
+        lost = (ratio > limit) & (flow > 0) if ratio.amax() > limit else None
+        ratio.clamp_(max=limit).exp2_().mul_(flow)
+        if lost is not None and lost.any():
+            ratio.masked_fill_(lost, 0.0)
+        else:
+            lost = None
         launch.nids.set(ratios, ratio.view(-1, batch), low, high)
-        grads = torch.bmm(x, ratio.transpose(1, 2))  # [g, E * K, M]
-        if lost.any():
+        grads = launch.pids.view(flows, low * fan, high * fan)
+        if grads is not None and lost is None:
+            grads.view(high - low, -1, launch.sum_block).baddbmm_(x, ratio.transpose(1, 2))
+            continue
+        grads = torch.bmm(x, ratio.transpose(1, 2), out=take("grads", high - low, fan * launch.child_block, launch.sum_block))
+        if lost is not None:
             theta = _tiles(launch, params, low, high)
             for g, m, b, logs in _lost_children(launch, elements, theta, lost, low):
                 _exact_flows(launch, theta, grads, element_flows, flow, values, (g, m, b), logs, low)
-        fan = launch.num_child_blocks
         launch.pids.add(flows, grads.view(-1), low * fan, high * fan)
 
 
@@ -174,15 +201,18 @@ def element_flows(
 ) -> None:
     """Flows of the launch's child blocks, added to ``flows`` [element rows, B]:
     F_c = sum_n theta_{n,c} p_c / p_n F_n over the parents n of c (paper, section 5)."""
-    fan, batch = launch.num_parents, flows.shape[1]
+    fan, batch, take = launch.num_parents, flows.shape[1], elements.scratch.take
     for low, high in _slices(launch.num_child_blocks, fan * launch.sum_block * batch):
-        above = tops.index_select(0, launch.parents[low:high].reshape(-1)).view(high - low, fan, batch)
+        above = take("above", (high - low) * fan, batch)
+        torch.index_select(tops, 0, launch.parents[low:high].reshape(-1), out=above)
         scale = elements.scales.index_select(0, launch.scale_ids[low:high])[:, None]
-        factors = (scale - above.clamp(min=FLOOR)).exp2_()
-        ratio = launch.parids.gather(ratios, low * fan, high * fan) * factors.view(-1, 1, batch)
+        factors = torch.sub(scale, above.clamp_(min=FLOOR).view(high - low, fan, batch), out=above.view(high - low, fan, batch)).exp2_()
+        ratio = take("parents", (high - low) * fan, launch.sum_block, batch)
+        torch.mul(launch.parids.gather(ratios, low * fan, high * fan, out=ratio), factors.view(-1, 1, batch), out=ratio)
         theta = launch.parpids.gather(params, low * fan, high * fan).view(high - low, fan, launch.child_block, launch.sum_block)
         theta = theta.transpose(1, 2).reshape(high - low, launch.child_block, fan * launch.sum_block)
-        total = torch.bmm(theta, ratio.view(high - low, fan * launch.sum_block, batch))
+        total = take("total", high - low, launch.child_block, batch)
+        torch.bmm(theta, ratio.view(high - low, fan * launch.sum_block, batch), out=total)
         total *= launch.chids.gather(elements.values, low, high)
         launch.chids.add(flows, total.view(-1, batch), low, high)
 

@@ -1,0 +1,176 @@
+"""The reference: one short function per equation, written for reading and for float64.
+
+Same functions, launch records and buffers as ``torch_blocks``, so that it can stand in for a fast implementation in tests
+and benchmarks. Everything stays in the log domain, with one exact log-sum-exp per sum: no common scale, so no guard.
+Loops go over the blocks of a launch, one at a time, and gather what the index tensors name. Slow; not for training.
+
+Equations are those of sections 2, 4.1 and 5 of Liu, Ahmed and Van den Broeck (arXiv 2406.00766), with logarithms to
+base 2. Shape legend: see ``launches``.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from .launches import ElementBuffers, ElementLaunch, InputLaunch, ProductLaunch, SumLaunch
+
+# ---- forward ------------------------------------------------------------------------------------------------------------
+
+
+def input_forward(launch: InputLaunch, table: torch.Tensor, x: torch.Tensor, observed: torch.Tensor | None, node_values: torch.Tensor) -> None:
+    """log p_n(x) = log theta_{n, x_v} for inputs n over variable v; 0 where v is not observed (summed out).
+
+    ``table`` [V * num_cats, stride] log2 probabilities; row v * num_cats + k is category k of vector v.
+    """
+    for v, variable in enumerate(launch.variables.tolist()):
+        values = table[v * launch.num_cats + x[variable]].t().clone()  # [stride, B]
+        if observed is not None:
+            values[launch.real[v] & ~observed[variable]] = 0.0
+        node_values[launch.start + v * launch.stride :][: launch.stride] = values
+
+
+def product_forward(launch: ProductLaunch, node_values: torch.Tensor, elements: ElementBuffers) -> None:
+    """log p_c = sum over the factors n of c of log p_n."""
+    for run, factors in zip(launch.eids.numbers.tolist(), launch.factors.tolist()):
+        elements.log_values[_rows(run, launch.width)] = sum(node_values[_rows(factor, launch.width)] for factor in factors)
+
+
+def scale_elements(elements: ElementBuffers) -> None:
+    """Nothing to do: the reference reads ``log_values`` alone."""
+
+
+def sum_forward(launch: SumLaunch, params: torch.Tensor, elements: ElementBuffers, node_values: torch.Tensor) -> None:
+    """log p_n = log sum_c theta_{n,c} p_c, one sum block at a time."""
+    for g in range(launch.num_sum_blocks):
+        children, theta = _children(launch, g), _parameters(launch, g, params)
+        terms = theta.log2()[:, :, None] + elements.log_values[children][:, None, :]  # [E * K, M, B]
+        node_values[_rows(launch.nids.numbers[g], launch.sum_block)] = _logsumexp2(terms)
+
+
+# ---- backward -----------------------------------------------------------------------------------------------------------
+
+
+def param_flows(
+    launch: SumLaunch,
+    params: torch.Tensor,
+    elements: ElementBuffers,
+    node_values: torch.Tensor,
+    node_flows: torch.Tensor,
+    ratios: torch.Tensor,
+    tops: torch.Tensor,
+    flows: torch.Tensor,
+    element_flows: torch.Tensor,
+) -> None:
+    """F_{n,c}(D) / theta_{n,c} = sum over the batch of p_c / p_n F_n, added to ``flows`` (laid out like ``params``).
+
+    Cells without an edge (theta = 0) get 0. Leaves log F_n - log p_n in ``ratios`` for ``element_flows``; ``tops`` and
+    the argument ``element_flows`` serve implementations that keep values on a common scale.
+    """
+    for g in range(launch.num_sum_blocks):
+        rows, children = _rows(launch.nids.numbers[g], launch.sum_block), _children(launch, g)
+        ratios[rows] = _log_ratio(node_flows[rows], node_values[rows])
+        terms = elements.log_values[children][:, None, :] + ratios[rows]  # [E * K, M, B]
+        total = terms.exp2().sum(dim=2).where(_parameters(launch, g, params) > 0, 0.0)
+        _store(launch, g, flows, _parameters(launch, g, flows) + total)
+
+
+def element_flows(
+    launch: ElementLaunch, params: torch.Tensor, elements: ElementBuffers, ratios: torch.Tensor, tops: torch.Tensor, flows: torch.Tensor
+) -> None:
+    """F_c = sum over the parents n of c of theta_{n,c} p_c / p_n F_n, added to ``flows`` [element rows, B]."""
+    fan = launch.num_parents
+    for c in range(launch.num_child_blocks):
+        rows = _rows(launch.chids.numbers[c], launch.child_block)
+        for r in range(c * fan, (c + 1) * fan):
+            if launch.parents.view(-1)[r] == 0:
+                continue  # a pseudo block: no edge, no flow
+            theta = params.view(-1, launch.parpids.width)[launch.parpids.numbers[r]].view(launch.child_block, launch.sum_block)
+            parents = _rows(launch.parids.numbers[r], launch.sum_block)
+            terms = theta.log2()[:, :, None] + elements.log_values[rows][:, None, :] + ratios[parents]  # [K, M, B]
+            flows[rows] += terms.exp2().sum(dim=1)
+
+
+def product_flows(launch: ProductLaunch, element_flows: torch.Tensor, node_flows: torch.Tensor) -> None:
+    """F_n = sum of F_c over the products c that have the factor n."""
+    ends = launch.offsets.tolist() + [len(launch.parents)]
+    for i, run in enumerate(launch.nids.numbers.tolist()):
+        for parent in launch.parents[ends[i] : ends[i + 1]].tolist():
+            node_flows[_rows(run, launch.width)] += element_flows[_rows(parent, launch.width)]
+
+
+def input_flows(launch: InputLaunch, x: torch.Tensor, observed: torch.Tensor | None, node_flows: torch.Tensor, flows: torch.Tensor) -> None:
+    """F_{n,k}(D) = sum of F_n over the samples in which v is observed with category k; added to ``flows`` [V, stride, num_cats]."""
+    for v, variable in enumerate(launch.variables.tolist()):
+        flow = node_flows[launch.start + v * launch.stride :][: launch.stride]  # [stride, B]
+        for category in range(launch.num_cats):
+            counts = x[variable] == category
+            if observed is not None:
+                counts = counts & observed[variable]
+            flows[v, :, category] += (flow * counts).sum(dim=1)
+
+
+# ---- learning -----------------------------------------------------------------------------------------------------------
+
+
+def em_sums(launch: SumLaunch, params: torch.Tensor, flows: torch.Tensor, step_size: float, pseudocount: float) -> None:
+    """theta_{n,c} <- F_{n,c}(D) / sum_c F_{n,c}(D), mixed with the old theta by ``step_size``."""
+    for g in range(launch.num_sum_blocks):
+        theta = _parameters(launch, g, params)
+        counts = theta * _parameters(launch, g, flows)
+        _store(launch, g, params, torch.stack([_em_row(*row, step_size, pseudocount) for row in zip(theta.t(), counts.t())], dim=1))
+
+
+def em_inputs(table: torch.Tensor, flows: torch.Tensor, step_size: float, pseudocount: float) -> None:
+    """The same for the categories of each input node: ``table`` and ``flows`` [V, stride, num_cats]."""
+    for row, counts in zip(table.view(-1, table.shape[2]), flows.view(-1, table.shape[2])):
+        row.copy_(_em_row(row, counts, step_size, pseudocount))
+
+
+def _em_row(theta: torch.Tensor, counts: torch.Tensor, step_size: float, pseudocount: float) -> torch.Tensor:
+    """One node's parameters [children] after a step; zeros stay zero, a node without flow keeps what it has."""
+    edges = theta > 0
+    if edges.any():
+        counts = counts + pseudocount * edges / edges.sum()
+    return (1 - step_size) * theta + step_size * counts / counts.sum() if counts.sum() > 0 else theta
+
+
+# ---- what the index tensors name ----------------------------------------------------------------------------------------
+
+
+def _rows(number: int, width: int) -> slice:
+    """Rows of block ``number``."""
+    return slice(int(number) * width, (int(number) + 1) * width)
+
+
+def _children(launch: SumLaunch, g: int) -> torch.Tensor:
+    """[E * K] element rows that sum block g reads, block by block."""
+    blocks = launch.cids.numbers.view(-1, launch.num_child_blocks)[g]
+    return (blocks[:, None] * launch.child_block + torch.arange(launch.child_block, device=blocks.device)).view(-1)
+
+
+def _tiles(launch: SumLaunch, g: int) -> torch.Tensor:
+    """[E] numbers of the parameter tiles of sum block g; 0 (the zero block) where the child block is a pseudo block."""
+    return launch.pids.numbers.view(-1, launch.num_child_blocks)[g]
+
+
+def _parameters(launch: SumLaunch, g: int, params: torch.Tensor) -> torch.Tensor:
+    """[E * K, M] parameters of sum block g (or flows laid out like them)."""
+    return params.view(-1, launch.pids.width)[_tiles(launch, g)].view(-1, launch.sum_block)
+
+
+def _store(launch: SumLaunch, g: int, buffer: torch.Tensor, values: torch.Tensor) -> None:
+    """The inverse of ``_parameters``; the zero block stays as it is."""
+    tiles = _tiles(launch, g)
+    buffer.view(-1, launch.pids.width)[tiles[tiles > 0]] = values.reshape(len(tiles), -1)[tiles > 0]
+
+
+def _log_ratio(flows: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """log F_n - log p_n; -inf where there is no flow (then p_n may be 0)."""
+    return (flows.log2() - values).where(flows > 0, -torch.inf)
+
+
+def _logsumexp2(terms: torch.Tensor) -> torch.Tensor:
+    """log2 of the sum of exp2 over the first axis; -inf where every term is."""
+    top = terms.amax(dim=0)
+    base = top.where(top > -torch.inf, 0.0)
+    return (terms - base).exp2().sum(dim=0).log2() + base

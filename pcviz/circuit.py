@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from pcviz_kernels.api import implementation
 from pcviz_kernels.blocks import Scratch
-from pcviz_kernels.launches import ElementBuffers
+from pcviz_kernels.launches import FLOW_SCALE, ElementBuffers, NodeBuffers, log_of, smallest_value
 
 from .compiler.compile import compile as compile_circuit
 from .compiler.params import edge_values, gather_params, input_values, write_params
@@ -18,7 +18,7 @@ from .ir.nodes import InputNodes, Nodes, SumNodes, init_params
 from .launching import LayerLaunches, input_launches, layer_launches
 
 LN2 = math.log(2.0)
-WORKING_SET = 1 << 20  # element entries of the widest layer in one micro-batch: what a CPU's caches hold
+WORKING_SET = 1 << 21  # element entries of the widest layer in one micro-batch: what a CPU's caches hold
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +60,9 @@ class TensorCircuit:
         self.plan, self.device, self.dtype = plan, torch.device(device), dtype
         self.impl, self._kernels = implementation(impl, self.device.type)
         self._inputs = input_launches(plan, self.device)
-        self._layers = tuple(layer_launches(layer, self.device) for layer in plan.layers)
+        block_starts = plan.block_starts()
+        self._layers = tuple(layer_launches(layer, block_starts, self.device) for layer in plan.layers)
+        self._block_starts = torch.as_tensor(block_starts, device=self.device)
         self._allocate()
         self.load_params()
 
@@ -95,7 +97,10 @@ class TensorCircuit:
         return TensorCircuit(plan, device=str(self.device), impl=self.impl, dtype=self.dtype)
 
     def _refresh_inputs(self) -> None:
-        self._log_tables = [table.log2().transpose(1, 2).reshape(-1, table.shape[1]).contiguous() for table in self.tables]
+        """Tables by category, as kernels gather them; and whether some real entry needs its logarithm kept."""
+        self._by_category = [table.transpose(1, 2).reshape(-1, table.shape[1]).contiguous() for table in self.tables]
+        small = smallest_value(self.dtype)
+        self._exact_inputs = [bool(((table < small) & launch.real).any()) for launch, table in zip(self._inputs, self.tables)]
 
     @staticmethod
     def _numpy32(tensor: torch.Tensor) -> np.ndarray:
@@ -107,13 +112,13 @@ class TensorCircuit:
     def __call__(self, x, observed=None) -> torch.Tensor:
         """[B] natural-log likelihoods of ``x`` [B, V] integers. ``observed`` bool [B, V] or [1, V]: False is marginalised."""
         x, observed = self.check_data(x), self._check_mask(observed, x)
-        return self._root_values([self._forward(*part)[self._root_row].clone() for part in self._micro_batches(x, observed)])
+        return torch.cat([self._root_logs(self._forward(*part)) for part in self._micro_batches(x, observed)])
 
     @torch.no_grad()
     def node_values(self, x, observed=None) -> torch.Tensor:
         """[node rows, B] natural-log values of input and sum nodes; ``plan.rows_of(nodes)`` finds a vector's rows."""
         x, observed = self.check_data(x), self._check_mask(observed, x)
-        return torch.cat([self._forward(*part).clone() for part in self._micro_batches(x, observed)], dim=1) * LN2
+        return torch.cat([self._all_logs(self._forward(*part)) for part in self._micro_batches(x, observed)], dim=1)
 
     @torch.no_grad()
     def node_flows(self, x, observed=None) -> torch.Tensor:
@@ -121,8 +126,7 @@ class TensorCircuit:
         x, observed = self.check_data(x), self._check_mask(observed, x)
         parts = []
         for part in self._micro_batches(x, observed):
-            self._forward(*part)
-            parts.append(self._backward(*part).clone())
+            parts.append(self._backward(*part, self._forward(*part)).clone())
         self._clear_flows()
         return torch.cat(parts, dim=1)
 
@@ -131,7 +135,7 @@ class TensorCircuit:
         """Parameter flows F_{n,c}(D) summed over the batch, and the likelihoods."""
         self._clear_flows()
         lls = self.accumulate_flows(x, observed)
-        edges = (self.params * self.edge_flows).cpu().numpy()
+        edges = (self.params * self.edge_flows / FLOW_SCALE).cpu().numpy()
         edges[: self._null_params] = 0
         tables = [table.cpu().numpy().copy() for table in self.table_flows]
         self._clear_flows()
@@ -145,9 +149,10 @@ class TensorCircuit:
         x, observed = self.check_data(x), self._check_mask(observed, x)
         roots = []
         for part in self._micro_batches(x, observed):
-            roots.append(self._forward(*part)[self._root_row].clone())
-            self._backward(*part)
-        return self._root_values(roots)
+            nodes = self._forward(*part)
+            roots.append(self._root_logs(nodes))
+            self._backward(*part, nodes)
+        return torch.cat(roots)
 
     @torch.no_grad()
     def em_step(self, step_size: float = 1.0, pseudocount: float = 0.0) -> None:
@@ -179,10 +184,11 @@ class TensorCircuit:
         def buffer(rows: int) -> torch.Tensor:
             return torch.full((rows * batch,), torch.nan, dtype=self.dtype, device=self.device)  # nothing may be read unwritten
 
-        self._node_values, self._node_flows, self._ratios = (buffer(plan.num_node_rows) for _ in range(3))
-        self._log_elements, self._elements, self._element_flows = (buffer(widest) for _ in range(3))
+        self._node_values, self._node_scales, self._node_flows, self._ratios = (buffer(plan.num_node_rows) for _ in range(4))
+        self._elements, self._element_logs, self._element_flows = (buffer(widest) for _ in range(3))
+        self._node_logs = buffer(plan.num_node_rows).fill_(-torch.inf)  # missing rows are never written
         self._scratch = Scratch(self.dtype, self.device)
-        self._scales = buffer(max(layer.num_scales for layer in self._layers))
+        self._element_scales = buffer(max(layer.num_scales for layer in self._layers))
         self._tops = buffer(max(layer.num_sum_blocks for layer in self._layers))
         self.edge_flows = torch.zeros(plan.num_params, dtype=self.dtype, device=self.device)
         self.table_flows = [
@@ -198,50 +204,46 @@ class TensorCircuit:
     def _rows(self, buffer: torch.Tensor, rows: int, batch: int) -> torch.Tensor:
         return buffer[: rows * batch].view(rows, batch)
 
-    def _elements_of(self, layer: LayerLaunches, node_values: torch.Tensor) -> ElementBuffers:
-        """Products of one layer, on their log-scales; computed in both passes rather than stored."""
-        batch = node_values.shape[1]
-        elements = ElementBuffers(
-            self._rows(self._log_elements, layer.num_element_rows, batch),
-            self._rows(self._elements, layer.num_element_rows, batch),
-            self._rows(self._scales, layer.num_scales, batch),
-            layer.sections,
-            self._scratch,
-        )
+    def _elements_of(self, layer: LayerLaunches, nodes: NodeBuffers) -> ElementBuffers:
+        """Products of one layer; computed in both passes rather than stored."""
+        batch = nodes.values.shape[1]
+        values, logs = (self._rows(buffer, layer.num_element_rows, batch) for buffer in (self._elements, self._element_logs))
+        scales = self._rows(self._element_scales, layer.num_scales, batch)
+        elements = ElementBuffers(values, scales, logs, nodes, layer.products, self._scratch, logged=set())
         _, null_rows, _ = layer.sections[0]
-        elements.log_values[:null_rows] = -torch.inf
+        values[:null_rows], logs[:null_rows], scales[0] = 0, -torch.inf, -torch.inf
         for launch in layer.products:
-            self._kernels.product_forward(launch, node_values, elements)
-        self._kernels.scale_elements(elements)
+            self._kernels.product_forward(launch, nodes, elements)
         return elements
 
-    def _forward(self, x: torch.Tensor, observed: torch.Tensor | None) -> torch.Tensor:
-        """[node rows, b] base-2 log values for x [V, b]."""
-        batch = x.shape[1]
-        values = self._rows(self._node_values, self.plan.num_node_rows, batch)
-        values[: self._null_rows] = -torch.inf
-        for launch, table in zip(self._inputs, self._log_tables):
-            self._kernels.input_forward(launch, table, x, observed, values)
+    def _forward(self, x: torch.Tensor, observed: torch.Tensor | None) -> NodeBuffers:
+        """Inputs and sums for x [V, b]."""
+        batch, rows = x.shape[1], self.plan.num_node_rows
+        nodes = NodeBuffers(*(self._rows(buffer, rows, batch) for buffer in (self._node_values, self._node_scales, self._node_logs)))
+        null = slice(0, self._null_rows)
+        nodes.values[null], nodes.scales[null], nodes.logs[null] = 0, -torch.inf, -torch.inf
+        for launch, table, exact in zip(self._inputs, self._by_category, self._exact_inputs):
+            self._kernels.input_forward(launch, table, exact, x, observed, nodes)
         for layer in self._layers:
-            elements = self._elements_of(layer, values)
+            elements = self._elements_of(layer, nodes)
             for launch in layer.sums:
-                self._kernels.sum_forward(launch, self.params, elements, values)
-        return values
+                self._kernels.sum_forward(launch, self.params, elements, nodes)
+        return nodes
 
-    def _backward(self, x: torch.Tensor, observed: torch.Tensor | None) -> torch.Tensor:
+    def _backward(self, x: torch.Tensor, observed: torch.Tensor | None, nodes: NodeBuffers) -> torch.Tensor:
         """[node rows, b] flows, after ``_forward`` on the same x; adds to the parameter flows."""
         batch, plan, kernels = x.shape[1], self.plan, self._kernels
-        values, flows, ratios = (self._rows(buffer, plan.num_node_rows, batch) for buffer in (self._node_values, self._node_flows, self._ratios))
+        flows, ratios = (self._rows(buffer, plan.num_node_rows, batch) for buffer in (self._node_flows, self._ratios))
         flows.zero_()
         ratios[: self._null_rows] = 0
-        flows[self._root_row] = (values[self._root_row] > -torch.inf).to(flows.dtype)
+        flows[self._root_row] = (self._root_logs(nodes) > -torch.inf).to(flows.dtype)
         for layer in reversed(self._layers):
-            elements = self._elements_of(layer, values)
+            elements = self._elements_of(layer, nodes)
             tops = self._rows(self._tops, layer.num_sum_blocks, batch)
             tops[0] = torch.inf  # a pseudo parent hands down nothing
             element_flows = self._rows(self._element_flows, layer.num_element_rows, batch).zero_()
             for launch in layer.sums:
-                kernels.param_flows(launch, self.params, elements, values, flows, ratios, tops, self.edge_flows, element_flows)
+                kernels.param_flows(launch, self.params, elements, nodes, flows, ratios, tops, self.edge_flows, element_flows)
             for launch in layer.elements:
                 kernels.element_flows(launch, self.params, elements, ratios, tops, element_flows)
             for launch in layer.products:
@@ -250,8 +252,14 @@ class TensorCircuit:
             kernels.input_flows(launch, x, observed, flows, table)
         return flows
 
-    def _root_values(self, parts: list[torch.Tensor]) -> torch.Tensor:
-        return torch.cat(parts) * LN2
+    def _root_logs(self, nodes: NodeBuffers) -> torch.Tensor:
+        """[b] natural-log likelihoods."""
+        root = self._root_row
+        return log_of(nodes.values[root], nodes.scales[root], nodes.logs[root]) * LN2
+
+    def _all_logs(self, nodes: NodeBuffers) -> torch.Tensor:
+        """[node rows, b] natural-log values."""
+        return log_of(nodes.values, nodes.scales[self._block_starts], nodes.logs) * LN2
 
     # ---- checks of data ---------------------------------------------------------------------------------------------
 
@@ -262,12 +270,10 @@ class TensorCircuit:
             raise ValueError(f"x must have shape [B, {self.plan.num_vars}] (samples, variables), got {list(x.shape)}.")
         if len(x) == 0:
             raise ValueError("x is an empty batch (0 samples); pass at least one row.")
-        if x.is_floating_point():
+        if x.is_floating_point() or x.is_complex():
             if torch.isnan(x).any():
                 raise ValueError("x contains NaN; to leave values out pass observed= with False at those places, and any category in x.")
             raise ValueError(f"x must hold integers (categories), got dtype {x.dtype}; convert it, e.g. x.astype('int64').")
-        if x.dtype == torch.bool or x.is_complex():
-            x = x.to(torch.int64) if x.dtype == torch.bool else x
         x = x.to(self.device, torch.int64)
         low, high = x.amin(dim=0), x.amax(dim=0)
         wrong = ((low < 0) | (high >= self._num_cats())).nonzero().flatten()

@@ -29,6 +29,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_lab(commands, "explore", "the same as lab: the explorer is the first thing it shows")
     info = commands.add_parser("info", help="show versions, device and where files are")
     info.set_defaults(run=_info)
+    _add_bench(commands)
     return parser
 
 
@@ -39,6 +40,34 @@ def _add_lab(commands, name: str, text: str) -> None:
     command.add_argument("--folder", type=Path, default=lab.DEFAULT_FOLDER, help="where your copies of the lessons are (default: %(default)s)")
     command.add_argument("options", nargs="*", metavar="-- OPTION", help="options for JupyterLab itself, after --")
     command.set_defaults(run=_lab)
+
+
+def _add_bench(commands) -> None:
+    bench = commands.add_parser("bench", help="measure the engine on this machine; results are checked before they are timed")
+    kinds = bench.add_subparsers(title="what", required=True, metavar="WHAT")
+    kinds.add_parser("digits", help="sum layers against torch.bmm, block size 1 against 32, an EM epoch").set_defaults(run=_bench)
+    kinds.add_parser("compile", help="compile and plan_summary on small and large circuits").set_defaults(run=_bench)
+    train = kinds.add_parser("train", help="bits per dimension on the bundled digits")
+    train.add_argument("--epochs", type=int, default=50)
+    train.add_argument("--batch-size", type=int, default=512)
+    train.add_argument("--step-size", type=float, default=0.1)
+    train.add_argument("--pseudocount", type=float, default=0.1)
+    train.set_defaults(run=_bench)
+    for name, command in kinds.choices.items():
+        command.set_defaults(what=name)
+
+
+def _bench(args: argparse.Namespace) -> int:
+    from . import bench
+
+    run = {
+        "digits": bench.bench_digits,
+        "compile": bench.bench_compile,
+        "train": lambda: bench.bench_train(args.epochs, args.batch_size, args.step_size, args.pseudocount),
+    }[args.what]
+    for line in run():
+        print(line, flush=True)
+    return 0
 
 
 def _port(text: str) -> int:

@@ -29,7 +29,8 @@ def input_launches(plan: CircuitPlan, device) -> tuple[InputLaunch, ...]:
     return tuple(_input(group, device) for group in plan.inputs)
 
 
-def layer_launches(layer: LayerPlan, device) -> LayerLaunches:
+def layer_launches(layer: LayerPlan, block_starts: np.ndarray, device) -> LayerLaunches:
+    """Launches of one layer; ``block_starts``: see CircuitPlan.block_starts."""
     scale_of = _scale_lookup(layer)
     nids = np.concatenate([group.nids for group in layer.groups])
     order = np.argsort(nids)
@@ -43,7 +44,7 @@ def layer_launches(layer: LayerPlan, device) -> LayerLaunches:
         return np.where(parids > 0, order[np.minimum(position, len(order) - 1)] + 1, 0)
 
     return LayerLaunches(
-        products=tuple(_product(group, device) for group in layer.products),
+        products=tuple(_product(group, scale_of, block_starts, device) for group in layer.products),
         sums=tuple(sums),
         elements=tuple(_element(group, scale_of, number_of, device) for group in layer.backward_groups),
         sections=tuple((section.start, section.width, section.count) for section in layer.sections),
@@ -82,11 +83,14 @@ def _input(group: InputGroup, device) -> InputLaunch:
     return InputLaunch(group.start, group.stride, group.num_cats, variables, torch.as_tensor(real, device=device))
 
 
-def _product(group: ProductGroup, device) -> ProductLaunch:
+def _product(group: ProductGroup, scale_of, block_starts: np.ndarray, device) -> ProductLaunch:
     return ProductLaunch(
         width=group.width,
+        element_block=group.element_block,
         eids=_blocks(group.eids, group.width, device),
-        factors=_tensor(group.cids // group.width, device),
+        scales=_blocks(scale_of(group.eids[:: group.element_block // group.width]), 1, device),
+        factors=_tensor(group.cids.T // group.width, device),
+        factor_scales=_tensor(block_starts[group.cids].T, device),
         nids=_blocks(group.nids, group.width, device),
         parents=_tensor(group.parids // group.width, device),
         offsets=_tensor(group.offsets[:-1], device),

@@ -149,7 +149,8 @@ def run_server(home: Path) -> Iterator[LabServer]:
     root, log, port = home / "root", home / "server.log", free_port()
     root.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--expose-app-in-browser", "--ip=127.0.0.1", f"--port={port}"]
-    command += ["--ServerApp.port_retries=0", "--IdentityProvider.token=", "--ServerApp.disable_check_xsrf=True", f"--ServerApp.root_dir={root}"]
+    command += ["--ServerApp.port_retries=0", "--IdentityProvider.token=", "--ServerApp.disable_check_xsrf=True"]
+    command += ["--KernelManager.shutdown_wait_time=1.0", f"--ServerApp.root_dir={root}"]
     with log.open("wb") as out:
         process = subprocess.Popen(command, cwd=root, env=isolated_env(home), stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT)
         try:

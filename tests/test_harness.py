@@ -1,5 +1,10 @@
 """The browser harness itself, with an anywidget of a dozen lines: if this fails, look here before looking at a view."""
 
+import os
+import subprocess
+import sys
+
+import lab_harness
 import pytest
 
 WIDGET = '''
@@ -46,3 +51,12 @@ def test_errors_are_seen(lab):
     assert lab.cell_errors() == ["ZeroDivisionError: division by zero"]
     with pytest.raises(AssertionError, match="ZeroDivisionError"):
         lab.assert_clean()
+
+
+@pytest.mark.skipif(any(os.path.isfile(path) for path in lab_harness._CHROMIUM_PATHS), reason="a browser is installed outside PATH")
+@pytest.mark.parametrize(("option", "outcome"), [([], "2 skipped"), (["--require-browser"], "2 errors")])
+def test_without_chromium(option, outcome, tmp_path):
+    command = [sys.executable, "-m", "pytest", __file__, "-m", "browser", "-p", "no:cacheprovider", *option]
+    env = {**os.environ, "PATH": str(tmp_path), "PYTEST_ADDOPTS": ""}
+    text = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, cwd=os.path.dirname(__file__)).stdout
+    assert outcome in text and "no Chromium found on PATH" in text

@@ -58,7 +58,7 @@ def test_imports_go_one_way():
 
 
 def test_ruff_is_content():
-    python("-m", "ruff", "check", "--no-cache", ".")
+    python("-m", "ruff", "check", "--no-cache", "--output-format", "concise", ".")
 
 
 def test_no_file_outgrows_its_idea():

@@ -3,8 +3,8 @@
 Every implementation (torch, triton) takes these records, so that the two have the same signatures.
 
 Shape legend: G sum blocks, E child blocks of each, M rows of a sum block, K rows of a child block; C child blocks of a
-backward launch, R parents of each; B samples. Values are base-2 logarithms throughout: exp2 and log2 are what both CPUs
-and GPUs compute fastest; the circuit converts likelihoods to natural logarithms on the way out.
+backward launch, R parents of each; B samples. Scales and logarithms are to base 2: exp2 and log2 are what both CPUs and
+GPUs compute fastest; the circuit converts likelihoods to natural logarithms on the way out.
 """
 
 from __future__ import annotations
@@ -14,6 +14,10 @@ from dataclasses import dataclass
 import torch
 
 from .blocks import BlockIndex, Scratch
+
+# Parameter flows are accumulated without the factor theta and times this: flow / theta of a parameter near the smallest
+# float32 would overflow. Whoever reads them multiplies by theta and divides by it.
+FLOW_SCALE = 2.0**-40
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,12 +33,16 @@ class InputLaunch:
 
 @dataclass(frozen=True, eq=False)
 class ProductLaunch:
-    """``eids``: runs of element rows; ``factors`` [n, arity] numbers of node runs; backward: ``nids`` runs of node rows,
-    fed by element runs ``parents`` [sum of counts] from ``offsets`` [m] on."""
+    """``eids``: runs of ``width`` element rows, in blocks of ``element_block`` whose log-scales are ``scales``;
+    ``factors`` [arity, n] numbers of node runs, ``factor_scales`` [arity, n] node rows that hold their scales. Backward:
+    ``nids`` runs of node rows, fed by element runs ``parents`` from ``offsets`` [m] on."""
 
     width: int
+    element_block: int
     eids: BlockIndex
+    scales: BlockIndex
     factors: torch.Tensor
+    factor_scales: torch.Tensor
     nids: BlockIndex
     parents: torch.Tensor
     offsets: torch.Tensor
@@ -77,16 +85,41 @@ class ElementLaunch:
 
 
 @dataclass(frozen=True, eq=False)
-class ElementBuffers:
-    """The elements of one layer for one micro-batch.
+class NodeBuffers:
+    """Inputs and sums of one micro-batch, each [rows, B].
 
-    ``log_values`` [rows, B] base-2 logs; ``values`` [rows, B] = exp2(log_values - scale of the block), in [0, 1];
-    ``scales`` [blocks, B] the largest log value of each block; ``sections`` (first row, width, count) in block order.
-    Block 0 is the null block: value 0, scale -inf.
+    p = values * exp2(scale), ``values`` in [0, 1]; the scale of a block stands in ``scales`` at its first row. Where
+    values < ``smallest_value`` (0 included), too little of p is left in them, and ``logs`` has log2 p instead; elsewhere
+    ``logs`` is undefined.
     """
 
-    log_values: torch.Tensor
     values: torch.Tensor
     scales: torch.Tensor
-    sections: tuple[tuple[int, int, int], ...]
+    logs: torch.Tensor
+
+
+@dataclass(eq=False)
+class ElementBuffers:
+    """The elements of one layer for one micro-batch: p = values * exp2(scale of the block).
+
+    ``values`` [rows, B] in [0, 1]; ``scales`` [blocks, B]; block 0 is the null block: value 0, scale -inf. ``logs``
+    [rows, B] base-2 logs, filled from ``nodes`` for the ``products`` in ``logged`` only, when a kernel needs them.
+    """
+
+    values: torch.Tensor
+    scales: torch.Tensor
+    logs: torch.Tensor
+    nodes: NodeBuffers
+    products: tuple[ProductLaunch, ...]
     scratch: Scratch
+    logged: set[int]
+
+
+def smallest_value(dtype: torch.dtype) -> float:
+    """Below this, a value is too near underflow to be multiplied: its logarithm is kept."""
+    return {torch.float32: 2.0**-100, torch.float64: 2.0**-1000}[dtype]
+
+
+def log_of(values: torch.Tensor, scale: torch.Tensor, logs: torch.Tensor) -> torch.Tensor:
+    """log2 p of nodes; see NodeBuffers."""
+    return torch.where(values < smallest_value(values.dtype), logs, values.log2() + scale)

@@ -12,39 +12,41 @@ from __future__ import annotations
 
 import torch
 
-from .launches import ElementBuffers, ElementLaunch, InputLaunch, ProductLaunch, SumLaunch
+from .launches import FLOW_SCALE, ElementBuffers, ElementLaunch, InputLaunch, NodeBuffers, ProductLaunch, SumLaunch
 
 # ---- forward ------------------------------------------------------------------------------------------------------------
 
 
-def input_forward(launch: InputLaunch, table: torch.Tensor, x: torch.Tensor, observed: torch.Tensor | None, node_values: torch.Tensor) -> None:
+def input_forward(launch: InputLaunch, table: torch.Tensor, exact: bool, x: torch.Tensor, observed: torch.Tensor | None, nodes: NodeBuffers) -> None:
     """log p_n(x) = log theta_{n, x_v} for inputs n over variable v; 0 where v is not observed (summed out).
 
-    ``table`` [V * num_cats, stride] log2 probabilities; row v * num_cats + k is category k of vector v.
+    ``table`` [V * num_cats, stride] probabilities; row v * num_cats + k is category k of vector v. ``exact`` is for
+    implementations that do not keep every logarithm.
     """
     for v, variable in enumerate(launch.variables.tolist()):
-        values = table[v * launch.num_cats + x[variable]].t().clone()  # [stride, B]
+        values = table[v * launch.num_cats + x[variable]].t().log2()  # [stride, B]
         if observed is not None:
             values[launch.real[v] & ~observed[variable]] = 0.0
-        node_values[launch.start + v * launch.stride :][: launch.stride] = values
+        _set_logs(nodes, slice(launch.start + v * launch.stride, launch.start + (v + 1) * launch.stride), values)
 
 
-def product_forward(launch: ProductLaunch, node_values: torch.Tensor, elements: ElementBuffers) -> None:
+def product_forward(launch: ProductLaunch, nodes: NodeBuffers, elements: ElementBuffers) -> None:
     """log p_c = sum over the factors n of c of log p_n."""
-    for run, factors in zip(launch.eids.numbers.tolist(), launch.factors.tolist()):
-        elements.log_values[_rows(run, launch.width)] = sum(node_values[_rows(factor, launch.width)] for factor in factors)
+    for run, factors in zip(launch.eids.numbers.tolist(), launch.factors.t().tolist()):
+        elements.logs[_rows(run, launch.width)] = sum(nodes.logs[_rows(factor, launch.width)] for factor in factors)
 
 
-def scale_elements(elements: ElementBuffers) -> None:
-    """Nothing to do: the reference reads ``log_values`` alone."""
-
-
-def sum_forward(launch: SumLaunch, params: torch.Tensor, elements: ElementBuffers, node_values: torch.Tensor) -> None:
+def sum_forward(launch: SumLaunch, params: torch.Tensor, elements: ElementBuffers, nodes: NodeBuffers) -> None:
     """log p_n = log sum_c theta_{n,c} p_c, one sum block at a time."""
     for g in range(launch.num_sum_blocks):
         children, theta = _children(launch, g), _parameters(launch, g, params)
-        terms = theta.log2()[:, :, None] + elements.log_values[children][:, None, :]  # [E * K, M, B]
-        node_values[_rows(launch.nids.numbers[g], launch.sum_block)] = _logsumexp2(terms)
+        terms = theta.log2()[:, :, None] + elements.logs[children][:, None, :]  # [E * K, M, B]
+        _set_logs(nodes, _rows(launch.nids.numbers[g], launch.sum_block), _logsumexp2(terms))
+
+
+def _set_logs(nodes: NodeBuffers, rows: slice, logs: torch.Tensor) -> None:
+    """Keep logarithms only: a value of 0 says so (see NodeBuffers)."""
+    nodes.logs[rows], nodes.values[rows] = logs, 0
 
 
 # ---- backward -----------------------------------------------------------------------------------------------------------
@@ -54,24 +56,25 @@ def param_flows(
     launch: SumLaunch,
     params: torch.Tensor,
     elements: ElementBuffers,
-    node_values: torch.Tensor,
+    nodes: NodeBuffers,
     node_flows: torch.Tensor,
     ratios: torch.Tensor,
     tops: torch.Tensor,
     flows: torch.Tensor,
     element_flows: torch.Tensor,
 ) -> None:
-    """F_{n,c}(D) / theta_{n,c} = sum over the batch of p_c / p_n F_n, added to ``flows`` (laid out like ``params``).
+    """F_{n,c}(D) / theta_{n,c} = sum over the batch of p_c / p_n F_n, added to ``flows`` (laid out like ``params``) times
+    FLOW_SCALE.
 
     Cells without an edge (theta = 0) get 0. Leaves log F_n - log p_n in ``ratios`` for ``element_flows``; ``tops`` and
     the argument ``element_flows`` serve implementations that keep values on a common scale.
     """
     for g in range(launch.num_sum_blocks):
         rows, children = _rows(launch.nids.numbers[g], launch.sum_block), _children(launch, g)
-        ratios[rows] = _log_ratio(node_flows[rows], node_values[rows])
-        terms = elements.log_values[children][:, None, :] + ratios[rows]  # [E * K, M, B]
+        ratios[rows] = _log_ratio(node_flows[rows], nodes.logs[rows])
+        terms = elements.logs[children][:, None, :] + ratios[rows]  # [E * K, M, B]
         total = terms.exp2().sum(dim=2).where(_parameters(launch, g, params) > 0, 0.0)
-        _store(launch, g, flows, _parameters(launch, g, flows) + total)
+        _store(launch, g, flows, _parameters(launch, g, flows) + FLOW_SCALE * total)
 
 
 def element_flows(
@@ -86,7 +89,7 @@ def element_flows(
                 continue  # a pseudo block: no edge, no flow
             theta = params.view(-1, launch.parpids.width)[launch.parpids.numbers[r]].view(launch.child_block, launch.sum_block)
             parents = _rows(launch.parids.numbers[r], launch.sum_block)
-            terms = theta.log2()[:, :, None] + elements.log_values[rows][:, None, :] + ratios[parents]  # [K, M, B]
+            terms = theta.log2()[:, :, None] + elements.logs[rows][:, None, :] + ratios[parents]  # [K, M, B]
             flows[rows] += terms.exp2().sum(dim=1)
 
 
@@ -116,7 +119,7 @@ def em_sums(launch: SumLaunch, params: torch.Tensor, flows: torch.Tensor, step_s
     """theta_{n,c} <- F_{n,c}(D) / sum_c F_{n,c}(D), mixed with the old theta by ``step_size``."""
     for g in range(launch.num_sum_blocks):
         theta = _parameters(launch, g, params)
-        counts = theta * _parameters(launch, g, flows)
+        counts = theta * _parameters(launch, g, flows) / FLOW_SCALE
         _store(launch, g, params, torch.stack([_em_row(*row, step_size, pseudocount) for row in zip(theta.t(), counts.t())], dim=1))
 
 

@@ -1,11 +1,13 @@
 """impl="torch": blocked matrix products for any device torch runs on; the CPU's engine.
 
-The sum layer is a scaled matrix product (paper, section 4.1, with one log-scale per child block and sample): elements are
-kept as exp2(e - scale) in [0, 1], so that acc = P @ (x * exp2(scale - top)) and log p = log2(acc) + top.
+A sum layer is a plain matrix product of scaled values (paper, section 4.1, with one log-scale per block and sample): a
+node is value * exp2(scale) with values in [0, 1], a product multiplies values and adds scales, a sum is P @ x with all
+children brought to the scale of the largest. No logarithm or exponential is taken per node, only per block.
 
-Guard: top is a maximum over all children of a sum *block*, and the largest may belong to other rows only. A row whose
-accumulator falls below ``lost_bound`` may have lost its own children to underflow; those (row, sample) pairs, and only
-those, are recomputed from the logarithms.
+Guard. A scale is that of a *block*; one node may lie so far below it that its value underflows. Three bounds keep every
+result exact to rounding: a node value below ``smallest_value`` is kept as a logarithm; a block of elements whose largest
+value is below ``weak`` is computed again from logarithms; a sum whose accumulator is below ``lost`` (the block's largest
+child may belong to other rows only) is computed again, alone, from logarithms.
 
 Loops are over launches and, where a gather would outgrow ``SCRATCH`` entries, over slices of one.
 """
@@ -15,55 +17,83 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from .launches import ElementBuffers, ElementLaunch, InputLaunch, ProductLaunch, SumLaunch
+from .launches import FLOW_SCALE, ElementBuffers, ElementLaunch, InputLaunch, NodeBuffers, ProductLaunch, SumLaunch, log_of
 
-SCRATCH = 1 << 20  # entries of one gathered operand
+SCRATCH = 1 << 22  # entries of one gathered operand
 FLOOR = -1e30  # stands in for a scale of -inf where scales are subtracted
 
 
-def lost_exponent(dtype: torch.dtype) -> int:
-    """An accumulator below 2**-lost_exponent may lack a child; what underflow loses then is below rounding."""
-    return {torch.float32: 80, torch.float64: 900}[dtype]
+def lost_value(dtype: torch.dtype) -> float:
+    """An accumulator below this may lack a child; what underflow takes from a larger one is below rounding."""
+    return {torch.float32: 2.0**-80, torch.float64: 2.0**-900}[dtype]
 
 
-def input_forward(launch: InputLaunch, table: torch.Tensor, x: torch.Tensor, observed: torch.Tensor | None, node_values: torch.Tensor) -> None:
-    """Input rows of ``node_values``. ``table`` [V * num_cats, stride] log2 probabilities, ``x`` [variables, B] int64."""
+def weak_value(dtype: torch.dtype) -> float:
+    """A block of elements below this would leave its sums too near ``lost_value``."""
+    return {torch.float32: 2.0**-60, torch.float64: 2.0**-800}[dtype]
+
+
+def input_forward(launch: InputLaunch, table: torch.Tensor, exact: bool, x: torch.Tensor, observed: torch.Tensor | None, nodes: NodeBuffers) -> None:
+    """Input rows of ``nodes``. ``table`` [V * num_cats, stride] probabilities, ``x`` [variables, B] int64; ``exact``: some
+    real probability is below ``smallest_value``, so logarithms are kept too."""
     num_vectors, batch = len(launch.variables), x.shape[1]
     rows = x[launch.variables] + launch.num_cats * torch.arange(num_vectors, device=x.device)[:, None]
     values = table.index_select(0, rows.view(-1)).view(num_vectors, batch, launch.stride).transpose(1, 2)
-    out = node_values[launch.start : launch.start + num_vectors * launch.stride].view(num_vectors, launch.stride, batch)
+    mine = slice(launch.start, launch.start + num_vectors * launch.stride)
+    out = nodes.values[mine].view(num_vectors, launch.stride, batch)
     if observed is None:
         out.copy_(values)
     else:
         hidden = ~observed[launch.variables][:, None, :] & launch.real
-        torch.where(hidden, torch.zeros((), dtype=out.dtype, device=out.device), values, out=out)
+        torch.where(hidden, torch.ones((), dtype=out.dtype, device=out.device), values, out=out)
+    nodes.scales[mine] = 0
+    if exact:
+        torch.log2(nodes.values[mine], out=nodes.logs[mine])
 
 
-def product_forward(launch: ProductLaunch, node_values: torch.Tensor, elements: ElementBuffers) -> None:
-    """Log values of the launch's element runs: the sum over factors."""
-    batch = node_values.shape[1]
-    runs, first = node_values.view(-1, launch.width, batch), launch.factors[:, 0].contiguous()
-    found = launch.eids.view(elements.log_values)
-    total = elements.scratch.take("product", len(first), launch.width, batch) if found is None else found
-    torch.index_select(runs, 0, first, out=total)
-    for position in range(1, launch.factors.shape[1]):
-        factor = elements.scratch.take("factor", *total.shape)
-        total += torch.index_select(runs, 0, launch.factors[:, position].contiguous(), out=factor)
+def product_forward(launch: ProductLaunch, nodes: NodeBuffers, elements: ElementBuffers) -> None:
+    """Values and scales of the launch's element blocks: factors multiplied, their scales added."""
+    batch, take = nodes.values.shape[1], elements.scratch.take
+    runs, count = nodes.values.view(-1, launch.width, batch), launch.factors.shape[1]
+    found = launch.eids.view(elements.values)
+    product = take("product", count, launch.width, batch) if found is None else found
+    torch.index_select(runs, 0, launch.factors[0], out=product)
+    scale = nodes.scales.index_select(0, launch.factor_scales[0])
+    for factor, factor_scale in zip(launch.factors[1:], launch.factor_scales[1:]):
+        product *= torch.index_select(runs, 0, factor, out=take("factor", *product.shape))
+        scale += nodes.scales.index_select(0, factor_scale)
+    blocks, top = product.view(-1, launch.element_block, batch), scale
+    if launch.width < launch.element_block:  # the runs of a block may come on different scales
+        scale = scale.view(len(blocks), -1, batch)
+        top = scale.amax(dim=1)
+        product.mul_((scale - top.clamp(min=FLOOR)[:, None]).exp2_().view(-1, 1, batch))
+    peak, weak = blocks.amax(dim=1), weak_value(product.dtype)
+    if peak.amin() < weak and ((peak < weak) & (top > -torch.inf)).any():
+        top = _products_from_logs(launch, elements, blocks)
+    launch.scales.set(elements.scales, top)
     if found is None:
-        launch.eids.set(elements.log_values, total)
+        launch.eids.set(elements.values, product)
 
 
-def scale_elements(elements: ElementBuffers) -> None:
-    """Fill ``values`` and ``scales`` from ``log_values``."""
-    block = 0
-    for start, width, count in elements.sections:
-        rows = slice(start, start + width * count)
-        logs = elements.log_values[rows].view(count, width, -1)
-        scales = elements.scales[block : block + count]
-        torch.amax(logs, dim=1, out=scales)
-        values = elements.values[rows].view(count, width, -1)
-        torch.sub(logs, scales.clamp(min=FLOOR)[:, None], out=values).exp2_()
-        block += count
+def _products_from_logs(launch: ProductLaunch, elements: ElementBuffers, out: torch.Tensor) -> torch.Tensor:
+    """Values of the launch's element blocks into ``out``, on the scale of each block's largest element; the scales."""
+    _log_products(launch, elements)
+    logs = launch.eids.gather(elements.logs).view(out.shape)
+    top = logs.amax(dim=1)
+    torch.sub(logs, top.clamp(min=FLOOR)[:, None], out=out).exp2_()
+    return top
+
+
+def _log_products(launch: ProductLaunch, elements: ElementBuffers) -> None:
+    """Base-2 logs of the launch's elements into ``elements.logs``."""
+    nodes, batch = elements.nodes, elements.logs.shape[1]
+    total = 0
+    for factor, factor_scale in zip(launch.factors, launch.factor_scales):
+        values, logs = (buffer.view(-1, launch.width, batch).index_select(0, factor) for buffer in (nodes.values, nodes.logs))
+        scale = nodes.scales.index_select(0, factor_scale)[:, None]
+        total = total + log_of(values, scale, logs)
+    launch.eids.set(elements.logs, total)
+    elements.logged.add(id(launch))
 
 
 def _children(launch: SumLaunch, elements: ElementBuffers, low: int, high: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -74,8 +104,6 @@ def _children(launch: SumLaunch, elements: ElementBuffers, low: int, high: int) 
     factors = factors.view(high - low, fan, batch)
     top = factors.amax(dim=1)
     factors.sub_(top.clamp(min=FLOOR)[:, None]).exp2_()
-    if launch.child_block == 1:  # a block of one has x = 1 (or an impossible child, whose factor is 0)
-        return factors, top
     x = take("children", (high - low) * fan, launch.child_block, batch)
     torch.mul(launch.cids.gather(elements.values, low * fan, high * fan, out=x), factors.view(-1, 1, batch), out=x)
     return x.view(high - low, fan * launch.child_block, batch), top
@@ -94,41 +122,61 @@ def _slices(total: int, entries_each: int):
         yield low, min(low + step, total)
 
 
-def sum_forward(launch: SumLaunch, params: torch.Tensor, elements: ElementBuffers, node_values: torch.Tensor) -> None:
-    """log p of the launch's sum blocks: log2 sum_c theta_c p_c, into rows ``nids`` of ``node_values``."""
-    batch = node_values.shape[1]
-    bound = 2.0 ** -lost_exponent(node_values.dtype)
+def sum_forward(launch: SumLaunch, params: torch.Tensor, elements: ElementBuffers, nodes: NodeBuffers) -> None:
+    """p_n = sum_c theta_c p_c of the launch's sum blocks, into rows ``nids`` of ``nodes``, scaled to a largest value of 1."""
+    batch, lost_below = nodes.values.shape[1], lost_value(nodes.values.dtype)
     for low, high in _slices(launch.num_sum_blocks, launch.num_child_blocks * launch.child_block * batch):
         x, top = _children(launch, elements, low, high)
         theta = _tiles(launch, params, low, high)
-        acc = elements.scratch.take("sums", high - low, launch.sum_block, batch)
+        found = launch.nids.view(nodes.values, low, high)
+        acc = elements.scratch.take("sums", high - low, launch.sum_block, batch) if found is None else found
         torch.bmm(theta.transpose(1, 2), x, out=acc)
-        lost = _lost_forward(acc, top, theta, bound)
-        acc.log2_().add_(top[:, None])
-        if lost is not None:
-            for g, m, b, logs in _lost_children(launch, elements, theta, lost, low):
-                acc[g, m, b] = _logsumexp2(logs)
-        launch.nids.set(node_values, acc.view(-1, batch), low, high)
+        peak = acc.amax(dim=1)
+        if acc.amin() < lost_below and _needs_logs(acc, top, peak, theta):
+            scale = _sums_from_logs(launch, elements, nodes, acc, top, theta, low, high)
+        else:
+            scale = peak.log2() + top
+            acc.div_(peak[:, None])
+        nodes.scales[launch.nids.numbers[low:high] * launch.sum_block] = scale
+        if found is None:
+            launch.nids.set(nodes.values, acc, low, high)
 
 
-def _lost_forward(acc: torch.Tensor, top: torch.Tensor, theta: torch.Tensor, bound: float) -> torch.Tensor | None:
-    """Mask [g, M, B] of accumulators that may lack a child; None when there are none."""
-    if acc.amin() >= bound:
-        return None
-    lost = (acc < bound) & (top > -torch.inf)[:, None]
-    lost &= (theta.amax(dim=1) > 0)[:, :, None]  # rows without parameters are -inf already
-    return lost if lost.any() else None
+def _lost(acc: torch.Tensor, top: torch.Tensor, theta: torch.Tensor) -> torch.Tensor:
+    """Mask [g, M, B] of accumulators that may lack a child. Rows without parameters are impossible, not lost."""
+    lost = (acc < lost_value(acc.dtype)) & (top > -torch.inf)[:, None]
+    return lost & (theta.amax(dim=1) > 0)[:, :, None]
+
+
+def _needs_logs(acc: torch.Tensor, top: torch.Tensor, peak: torch.Tensor, theta: torch.Tensor) -> bool:
+    """Whether some sum is lost, or a whole block impossible."""
+    return bool((top == -torch.inf).any() or (peak == 0).any() or _lost(acc, top, theta).any())
+
+
+def _sums_from_logs(launch, elements, nodes, acc, top, theta, low: int, high: int) -> torch.Tensor:
+    """Replace lost accumulators exactly; ``acc`` becomes the values, ``nodes.logs`` is written; returns the scales."""
+    lost = _lost(acc, top, theta)
+    logs = acc.log2() + top[:, None]
+    for g, m, b, terms in _lost_children(launch, elements, theta, lost, low):
+        logs[g, m, b] = _logsumexp2(terms)
+    launch.nids.set(nodes.logs, logs, low, high)
+    scale = logs.amax(dim=1)
+    torch.sub(logs, scale.clamp(min=FLOOR)[:, None], out=acc).exp2_()
+    return scale
 
 
 def _lost_children(launch: SumLaunch, elements: ElementBuffers, theta: torch.Tensor, lost: torch.Tensor, low: int):
     """For slices of the lost (sum block, row, sample) pairs: their numbers, and log2 theta_c p_c [n, E * K] exactly."""
     fan, width = launch.num_child_blocks, launch.child_block
+    for product in elements.products:
+        if id(product) not in elements.logged:
+            _log_products(product, elements)
     g, m, b = lost.nonzero(as_tuple=True)
     for first, last in _slices(len(g), fan * width):
         gs, ms, bs = g[first:last], m[first:last], b[first:last]
         rows = launch.cids.numbers.view(-1, fan)[gs + low] * width  # [n, E]
         rows = (rows[:, :, None] + torch.arange(width, device=rows.device)).view(len(gs), -1)
-        yield gs, ms, bs, theta[gs, :, ms].log2() + elements.log_values[rows, bs[:, None]]
+        yield gs, ms, bs, theta[gs, :, ms].log2() + elements.logs[rows, bs[:, None]]
 
 
 def _logsumexp2(logs: torch.Tensor) -> torch.Tensor:
@@ -141,7 +189,7 @@ def param_flows(
     launch: SumLaunch,
     params: torch.Tensor,
     elements: ElementBuffers,
-    node_values: torch.Tensor,
+    nodes: NodeBuffers,
     node_flows: torch.Tensor,
     ratios: torch.Tensor,
     tops: torch.Tensor,
@@ -149,47 +197,50 @@ def param_flows(
     element_flows: torch.Tensor,
 ) -> None:
     """Parameter flows of the launch's blocks (paper, section 5), added to ``flows`` *without the factor theta*:
-    flows[c, n] += sum_b p_c / p_n F_n. ``flows`` is laid out like ``params``.
+    flows[c, n] += sum_b p_c / p_n F_n, times FLOW_SCALE. ``flows`` is laid out like ``params``.
 
-    Also leaves ``ratios`` [node rows, B] = F_n exp2(top - log p_n) and ``tops`` [sum blocks, B] for the element flows.
-    Rows that the forward pass recomputed get ratio 0 here, and their flows exactly, to the elements too.
+    Also leaves ``ratios`` [node rows, B] = F_n exp2(top) / p_n and ``tops`` [sum blocks, B] for the element flows. Rows
+    that the forward pass took from logarithms get ratio 0 here, and their flows exactly, to the elements too.
     """
-    batch, limit = node_values.shape[1], lost_exponent(node_values.dtype)
+    batch, lost_below = node_flows.shape[1], lost_value(node_flows.dtype)
     fan, take = launch.num_child_blocks, elements.scratch.take
     for low, high in _slices(launch.num_sum_blocks, fan * launch.child_block * batch):
         x, top = _children(launch, elements, low, high)
         tops[launch.first_block + low : launch.first_block + high] = top
         flow = launch.nids.gather(node_flows, low, high)  # [g, M, B]
-        values = launch.nids.gather(node_values, low, high)
-        ratio = take("ratio", *values.shape)
-        torch.clamp(values, min=FLOOR, out=ratio)
-        torch.sub(top[:, None], ratio, out=ratio)  # how far log p lies below top; -inf where even top is impossible
-        lost = (ratio > limit) & (flow > 0) if ratio.amax() > limit else None
-        ratio.clamp_(max=limit).exp2_().mul_(flow)
+        scale = nodes.scales.index_select(0, launch.nids.numbers[low:high] * launch.sum_block)
+        below = (scale.clamp(min=FLOOR) - top.clamp(min=FLOOR)).exp2_()
+        acc = torch.mul(launch.nids.gather(nodes.values, low, high), below[:, None], out=take("sums", *flow.shape))
+        lost = (acc < lost_below) & (flow > 0) if acc.amin() < lost_below else None
+        ratio = launch.nids.view(ratios, low, high)
+        ratio = torch.div(flow, acc.clamp_(min=lost_below), out=take("ratio", *flow.shape) if ratio is None else ratio)
         if lost is not None and lost.any():
             ratio.masked_fill_(lost, 0.0)
         else:
             lost = None
-        launch.nids.set(ratios, ratio.view(-1, batch), low, high)
+        if launch.nids.run is None:
+            launch.nids.set(ratios, ratio, low, high)
         grads = launch.pids.view(flows, low * fan, high * fan)
         if grads is not None and lost is None:
-            grads.view(high - low, -1, launch.sum_block).baddbmm_(x, ratio.transpose(1, 2))
+            grads.view(high - low, -1, launch.sum_block).baddbmm_(x, ratio.transpose(1, 2), alpha=FLOW_SCALE)
             continue
-        grads = torch.bmm(x, ratio.transpose(1, 2), out=take("grads", high - low, fan * launch.child_block, launch.sum_block))
+        grads = take("grads", high - low, fan * launch.child_block, launch.sum_block)
+        torch.baddbmm(grads, x, ratio.transpose(1, 2), beta=0, alpha=FLOW_SCALE, out=grads)
         if lost is not None:
+            logs = log_of(launch.nids.gather(nodes.values, low, high), scale[:, None], launch.nids.gather(nodes.logs, low, high))
             theta = _tiles(launch, params, low, high)
-            for g, m, b, logs in _lost_children(launch, elements, theta, lost, low):
-                _exact_flows(launch, theta, grads, element_flows, flow, values, (g, m, b), logs, low)
+            for g, m, b, terms in _lost_children(launch, elements, theta, lost, low):
+                _exact_flows(launch, theta, grads, element_flows, flow, logs, (g, m, b), terms, low)
         launch.pids.add(flows, grads.view(-1), low * fan, high * fan)
 
 
-def _exact_flows(launch, theta, grads, element_flows, flow, values, pairs, logs, low) -> None:
+def _exact_flows(launch, theta, grads, element_flows, flow, logs, pairs, terms, low) -> None:
     """Flows of lost (sum block, row, sample) pairs from logarithms: F_{n,c} = theta_c p_c / p_n F_n."""
     g, m, b = pairs
-    share = (logs - values[g, m, b][:, None]).exp2() * flow[g, m, b][:, None]  # [n, E * K]
+    share = (terms - logs[g, m, b][:, None]).exp2() * flow[g, m, b][:, None]  # [n, E * K]
     weights = theta[g, :, m]
-    children = torch.arange(logs.shape[1], device=logs.device)
-    ungated = torch.where(weights > 0, share / weights.clamp(min=torch.finfo(weights.dtype).tiny), 0.0)
+    children = torch.arange(terms.shape[1], device=terms.device)
+    ungated = torch.where(weights > 0, share * FLOW_SCALE / weights, 0.0)
     grads.index_put_((g[:, None], children[None], m[:, None]), ungated, accumulate=True)
     rows = launch.cids.numbers.view(-1, launch.num_child_blocks)[g + low] * launch.child_block
     rows = (rows[:, :, None] + torch.arange(launch.child_block, device=rows.device)).view(len(g), -1)
@@ -222,7 +273,7 @@ def product_flows(launch: ProductLaunch, element_flows: torch.Tensor, node_flows
     batch = node_flows.shape[1]
     runs = element_flows.view(-1, launch.width * batch)
     total = F.embedding_bag(launch.parents, runs, launch.offsets, mode="sum")
-    launch.nids.add(node_flows, total.view(-1, batch))
+    launch.nids.add(node_flows, total.view(-1, launch.width, batch))
 
 
 def input_flows(launch: InputLaunch, x: torch.Tensor, observed: torch.Tensor | None, node_flows: torch.Tensor, flows: torch.Tensor) -> None:
@@ -237,13 +288,13 @@ def input_flows(launch: InputLaunch, x: torch.Tensor, observed: torch.Tensor | N
 def em_sums(launch: SumLaunch, params: torch.Tensor, flows: torch.Tensor, step_size: float, pseudocount: float) -> None:
     """One EM step of the launch's parameters: theta <- (1 - step) theta + step (F + pc / n) / sum (paper, section 5).
 
-    ``flows`` come without the factor theta. n counts the parameters of a row that are not zero; zeros stay zero, and a
-    row without flow keeps its parameters when the pseudocount is 0.
+    ``flows`` come without the factor theta and times FLOW_SCALE. n counts the parameters of a row that are not zero;
+    zeros stay zero, and a row without flow keeps its parameters when the pseudocount is 0.
     """
     for low, high in _slices(launch.num_sum_blocks, launch.num_child_blocks * launch.child_block * launch.sum_block):
         fan = launch.num_child_blocks
         theta = _tiles(launch, params, low, high)
-        counts = theta * _tiles(launch, flows, low, high)
+        counts = theta * _tiles(launch, flows, low, high) / FLOW_SCALE
         updated = _em_rows(theta, counts, step_size, pseudocount, dim=1)
         launch.pids.set(params, updated.view(-1), low * fan, high * fan)
 

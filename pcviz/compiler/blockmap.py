@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..ir.nodes import Nodes
+from .arguments import check_block_size, check_tolerance
 from .counting import class_histograms, layer_grids
 from .grouping import group_bounds
 from .indexing import lay_out_elements
@@ -49,6 +50,8 @@ class BlockMap:
 
 def block_map(root: Nodes | Layering, layer: int, block_size: int, padding_tolerance: float = 0.25, max_cells: int = 256) -> BlockMap:
     """The block map of layer ``layer`` (1 is next to the inputs) at ``block_size``."""
+    check_block_size(block_size)
+    check_tolerance(padding_tolerance)
     layers = root if isinstance(root, Layering) else layering(root)
     if not 1 <= layer <= len(layers.layers):
         raise ValueError(f"layer must be 1 to {len(layers.layers)}, got {layer!r}.")

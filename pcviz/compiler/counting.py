@@ -5,11 +5,14 @@ Two routes to the same record: a test holds them equal, so the numbers on screen
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ..ir.nodes import Nodes, ProdNodes
 from .arguments import check_block_size, check_tolerance
 from .grouping import Histogram, group_bounds, histogram
+from .layer_arrays import LayerArrays, blocks_of
 from .layering import Layer, Layering, block_of, layering, num_blocks
 from .plan import BackwardGroupSummary, CircuitPlan, GroupSummary, LayerPlan, LayerSummary, PlanSummary
 from .tiles import TileGrid, tile_grid
@@ -40,11 +43,12 @@ def input_shape(nodes, block_size: int) -> tuple[int, int]:
     return (block * num_blocks(nodes.num_nodes, block), nodes.dist.num_cats)
 
 
-def product_shape(element: Nodes, block_size: int) -> tuple[int, int]:
-    """(arity, run width): element vectors of one shape share a launch."""
+def product_shape(element: Nodes, element_block: int, block_size: int) -> tuple[int, int, int]:
+    """(arity, run width, rows of an element block): element vectors of one shape share a launch."""
+    run = block_of(element.num_nodes, block_size)
     if not isinstance(element, ProdNodes):
-        return (1, block_of(element.num_nodes, block_size))
-    return (element.arity, block_of(element.num_nodes, block_size) if element.edge_ids is None else 1)
+        return (1, run, element_block)
+    return (element.arity, run if element.edge_ids is None else 1, element_block)
 
 
 def layer_grids(layer: Layer, block_size: int) -> tuple[list[TileGrid], dict[int, int]]:
@@ -95,27 +99,119 @@ def _histograms(counts: dict[tuple[int, int], list]) -> dict[tuple[int, int], Hi
 
 
 def _summarise(layer: Layer, block_size: int, tolerance: float) -> LayerSummary:
-    grids, width = layer_grids(layer, block_size)
-    edges = sum(grid.nodes.num_edges for grid in grids)
-    missing = sum(grid.missing_edges() for grid in grids)
-    stored = sum(grid.num_tiles * grid.sum_block * grid.child_block for grid in grids)
-    widest = max(width.values())
-    element_rows = widest + sum(num_blocks(e.num_nodes, width[id(e)]) * width[id(e)] for e in layer.elements)
+    count = _LayerCount(layer.arrays, block_size)
+    edges = int(layer.arrays.num_edges.sum())
     return LayerSummary(
         index=layer.index,
         num_sum_vectors=len(layer.sums),
-        num_sums=sum(nodes.num_nodes for nodes in layer.sums),
-        num_sum_rows=sum(grid.num_rows * grid.sum_block for grid in grids),
+        num_sums=int(layer.arrays.sum_len.sum()),
+        num_sum_rows=int((count.rows * count.sum_block).sum()),
         num_product_vectors=len(layer.elements),
-        num_products=sum(element.num_nodes for element in layer.elements),
-        num_element_rows=num_blocks(element_rows, widest) * widest,
+        num_products=int(layer.arrays.element_len.sum()),
+        num_element_rows=count.element_rows(),
         edges=edges,
-        absent_edges=stored - missing - edges,
-        missing_edges=missing,
-        groups=tuple(_groups(class_histograms(grids), tolerance, GroupSummary)),
-        backward_groups=tuple(_groups(backward_histograms(grids), tolerance, BackwardGroupSummary)),
-        product_launches=len({product_shape(element, block_size) for element in layer.elements}),
+        absent_edges=count.stored - count.missing - edges,
+        missing_edges=count.missing,
+        groups=tuple(_groups(count.forward(), tolerance, GroupSummary)),
+        backward_groups=tuple(_groups(count.backward(), tolerance, BackwardGroupSummary)),
+        product_launches=len({product_shape(e, w, block_size) for e, w in zip(layer.elements, count.element_block.tolist())}),
     )
+
+
+class _LayerCount:
+    """Counts of one layer at one block size, for all its vectors at once."""
+
+    def __init__(self, arrays: LayerArrays, block_size: int):
+        self.arrays = a = arrays
+        self.sum_block = blocks_of(a.sum_len, block_size)
+        width = np.zeros(len(a.sum_len), dtype=np.int64)
+        np.maximum.at(width, a.element_part, blocks_of(a.element_len, block_size))
+        self.element_block = width[a.element_part]
+        self.child_block = width[a.sum_part]
+        self.rows = -(-a.sum_len // self.sum_block)  # sum blocks of each sum vector
+        self.cols = -(-a.element_len // self.element_block)  # child blocks of each element vector
+        self.first_row = np.cumsum(self.rows) - self.rows
+        self.first_col = np.cumsum(self.cols) - self.cols
+        self._dense()
+        self._sparse()
+        self.stored = int((self.dense_tiles * self.cells).sum()) + self.sparse_stored
+
+    def _dense(self) -> None:
+        a, links = self.arrays, self.arrays.dense[self.arrays.link_sum]
+        size = len(a.sum_len)
+        self.cells = self.sum_block * self.child_block
+        self.dense_children = np.bincount(a.link_sum[links], weights=self.cols[a.link_element[links]], minlength=size).astype(np.int64)
+        self.dense_tiles = self.dense_children * self.rows
+        self.missing = int((self.dense_tiles * self.cells)[a.dense].sum() - a.num_edges[a.dense].sum())
+
+    def _sparse(self) -> None:
+        """Stored tiles of the sparse vectors: ``row_children`` per sum block, ``col_parents`` per child block and shape."""
+        a = self.arrays
+        self.row_children = np.zeros(int(self.rows.sum()), dtype=np.int64)
+        self.col_parents = {shape: np.zeros(int(self.cols.sum()), dtype=np.int64) for shape in self._shapes()}
+        self.sparse_stored = 0
+        shape_of_edge = (self.sum_block[a.edge_sum], self.child_block[a.edge_sum])
+        for b in np.unique(a.edge_block).tolist():
+            for shape in self.col_parents:
+                pick = np.flatnonzero((a.edge_block == b) & (shape_of_edge[0] == shape[0]) & (shape_of_edge[1] == shape[1]))
+                if len(pick):
+                    self._sparse_tiles(pick, b, shape)
+
+    def _sparse_tiles(self, pick: np.ndarray, b: int, shape: tuple[int, int]) -> None:
+        """Tiles under edges ``pick`` of b x b nodes. Where an edge covers whole tiles, they are counted, not listed."""
+        a, (sum_block, child_block) = self.arrays, shape
+        tall, wide = max(sum_block, b), max(child_block, b)  # the unit that is listed
+        row, col = a.edge_row[pick], a.edge_col[pick]
+        if tall % min(sum_block, b) or wide % min(child_block, b):  # edges and tiles do not nest: list every tile
+            tall, wide = shape
+            rows = row[:, None, None] + np.arange(0, b, math.gcd(b, tall))[:, None]
+            row, col = np.broadcast_arrays(rows, col[:, None, None] + np.arange(0, b, math.gcd(b, wide)))
+        spread = (-1,) + (1,) * (row.ndim - 1)
+        row = self.first_row[a.edge_sum[pick]].reshape(spread) + row // tall * (tall // sum_block)
+        col = self.first_col[a.edge_element[pick]].reshape(spread) + col // wide * (wide // child_block)
+        total_cols = len(self.col_parents[shape])
+        row, col = np.divmod(np.unique(row * total_cols + col), total_cols)
+        down, across = tall // sum_block, wide // child_block
+        self.row_children += np.bincount((row[:, None] + np.arange(down)).ravel(), minlength=len(self.row_children)) * across
+        self.col_parents[shape] += np.bincount((col[:, None] + np.arange(across)).ravel(), minlength=total_cols) * down
+        owner = np.searchsorted(self.first_row, row, side="right") - 1
+        element = np.searchsorted(self.first_col, col, side="right") - 1
+        left = a.sum_len[owner] - (row - self.first_row[owner]) * sum_block
+        below = a.element_len[element] - (col - self.first_col[element]) * child_block
+        stored = len(row) * tall * wide
+        self.sparse_stored += stored
+        self.missing += stored - int((np.minimum(left, tall) * np.minimum(below, wide)).sum())
+
+    def element_rows(self) -> int:
+        """Rows of the element buffer, the null block included."""
+        widest = int(self.element_block.max())
+        return num_blocks(widest + int((self.cols * self.element_block).sum()), widest) * widest
+
+    def _shapes(self) -> list[tuple[int, int]]:
+        return sorted({*zip(self.sum_block.tolist(), self.child_block.tolist())}, reverse=True)
+
+    def forward(self) -> dict[tuple[int, int], Histogram]:
+        """Stored children per sum block, for each (sum_block, child_block)."""
+        owner = np.repeat(np.arange(len(self.rows)), self.rows)
+        result = {}
+        for shape in self._shapes():
+            mine = (self.sum_block == shape[0]) & (self.child_block == shape[1])
+            dense, sparse = mine & self.arrays.dense, (mine & ~self.arrays.dense)[owner]
+            counts = np.concatenate([self.dense_children[dense], self.row_children[sparse]])
+            weights = np.concatenate([self.rows[dense], np.ones(int(sparse.sum()), dtype=np.int64)])
+            result[shape] = histogram(counts, shape[0] * shape[1], weights)
+        return result
+
+    def backward(self) -> dict[tuple[int, int], Histogram]:
+        """Stored parents per child block, for each (sum_block, child_block)."""
+        a, result = self.arrays, {}
+        for shape in self._shapes():
+            mine = (self.sum_block == shape[0]) & (self.child_block == shape[1])
+            links = (mine & a.dense)[a.link_sum]
+            dense = np.bincount(a.link_element[links], weights=self.rows[a.link_sum[links]], minlength=len(a.element_len))
+            parents = np.repeat(dense.astype(np.int64), self.cols) + self.col_parents[shape]
+            result[shape] = histogram(parents[parents > 0], shape[0] * shape[1])
+        return result
 
 
 def _groups(histograms: dict[tuple[int, int], Histogram], tolerance: float, record: type):

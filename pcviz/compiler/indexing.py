@@ -171,11 +171,11 @@ def _backward_groups(shape, slots: list[SumSlot], parents: dict[int, np.ndarray]
 
 
 def _products(elements, width: dict[int, int], block_size: int, starts: dict[int, int]) -> tuple[ProductGroup, ...]:
-    """Element vectors by arity and run width; see ProductGroup. Missing rows read the null block."""
-    pieces: dict[tuple[int, int], list] = {}
+    """Element vectors by arity, run width and element block; see ProductGroup. Missing rows read the null block."""
+    pieces: dict[tuple[int, int, int], list] = {}
     for element, row in elements:
         rows = num_blocks(element.num_nodes, width[id(element)]) * width[id(element)]
-        arity, run = product_shape(element, block_size)
+        shape = arity, run, _ = product_shape(element, width[id(element)], block_size)
         factor_rows = np.array([starts[id(factor)] for factor in factors_of(element)])
         eids = row + np.arange(0, rows, run)
         cids = np.zeros((len(eids), arity), dtype=np.int64)
@@ -184,17 +184,17 @@ def _products(elements, width: dict[int, int], block_size: int, starts: dict[int
         else:
             runs = num_blocks(element.num_nodes, run)
             cids[:runs] = factor_rows + run * np.arange(runs)[:, None]
-        pieces.setdefault((arity, run), []).append((eids, cids))
-    return tuple(_product_group(run, *map(np.concatenate, zip(*members))) for (_, run), members in sorted(pieces.items()))
+        pieces.setdefault(shape, []).append((eids, cids))
+    return tuple(_product_group(run, block, *map(np.concatenate, zip(*members))) for (_, run, block), members in sorted(pieces.items()))
 
 
-def _product_group(width: int, eids: np.ndarray, cids: np.ndarray) -> ProductGroup:
+def _product_group(width: int, element_block: int, eids: np.ndarray, cids: np.ndarray) -> ProductGroup:
     children, elements = cids.ravel(), np.repeat(eids, cids.shape[1])
     real = children > 0
     children, elements = children[real], elements[real]
     order = np.argsort(children, kind="stable")
     nids, counts = np.unique(children, return_counts=True)
-    return ProductGroup(width, eids, cids, nids, elements[order], np.concatenate([[0], np.cumsum(counts)]))
+    return ProductGroup(width, element_block, eids, cids, nids, elements[order], np.concatenate([[0], np.cumsum(counts)]))
 
 
 def index_dtype(largest: int):

@@ -40,6 +40,13 @@ class Layer:
     sums: tuple[SumNodes, ...]
     elements: tuple[Nodes, ...]
 
+    @cached_property
+    def arrays(self):
+        """The layer as flat arrays, made once: what counting at every block size needs."""
+        from .layer_arrays import LayerArrays
+
+        return LayerArrays(self)
+
     def widths(self, block_size: int) -> tuple[dict[int, int], dict[int, int]]:
         """(sum_block by id of sum vector, child_block by id of sum or element vector) at this block size."""
         sum_block = {id(s): block_of(s.num_nodes, block_size) for s in self.sums}

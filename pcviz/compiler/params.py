@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from .plan import CircuitPlan, InputGroup, SumSlot
@@ -42,7 +44,8 @@ def edge_values(slot: SumSlot, flat: np.ndarray) -> np.ndarray:
     """Values of a sum vector's edges, in canonical shape, out of a flat buffer laid out like the parameters."""
     grid, nodes = slot.grid, slot.grid.nodes
     if nodes.edge_ids is not None:
-        return flat[_edge_index(slot)]
+        cells, at = _sub_blocks(slot, flat)
+        return cells[at].transpose(0, 1, 4, 2, 3).reshape(nodes.param_shape)
     tiles = _tiles(slot, flat).reshape(grid.num_rows, grid.num_cols, grid.child_block, grid.sum_block)
     matrix = tiles.transpose(0, 3, 1, 2).reshape(grid.num_rows * grid.sum_block, grid.num_cols * grid.child_block)
     return np.concatenate([matrix[: nodes.num_nodes, rows] for rows, _ in _child_slices(grid)], axis=1)
@@ -51,7 +54,9 @@ def edge_values(slot: SumSlot, flat: np.ndarray) -> np.ndarray:
 def _store(slot: SumSlot, params: np.ndarray, flat: np.ndarray) -> None:
     grid, nodes = slot.grid, slot.grid.nodes
     if nodes.edge_ids is not None:
-        flat[_edge_index(slot)] = params
+        cells, at = _sub_blocks(slot, flat)
+        (_, rows, cols), (gc, gr) = at[0].shape, cells.shape[2::2]
+        cells[at] = params.reshape(-1, rows, gr, cols, gc).transpose(0, 1, 3, 4, 2)
         return
     matrix = params
     if grid.missing_edges():
@@ -92,15 +97,21 @@ def _child_slices(grid: TileGrid):
         start += child.num_nodes
 
 
-def _edge_index(slot: SumSlot) -> np.ndarray:
-    """[E, b, b] position of every canonical parameter in the flat buffer."""
+def _sub_blocks(slot: SumSlot, flat: np.ndarray):
+    """(``cells``, ``at``): cells[at] are the parameters of all edges, [E, rows, cols, gc, gr].
+
+    Edges join b x b nodes and tiles M x K, so both are made of sub-blocks of gr = gcd(b, M) sums x gc = gcd(b, K)
+    children: rows x cols of them in an edge.
+    """
     grid, nodes = slot.grid, slot.grid.nodes
-    b, steps = nodes.edge_block, np.arange(nodes.edge_block)
-    sums = (nodes.edge_ids[0][:, None] * b + steps)[:, :, None]
-    children = (nodes.edge_ids[1][:, None] * b + steps)[:, None, :]
-    offsets = np.array(grid.col_offsets)
-    cols = child_columns(nodes, grid.child_block, offsets, children)
-    starts = np.concatenate([[0], np.cumsum([child.num_nodes for child in nodes.children])])
-    within = children - starts[np.searchsorted(starts, children, side="right") - 1]
-    tile = np.searchsorted(grid.tile_rows * grid.num_cols + grid.tile_cols, (sums // grid.sum_block) * grid.num_cols + cols)
-    return slot.tile_pids[tile].astype(np.int64) + (within % grid.child_block) * grid.sum_block + sums % grid.sum_block
+    b, M, K = nodes.edge_block, grid.sum_block, grid.child_block  # noqa: N806 (the shape legend's letters)
+    gr, gc = math.gcd(b, M), math.gcd(b, K)
+    sums = (nodes.edge_ids[0][:, None] * b + np.arange(0, b, gr))[:, :, None]
+    children = (nodes.edge_ids[1][:, None] * b + np.arange(0, b, gc))[:, None, :]
+    cols = child_columns(nodes, K, np.array(grid.col_offsets), children)
+    starts = np.cumsum([0] + [child.num_nodes for child in nodes.children])
+    within = (children - starts[np.searchsorted(starts, children, side="right") - 1]) % K
+    key = (sums // M) * grid.num_cols + cols
+    tile = _tile_numbers(slot)[np.searchsorted(grid.tile_rows * grid.num_cols + grid.tile_cols, key)]
+    at = np.broadcast_arrays(tile, within // gc, sums % M // gr)
+    return flat.reshape(-1, K // gc, gc, M // gr, gr), (at[0], at[1], slice(None), at[2], slice(None))

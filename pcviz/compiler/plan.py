@@ -20,6 +20,7 @@ from functools import cached_property
 import numpy as np
 
 from ..ir.nodes import InputNodes, Nodes, SumNodes
+from .layering import block_of
 from .tiles import TileGrid
 
 
@@ -158,7 +159,7 @@ class InputGroup:
 
 @dataclass(frozen=True, eq=False)
 class ProductGroup:
-    """Products of one arity, gathered in runs of ``width`` rows: one launch.
+    """Products of one arity, gathered in runs of ``width`` rows into element blocks of ``element_block``: one launch.
 
     ``eids`` [n]: first element row of each run; ``cids`` [n, arity]: first node row of each child's run.
     Backward, per node run that is a child here: ``nids`` [m] its first node row, ``parids`` (``offsets`` [m + 1], CSR)
@@ -166,6 +167,7 @@ class ProductGroup:
     """
 
     width: int
+    element_block: int
     eids: np.ndarray
     cids: np.ndarray
     nids: np.ndarray
@@ -267,6 +269,15 @@ class CircuitPlan:
         """Node rows of an input or sum vector (without its missing rows)."""
         start = self.starts[id(nodes)]
         return slice(start, start + nodes.num_nodes)
+
+    def block_starts(self) -> np.ndarray:
+        """[num_node_rows] first row of the block that each node row lies in."""
+        starts = np.zeros(self.num_node_rows, dtype=np.int64)
+        vectors = [*(nodes for group in self.inputs for nodes in group.vectors), *(slot.grid.nodes for layer in self.layers for slot in layer.sums)]
+        for nodes in vectors:
+            rows, block = self.rows_of(nodes), block_of(nodes.num_nodes, self.block_size)
+            starts[rows] = rows.start + np.arange(nodes.num_nodes) // block * block
+        return starts
 
     def __str__(self):
         return str(self.summary)

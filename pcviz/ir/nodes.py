@@ -114,6 +114,7 @@ class SumNodes(Nodes):
     def __init__(self, children, num_nodes: int, edge_ids=None, edge_block: int = 1, params=None, name: str | None = None):
         children = _child_vectors(children, "summate")
         _check_smooth(children)
+        _check_distinct(children)
         super().__init__(num_nodes, children, children[0].scope, name)
         if not isinstance(edge_block, (int, np.integer)) or edge_block < 1:
             raise CircuitError(f"{self.where}: edge_block must be an integer of at least 1, got {edge_block!r}.")
@@ -276,6 +277,15 @@ def _check_smooth(children: tuple[Nodes, ...]) -> None:
                 f"not smooth: summate over children with different scopes; {first!r} has {describe_scope(first.scope & ~child.scope)} "
                 f"that {child!r} lacks, and lacks {describe_scope(child.scope & ~first.scope)}."
             )
+
+
+def _check_distinct(children: tuple[Nodes, ...]) -> None:
+    """A sum lists each child vector once: two edges to one node are one edge whose parameters are added."""
+    seen = set()
+    for child in children:
+        if id(child) in seen:
+            raise CircuitError(f"summate over variables {describe_scope(child.scope)}: child {child!r} is given twice; give each vector once.")
+        seen.add(id(child))
 
 
 def _index_array(values, what: str) -> np.ndarray:

@@ -10,17 +10,16 @@ import gzip
 from functools import cache
 from importlib import resources
 
-FIRST = ("store.js", "plotly_loader.js", "slider.js", "headline.js", "view_common.js")
-LAST = ("shell.js",)
+FIRST = ("store.js", "plotly_loader.js", "slider.js", "headline.js", "view_common.js", "shell_parts.js")
+LAST = ("single.js", "shell.js")
 EXPORT = "\nexport default { render };\n"
 
 
 @cache
 def esm() -> str:
     """The ES module whose default export is ``{ render }``."""
-    names = _names(".js")
-    middle = [name for name in names if name not in FIRST + LAST]
-    order = [name for name in FIRST if name in names] + middle + list(LAST)
+    middle = [name for name in _names(".js") if name not in FIRST + LAST]
+    order = [*FIRST, *middle, *LAST]
     return "\n".join(_read(name) for name in order) + EXPORT
 
 

@@ -44,7 +44,7 @@ def figure_5_entry() -> Entry:
 
     return Entry(
         name=FIGURE_5,
-        label="Figure 5: one PD sum layer, 29.6M edges",
+        label="Figure 5: PD layer, 30M edges",
         root=figure_5_layer(),
         sizes=FIGURE_5_SIZES,
         recorded=figure_5_rows(),
@@ -55,7 +55,7 @@ def figure_5_entry() -> Entry:
 
 def digits_entry() -> Entry:
     """Place of the default circuit in the menu; ``prepare_digits`` fills it."""
-    return Entry(name=DIGITS, label="PD on 8x8 digits, trained and pruned (preparing)", why_not="The engine is being prepared.")
+    return Entry(name=DIGITS, label="Digits: PD (preparing ...)", why_not="The engine is being prepared.")
 
 
 def user_entry(root, x=None, x_test=None) -> Entry:

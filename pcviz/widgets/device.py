@@ -6,6 +6,7 @@ Stop takes as long as one mini-batch. torch is imported here, in the thread, and
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -21,10 +22,10 @@ from .outbox import Outbox
 FLUSH_SECONDS = 0.1  # records are sent at most ten times a second
 TELL_SECONDS = 1.0
 EPOCHS = 200
-TRAIN_BATCH = 512
+PREPARE_BATCH = 512
 LONG_SECONDS = 2.0  # a measurement predicted to take longer needs its button
 MEASURE_SECONDS = 0.5
-BREATHER = 0.15  # share of a mini-batch's time left to the page on a machine with few cores
+BREATHER = 0.05  # share of a mini-batch's time left to the page on a machine with few cores
 
 
 class Training:
@@ -45,7 +46,7 @@ class Training:
             self.circuit = engine(self.entry, self.block_size, self.settings)
         if self._steps is None:
             seed = len(self.records)  # a run that continues at another block size draws other mini-batches
-            self._steps = fit(self.circuit, self.entry.x, epochs=EPOCHS, batch_size=TRAIN_BATCH, seed=seed, x_test=self.entry.x_test)
+            self._steps = fit(self.circuit, self.entry.x, epochs=EPOCHS, batch_size=self.settings.batch_size, seed=seed, x_test=self.entry.x_test)
         step = next(self._steps, None)
         if step is not None:
             self.records.append(self._counted_on(step))
@@ -76,10 +77,17 @@ class Training:
 
 
 def engine(entry: Entry, block_size: int, settings):
-    """A TensorCircuit of the entry's circuit, with the parameters of its node vectors."""
+    """A TensorCircuit of the entry's circuit, with the parameters of its node vectors; for the worker's thread.
+
+    It computes with half of the cores: the page, the server and the kernel's other threads run on the same machine, and
+    OpenMP threads that wait for a core that someone else has make every operation several times slower.
+    """
+    import torch
+
     from ..circuit import TensorCircuit
     from ..compiler.compile import compile as compile_circuit
 
+    torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
     return TensorCircuit(compile_circuit(entry.root, block_size=block_size, padding_tolerance=settings.padding_tolerance))
 
 
@@ -235,14 +243,14 @@ class DeviceWorker:
             self._outbox.status("Training paused.", answer=True)
 
     def _measure(self, entry: Entry, block_size: int, settings) -> None:
-        from ..benchmark import measure
-
         was_training = self.state == "training"
         self.measuring = True
         self._on_run()
         self._outbox.status(f"Measuring block size {block_size}{'; training waits' if was_training else ''} …", answer=True)
         started = time.monotonic()
         try:
+            from ..benchmark import measure
+
             if self.training is not None and self.training.entry is entry and self.training.circuit is not None:
                 self.training.circuit.write_back()
             circuit = engine(entry, block_size, settings)
@@ -269,7 +277,7 @@ def prepare_digits(entry: Entry, outbox: Outbox, cancelled: threading.Event, *, 
     x, x_test = digits("train"), digits("test")
     root = PD((8, 8), num_latents, split_intervals=2, dist=Categorical(num_cats=17), seed=0)
     circuit = engine(Entry("", "", root=root), num_latents, Settings())
-    for step in fit(circuit, x, epochs=epochs, batch_size=TRAIN_BATCH, seed=0):
+    for step in fit(circuit, x, epochs=epochs, batch_size=PREPARE_BATCH, seed=0):
         if cancelled.is_set():
             return False
         tell(f"epoch {step.epoch} of {epochs}, {step.train_bpd:.2f} bits per dimension", 0.1 + 0.7 * step.epoch / epochs)
@@ -278,7 +286,7 @@ def prepare_digits(entry: Entry, outbox: Outbox, cancelled: threading.Event, *, 
     pruned = prune(circuit, keep=keep, x=x)
     entry.sizes, entry.layer = legal_sizes(pruned), default_layer(pruned)
     entry.x, entry.x_test = x, x_test
-    entry.label = f"PD on 8x8 digits, K={num_latents}, {round(100 * keep)}% of edges kept"
+    entry.label = f"Digits: PD, K={num_latents}, pruned to {round(100 * keep)}%"
     entry.why_not = ""
     entry.root = pruned
     return True

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import anywidget
 
+from ..compiler.counting import plan_summary
 from . import bundle
-from .circuits import digits_entry, figure_5_entry, user_entry
+from .circuits import Entry, digits_entry, figure_5_entry, user_entry
 from .frames import Settings
 from .outbox import Outbox
+from .scenes.common import count, html_table, milliseconds, si_bytes
 from .session import Session, changed_settings
 
 
@@ -62,4 +64,19 @@ def explore(
     entries = [figure_5_entry(), digits_entry()] if root is None else [user_entry(root, x, x_test)]
     if block_size is not None and block_size not in entries[0].sizes:
         raise ValueError(f"block_size must be one of {', '.join(map(str, entries[0].sizes))} for this circuit, got {block_size!r}.")
-    return Explorer(entries, settings, block_size, focus=root is None)
+    return Explorer(entries, settings, block_size, focus=root is None, static=static_explorer(entries[0], settings, block_size))
+
+
+def static_explorer(entry: Entry, settings: Settings, block_size: int | None) -> str:
+    """What a reopened or untrusted notebook shows in the explorer's place: a table, at most 60 kB."""
+    if entry.recorded:
+        rows = [row for row in entry.recorded if row.phase == "forward"]
+        body = [[row.block_size, milliseconds(row.time_ms), si_bytes(row.l2_to_l1_bytes), si_bytes(row.hbm_bytes)] for row in rows]
+        return html_table(entry.label, ["block size", "time", "L2 to L1", "HBM"], body, f"Forward pass of the sum layer; {rows[0].provenance.label}.")
+    summary = plan_summary(entry.root, block_size=block_size or entry.first_size, padding_tolerance=settings.padding_tolerance)
+    head = ["layer", "sums", "groups", "edges", "absent", "missing", "pseudo"]
+    body = [
+        [layer.index, *map(count, (layer.num_sums, len(layer.groups), layer.edges, layer.absent_edges, layer.missing_edges, layer.pseudo_edges))]
+        for layer in summary.layers
+    ]
+    return html_table(entry.label, head, body, f"At block size {summary.block_size}. Run the cell to open the explorer.")

@@ -65,7 +65,7 @@ class Session:
             self._outbox.status("Ready.")
 
     def _do_plotly(self, _message: dict) -> None:
-        threading.Thread(target=lambda: self._outbox.send("plotly", [plotly_js()]), name="pcviz-plotly", daemon=True).start()
+        send_plotly(self._outbox)
 
     def _do_want(self, _message: dict) -> None:
         self._frames.want(self.block_size, self.layer)
@@ -110,6 +110,7 @@ class Session:
         self._device.resume()
 
     def _do_stop(self, _message: dict) -> None:
+        self._outbox.status("Training stops after this mini-batch.", answer=True)
         self._device.stop()
 
     def _do_use_for_training(self, _message: dict) -> None:
@@ -156,6 +157,7 @@ class Session:
             sizes=list(entry.sizes),
             layers=[layer.index for layer in generation.layering.layers],
             views=VIEWS,
+            needs=["headline", "blocks"],
             block_size=self.block_size,
             layer=self.layer,
             batch_size=settings.batch_size,
@@ -177,7 +179,7 @@ class Session:
         self._device.cancelled.clear()
         done = prepare_digits(entry, self._outbox, self._device.cancelled)
         if not done:
-            entry.label, entry.why_not = "PD on 8x8 digits (cancelled: run the cell again)", "The digits circuit was cancelled: run the cell again."
+            entry.label, entry.why_not = "Digits: PD (cancelled)", "The digits circuit was cancelled: run the cell again."
         with self._lock:
             self._send_session()
         text = "The digits circuit is ready: choose it in the circuit menu to train and measure."
@@ -217,6 +219,18 @@ class Session:
         self._frames.close()
         self._generation = None
         self._entries.clear()
+
+
+def send_plotly(outbox: Outbox) -> None:
+    """Compress and send plotly.min.js without holding up other messages."""
+
+    def work() -> None:
+        try:
+            outbox.send("plotly", [plotly_js()])
+        except OSError as error:
+            outbox.error(f"plotly's JavaScript could not be read from its package: {error}")
+
+    threading.Thread(target=work, name="pcviz-plotly", daemon=True).start()
 
 
 def changed_settings(settings: Settings, name: str, value) -> Settings:

@@ -54,10 +54,10 @@ def static_blocks(scene: dict) -> str:
         [f"launch {g['launch']}", *(count(g[key]) for key in ("G", "E", "stored", "pseudoBlocks", "cells")), f"{g['sumBlock']} x {g['childBlock']}"]
         for g in scene["groups"]
     ]
-    caption = ", ".join(f"{count(counts[key])} {text}" for key, text in (
-        ("edges", "edges"), ("absent", "absent"), ("missing", "missing"), ("pseudo", "pseudo"))) + f"; padding {percent(counts['paddingShare'])}. {scene['caption']}"
+    caption = ", ".join(f"{count(counts[key])} {key}" for key in ("edges", "absent", "missing", "pseudo"))
     title = f"Layer {scene['layer']} of {scene['numLayers']} at block size {scene['blockSize']}"
-    return html_table(title, ["launch", "sum blocks G", "child blocks E", "stored blocks", "pseudo blocks", "cells multiplied", "block"], rows, caption)
+    head = ["launch", "sum blocks G", "child blocks E", "stored blocks", "pseudo blocks", "cells multiplied", "block"]
+    return html_table(title, head, rows, f"{caption}; padding {percent(counts['paddingShare'])}. {scene['caption']}")
 
 
 class _Totals:
@@ -112,7 +112,8 @@ def _shown_layers(layers: tuple[LayerSummary, ...], chosen: int) -> list[LayerSu
 def _caption(block_map, num_groups: int) -> str:
     parts = []
     if block_map.blocks_per_row > 1 or block_map.blocks_per_col > 1:
-        parts.append(f"Aggregated: each cell stands for {count(block_map.blocks_per_row)} x {count(block_map.blocks_per_col)} blocks.")
+        rows, cols = count(block_map.blocks_per_row), count(block_map.blocks_per_col)
+        parts.append(f"Aggregated: a row stands for {rows} sum blocks (as launched: their mean), a cell of the matrix for {rows} x {cols} blocks.")
     if num_groups > MAX_GROUPS:
         parts.append(f"The first {MAX_GROUPS} of {count(num_groups)} launches are listed.")
     return " ".join(parts)

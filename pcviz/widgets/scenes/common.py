@@ -22,16 +22,20 @@ def rounded(value, digits: int = 5):
     return None if value is None else float(f"{float(value):.{digits}g}")
 
 
-def si_bytes(value: float) -> str:
-    """'4.04 GB'"""
+def si_bytes(value: float | None) -> str:
+    """'4.04 GB'; '-' for None"""
+    if value is None:
+        return "-"
     for unit, scale in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if value >= scale:
             return f"{value / scale:.3g} {unit}"
     return f"{value:.3g} B"
 
 
-def milliseconds(value: float) -> str:
-    """'1.34 ms', '860 us', '2.1 s'"""
+def milliseconds(value: float | None) -> str:
+    """'1.34 ms', '860 us', '2.1 s'; '-' for None"""
+    if value is None:
+        return "-"
     if value >= 1000:
         return f"{value / 1000:.3g} s"
     return f"{value:.3g} ms" if value >= 1 or value == 0 else f"{1000 * value:.3g} us"

@@ -49,14 +49,14 @@ def static_cost(scene: dict) -> str:
     """HTML table: one row per block size, forward pass."""
     model, rows = scene["model"]["forward"], []
     measured = {point[0]: point for line in scene["measured"] if line["phase"] == "forward" for point in line["points"]}
-    recorded = {(i, size): t for i, line in enumerate(scene["recorded"]) if line["phase"] == "forward" for size, t in zip(line["sizes"], line["time_ms"], strict=True)}
-    lines = [(i, line) for i, line in enumerate(scene["recorded"]) if line["phase"] == "forward"]
+    lines = [line for line in scene["recorded"] if line["phase"] == "forward"]
+    recorded = [dict(zip(line["sizes"], line["time_ms"], strict=True)) for line in lines]
     for i, size in enumerate(scene["sizes"]):
-        row = [size, _text(milliseconds, model["time_ms"][i]), *(_text(si_bytes, model[key][i]) for key in QUANTITIES[1:])]
-        row += [_text(milliseconds, recorded.get((k, size))) for k, _ in lines]
+        row = [size, milliseconds(model["time_ms"][i]), *(si_bytes(model[key][i]) for key in QUANTITIES[1:])]
+        row += [milliseconds(times.get(size)) for times in recorded]
         point = measured.get(size)
         rows.append([*row, f"{milliseconds(point[1])} ({milliseconds(point[2])} to {milliseconds(point[3])})" if point else "-"])
-    head = ["block size", "time", "L1-L2", "HBM", "L1", *(line["label"] for _, line in lines), "measured, this machine (p20 to p80)"]
+    head = ["block size", "time", "L1-L2", "HBM", "L1", *(line["label"] for line in lines), "measured, this machine (p20 to p80)"]
     return html_table(f"{scene['circuit']}: forward pass, {scene['modelLabel']}", head, rows, scene["caption"])
 
 
@@ -125,13 +125,10 @@ def _measured_lines(measurements: Iterable) -> list[dict]:
     lines: dict[tuple, dict] = {}
     for m in list(measurements)[-MAX_MEASURED:]:
         line = lines.setdefault((m.device_name, m.phase, m.batch_size), {
-            "device": str(m.device_name), "phase": m.phase, "batchSize": m.batch_size, "repeats": m.repeats, "date": str(m.date), "bySize": {}})  # fmt: skip
+            "device": str(m.device_name), "phase": m.phase, "batchSize": m.batch_size, "repeats": m.repeats, "date": str(m.date),
+            "bySize": {}})  # fmt: skip
         line["bySize"][m.block_size] = [m.block_size, rounded(m.median_ms), rounded(m.p20_ms), rounded(m.p80_ms)]
     for line in lines.values():
         line["points"] = [line["bySize"][size] for size in sorted(line["bySize"])]
         del line["bySize"]
     return list(lines.values())
-
-
-def _text(form, value) -> str:
-    return "-" if value is None else form(value)

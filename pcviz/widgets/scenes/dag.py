@@ -38,11 +38,12 @@ def scene_dag(root: Nodes | Layering, summary: PlanSummary, report=None) -> dict
 def static_dag(scene: dict) -> str:
     """HTML table: one row per column, root first."""
     rows = [
-        [c["label"], count(c["products"]), count(c["sums"]), count(c["edges"]), percent(c["padding"]), "-" if c["time_ms"] is None else milliseconds(c["time_ms"])]
+        [c["label"], count(c["products"]), count(c["sums"]), count(c["edges"]), percent(c["padding"]), milliseconds(c["time_ms"])]
         for c in reversed(scene["columns"])
     ]
     rows.append(["inputs", "", f"{count(scene['inputs']['nodes'])} inputs of {count(scene['inputs']['variables'])} variables", "", "", ""])
-    return html_table(f"Layers at block size {scene['blockSize']}", ["layer", "products", "sums", "edges", "padding", scene["timeLabel"]], rows, scene["caption"])
+    head = ["layer", "products", "sums", "edges", "padding", scene["timeLabel"]]
+    return html_table(f"Layers at block size {scene['blockSize']}", head, rows, scene["caption"])
 
 
 def _forward_times(report) -> dict[int, float]:
@@ -118,7 +119,8 @@ def _regions(cut: Layering) -> tuple[dict | None, str]:
     glyphs = [] if fold_inputs else [_input_glyph(nodes) for nodes in cut.inputs]
     where = {id(nodes): 0 if fold_inputs else i for i, nodes in enumerate(cut.inputs)}
     if fold_inputs:
-        glyphs.append({"name": f"{count(len(cut.inputs))} input vectors", "column": 0, "sums": sum(n.num_nodes for n in cut.inputs), "edges": 0, "repeats": len(cut.inputs)})
+        nodes = sum(nodes.num_nodes for nodes in cut.inputs)
+        glyphs.append({"name": f"{count(len(cut.inputs))} input vectors", "column": 0, "sums": nodes, "edges": 0, "repeats": len(cut.inputs)})
     links: list[tuple[int, int]] = []
     for column, layer in enumerate(cut.layers, 1):
         for nodes in layer.sums:

@@ -23,7 +23,8 @@ def static_training(scene: dict) -> str:
     """HTML table of the last test value of each epoch."""
     rows = [row for row in scene["rows"] if row[TEST] is not None] or scene["rows"][-1:]
     body = [[row[0], row[1], f"{row[3]:.2f} s", _bits(row[4]), _bits(row[TEST]), row[6], row[7]] for row in rows]
-    return html_table("Training, bits per dimension", ["epoch", "step", "time", "train (mini-batch)", "test", "block size", "batch"], body, scene["caption"])
+    head = ["epoch", "step", "time", "train (mini-batch)", "test", "block size", "batch"]
+    return html_table("Training, bits per dimension", head, body, scene["caption"])
 
 
 def training_row(step) -> list:

@@ -1,48 +1,7 @@
 // The explorer's frame: top bar, headline, stages and status line. Views draw into the stages; the kernel fills the hub.
 
-const STAGES = [
-  { name: "blocks", title: "Blocks", draw: (...args) => draw_blocks(...args) },
-  { name: "cost", title: "Cost", draw: (...args) => draw_cost(...args) },
-  { name: "dag", title: "DAG", draw: (...args) => draw_dag(...args) },
-  { name: "training", title: "Training", draw: (...args) => draw_training(...args) },
-];
-const FOCUSABLE = "button, input, select, textarea, summary, a[href], canvas, [tabindex], [contenteditable]";
 const hubs = new WeakMap();
 let rootCount = 0;
-
-const SHELL_HTML = `
-  <div class="pcv-top" data-pcv="topbar" role="toolbar" aria-label="Explorer">
-    <label class="pcv-field pcv-field-circuit"><span>Circuit</span><select data-pcv="circuit"></select></label>
-    <div class="pcv-slider"></div>
-    <button type="button" class="pcv-button pcv-settings-toggle" data-pcv="settings" aria-expanded="false">Settings</button>
-    <div class="pcv-settings" data-pcv="settings-panel">
-      <label class="pcv-field"><span>Batch</span><input data-pcv="batch-size" data-name="batch_size" inputmode="numeric" size="4"></label>
-      <label class="pcv-field" title="Pseudo edges allowed per layer, as a share of its stored edges"><span>Tolerance</span><input data-pcv="tolerance" data-name="padding_tolerance" inputmode="decimal" size="4"></label>
-      <label class="pcv-field"><span>Device</span><select data-pcv="device" data-name="device"></select></label>
-      <label class="pcv-check" title="Time the circuit on this machine after each move of the slider"><input type="checkbox" data-pcv="auto-measure">measure each</label>
-    </div>
-    <div class="pcv-buttons">
-      <button type="button" class="pcv-button pcv-primary" data-pcv="train">Train</button>
-      <button type="button" class="pcv-button" data-pcv="stop" hidden>Stop</button>
-      <button type="button" class="pcv-button" data-pcv="measure">Measure</button>
-      <button type="button" class="pcv-button pcv-icon" data-pcv="presenter" aria-pressed="false" title="Presenter size" aria-label="Presenter size">A<span>A</span></button>
-      <button type="button" class="pcv-button pcv-icon" data-pcv="full-screen" title="Full screen" aria-label="Full screen">
-        <svg viewBox="0 0 16 16" width="14" height="14" aria-hidden="true"><path d="M1 6V1h5M10 1h5v5M15 10v5h-5M6 15H1v-5" fill="none" stroke="currentColor" stroke-width="1.6"/></svg>
-      </button>
-    </div>
-  </div>
-  <div class="pcv-head" data-pcv="headline" role="group" aria-label="What the chosen block size costs"></div>
-  <div class="pcv-tabs">
-    <div class="pcv-tablist" role="group" aria-label="Stages"></div>
-    <button type="button" class="pcv-button pcv-use" data-pcv="use-for-training" hidden></button>
-    <p class="pcv-hint" data-pcv="hint" aria-live="polite"></p>
-  </div>
-  <div class="pcv-stages"></div>
-  <div class="pcv-status" data-pcv="status-line">
-    <span class="pcv-status-text" data-pcv="status" role="status" aria-live="polite"></span>
-    <progress class="pcv-progress" data-pcv="progress" max="1" hidden></progress>
-    <button type="button" class="pcv-button" data-pcv="cancel" hidden>Cancel</button>
-  </div>`;
 
 class Shell {
   constructor(hub, el) {
@@ -116,7 +75,13 @@ class Shell {
     const { part, hub } = this;
     part.circuit.addEventListener("change", () => hub.send({ kind: "set", name: "circuit", value: part.circuit.value }));
     for (const field of [part["batch-size"], part.tolerance, part.device]) {
-      field.addEventListener("change", () => hub.send({ kind: "set", name: field.dataset.name, value: field.value }));
+      const submit = () => {
+        if (field.value === field.dataset.sent) return;
+        field.dataset.sent = field.value;
+        hub.send({ kind: "set", name: field.dataset.name, value: field.value });
+      };
+      field.addEventListener("change", submit);
+      field.addEventListener("keydown", (event) => event.key === "Enter" && submit()); // JupyterLab keeps Enter from causing "change"
     }
     const act = (name, message) => part[name].addEventListener("click", () => hub.send(message()));
     act("train", () => ({ kind: { training: "pause", paused: "resume" }[hub.run.state] || "train" }));
@@ -173,6 +138,7 @@ class Shell {
     const visible = full ? window.innerHeight : (host ? host.clientHeight : window.innerHeight) - 28;
     this.root.style.height = `${Math.max(360, Math.round(visible))}px`;
     this.root.classList.toggle("pcv-wide", width >= 1180 && !this.store.get().presenter);
+    this.root.classList.toggle("pcv-compact", width < 1000 || this.store.get().presenter);
     this.root.classList.toggle("pcv-narrow", width < 700);
     const count = width < 900 ? 1 : width <= 1600 ? 2 : 3;
     if (count !== this.visibleCount) {
@@ -183,7 +149,7 @@ class Shell {
 
   choose(name) {
     const shown = this.chosen.slice(0, this.visibleCount);
-    if (shown.includes(name) && shown.length > 1) return this.stages.find((stage) => stage.name === name).section.scrollIntoView({ block: "nearest" });
+    if (shown.includes(name)) return;
     this.chosen = [name, ...this.chosen.filter((each) => each !== name)];
     this.arrange();
   }
@@ -279,6 +245,15 @@ class Shell {
     if (this.hub.frames) this.root.dataset.blockSize = this.store.get().blockSize;
   }
 
+  // JupyterLab hides the page for a moment when the theme changes, and the size is the old one when it comes back.
+  drawLater() {
+    if (this.later || (this.retries = (this.retries ?? 0) + 1) > 20) return;
+    this.later = setTimeout(() => {
+      this.later = null;
+      this.drawAll("shown");
+    }, 100);
+  }
+
   drawNamed(name) {
     const stage = this.stages.find((each) => each.name === name);
     if (stage && !stage.section.hidden) this.drawStage(stage, "frame");
@@ -286,9 +261,12 @@ class Shell {
 
   drawStage(stage, reason) {
     const frames = this.hub.frames;
-    if (!frames || stage.section.hidden || !stage.body.clientWidth || !stage.body.clientHeight) return;
+    if (!frames || stage.section.hidden) return;
+    if (!stage.body.clientWidth || !stage.body.clientHeight) return this.drawLater();
+    this.retries = 0;
     const state = this.store.get();
-    const scene = stage.name === "training" ? this.trainingScene(frames) : frames.get(stage.name, state.blockSize, state.layer);
+    const found = frames.get(stage.name, state.blockSize, state.layer);
+    const scene = found && stage.name === "training" ? extendTraining(found, this.hub.steps) : found;
     const waiting = scene === null && frames.session.views.includes(stage.name);
     stage.mark.hidden = !waiting;
     stage.mark.textContent = waiting ? `compiling block size ${state.blockSize} …` : "";
@@ -304,16 +282,11 @@ class Shell {
       if (stage.absent) stage.body.replaceChildren();
       stage.absent = false;
       stage.draw(stage.body, stage.drawn, this.store);
-      if (!waiting) stage.section.dataset.blockSize = state.blockSize;
+      if (!waiting) Object.assign(stage.section.dataset, { blockSize: state.blockSize, layer: state.layer });
     } catch (error) {
       this.hub.fail(new Error(`The ${stage.title} view could not be drawn: ${error.message}`, { cause: error }));
     }
     guardShortcuts(stage.body);
-  }
-
-  trainingScene(frames) {
-    const base = frames.get("training");
-    return base && training_extend(base, this.hub.steps);
   }
 
   showAbsent(stage, session) {
@@ -365,7 +338,7 @@ class Shell {
     part.train.textContent = { training: "Pause", paused: "Resume" }[state] || "Train";
     part.train.disabled = !able || state === "preparing";
     part.train.title = able ? "" : session.why_not || "The engine is not ready yet";
-    part.stop.hidden = !(state === "training" || state === "paused");
+    part.stop.disabled = !(state === "training" || state === "paused");
     part.measure.disabled = !session.can_measure;
     part.measure.textContent = hub.run.measuring ? "Measuring …" : session.measure_label || "Measure";
     part.measure.title = session.can_measure ? "Check the result, then time the forward pass on this machine" : session.why_not || "The engine is not ready yet";
@@ -422,6 +395,7 @@ class Shell {
 
   dispose() {
     this.slider.dispose();
+    clearTimeout(this.later);
     this.undo.forEach((undo) => undo());
     for (const stage of this.stages) {
       const charts = stage.body.querySelectorAll(".js-plotly-plot");
@@ -429,43 +403,6 @@ class Shell {
     }
     this.root.remove();
   }
-}
-
-// JupyterLab's shortcuts act on focus in an output ("b" inserts a cell, "x" cuts it) unless each focusable element says otherwise.
-function guardShortcuts(root) {
-  for (const node of root.querySelectorAll(FOCUSABLE)) {
-    if (node.dataset.lmSuppressShortcuts !== "true") node.dataset.lmSuppressShortcuts = "true";
-  }
-}
-
-function pageTheme() {
-  const lab = document.body.dataset.jpThemeLight;
-  if (lab !== undefined) return lab === "true" ? "light" : "dark";
-  return window.matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
-}
-
-function fillSelect(select, options, value) {
-  const wanted = JSON.stringify(options);
-  if (select.dataset.options !== wanted) {
-    select.dataset.options = wanted;
-    select.replaceChildren(
-      ...options.map((option) => {
-        const node = document.createElement("option");
-        node.value = option.value;
-        node.textContent = option.label;
-        node.disabled = Boolean(option.disabled);
-        return node;
-      }),
-    );
-  }
-  select.value = value;
-}
-
-function setField(input, value, invalid) {
-  const wrong = Boolean(invalid && invalid === input.dataset.name);
-  input.setAttribute("aria-invalid", String(wrong));
-  if (!wrong && document.activeElement !== input) input.value = value;
-  else if (!wrong && Number(input.value) !== value) input.value = value;
 }
 
 function render({ model, el }) {
@@ -477,6 +414,7 @@ function render({ model, el }) {
     hub.send({ kind: "ready" });
     model.on("comm:close", () => hub.close());
   }
+  if (model.get("_view")) return renderSingle(hub, el);
   const shell = new Shell(hub, el);
   return () => shell.dispose();
 }

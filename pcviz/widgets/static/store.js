@@ -151,7 +151,7 @@ class Hub {
     const sameCircuit = this.frames && this.frames.session.circuit === session.circuit;
     const size = sameCircuit && session.sizes.includes(state.blockSize) ? state.blockSize : session.block_size;
     const layer = sameCircuit && state.layer <= session.layers.length ? state.layer : session.layer;
-    if (!this.pending.has(["headline", "blocks"], size, layer)) return;
+    if (!this.pending.has(session.needs, size, layer)) return;
     this.frames = this.pending;
     this.pending = null;
     this.store.set({ blockSize: size, layer, circuit: session.circuit, nodeRange: sameCircuit ? state.nodeRange : null }, { commit: true, quiet: true });

@@ -1,7 +1,10 @@
-// Blocks: the parameter matrix of one layer, sum blocks x child blocks, in plan order. Full blocks are solid, absent
-// edges diagonal stripes, missing rows or columns level stripes, pseudo blocks a crossed strip right of the map.
+// Blocks: the blocks of one layer's parameter matrix, rows in plan order. "as launched" packs each sum block's child blocks
+// side by side, as a launch reads them, with its pseudo blocks at the end; "matrix" puts them at their columns, with the
+// pseudo blocks in a strip at the right. Full blocks are solid, absent edges diagonal stripes, missing rows or columns
+// level stripes, pseudo blocks crossed lines.
 
-const BLOCKS_KINDS = ["no block", "stored block, all cells are edges", "stored block with absent edges", "stored block with missing rows or columns"];
+const BLOCKS_KINDS = ["no block", "stored block, all cells are edges", "stored block with absent edges", "stored block with missing rows or columns", "pseudo block: probability 0, reads the null block"];
+const BLOCKS_MODES = { launch: "as launched", matrix: "matrix" };
 const BLOCKS_LEGEND = [
   ["edges", "edges", "cells that the circuit connects"],
   ["absent", "absent", "cells of stored blocks that the circuit does not connect: the block grid is coarser than the circuit"],
@@ -16,21 +19,23 @@ function draw_blocks(el, scene, store) {
   if (!view.canvas) blocks_build(frame);
   view.scene = scene;
   view.frame = frame;
-  const mode = frame.width >= 900 ? "columns" : frame.width >= 520 ? "rows" : "stack", font = frame.font;
+  const font = frame.font, mode = frame.width >= 900 && frame.height > 24 * font ? "columns" : frame.height < 30 * font ? "tight" : frame.width >= 43 * font ? "rows" : "stack";
   if (view.body.dataset.mode !== mode) view.body.dataset.mode = mode;
-  view.side.style.width = mode === "columns" ? `${Math.round(21 * font)}px` : "100%";
+  view.side.style.width = mode === "columns" ? `${Math.round(25 * font)}px` : "100%";
   blocks_bar(view, scene);
   blocks_counts(view, scene);
   const height = frame.height - view.bar.offsetHeight, legend = view.legend.offsetHeight;
-  const mapHeight = mode === "columns" ? height : mode === "rows" ? height - legend - 8 : Math.round(0.5 * height);
-  const tableHeight = mode === "columns" ? height - legend - 8 : mode === "rows" ? legend : height - mapHeight - legend - 8;
-  const width = mode === "columns" ? frame.width - Math.round(21 * font) - 8 : frame.width;
-  const g = blocks_geometry(scene, width, mapHeight, font, window.devicePixelRatio || 1);
+  const mapHeight = mode === "columns" ? height : mode === "stack" ? Math.round(0.5 * height) : height - legend - 8;
+  const tableHeight = mode === "columns" ? height - legend - 8 : mode === "rows" || mode === "tight" ? legend : height - mapHeight - legend - 8;
+  const width = mode === "columns" ? frame.width - Math.round(25 * font) - 8 : frame.width;
+  const shown = view.mode === "matrix" ? scene : blocks_packed(scene);
+  view.shown = shown;
+  const g = blocks_geometry(shown, width, mapHeight, font, window.devicePixelRatio || 1);
   view.map.style.height = mode === "columns" ? "auto" : `${mapHeight}px`;
   view.geometry = g;
   blocks_table(view, scene, tableHeight, font);
-  blocks_paint(view, scene, g, frame.theme);
-  blocks_gutter(view.svg, scene, g, font);
+  blocks_paint(view, shown, g, frame.theme);
+  blocks_gutter(view.svg, shown, g, font);
   view.mark.hidden = view.tip.hidden = true;
 }
 
@@ -40,7 +45,17 @@ function blocks_build(frame) {
   view.title = pv_el("span", "pcv-title");
   view.select = pv_select([], "", "layer", (value) => frame.store.set({ layer: Number(value) }, { commit: true }));
   view.select.dataset.pcv = "blocks-layer";
-  view.bar.append(view.select, view.title);
+  view.mode = "launch";
+  view.modes = Object.entries(BLOCKS_MODES).map(([mode, label]) => {
+    const button = pv_button(label, () => {
+      view.mode = mode;
+      draw_blocks(frame.el, view.scene, view.frame.store);
+    });
+    button.dataset.pcv = `blocks-mode-${mode}`;
+    button.dataset.mode = mode;
+    return button;
+  });
+  view.bar.append(view.select, ...view.modes, view.title);
   view.body = pv_el("div", "pcv-body");
   view.map = pv_el("div", "pcv-map");
   view.canvas = pv_el("canvas", "pcv-canvas");
@@ -95,13 +110,14 @@ function blocks_bar(view, scene) {
   if (view.layersKey !== key) {
     view.layersKey = key;
     view.select.replaceChildren(...scene.layers.map((l) => {
-      const option = pv_el("option", "", `layer ${l.index} of ${scene.numLayers}: ${pv_plural(l.sums, "sum")}, ${pv_plural(l.groups, "group")}, ${pv_count(l.edges)} edges`);
+      const option = pv_el("option", "", `layer ${l.index} of ${scene.numLayers}: ${pv_plural(l.sums, "sum")}, ${pv_plural(l.groups, "group")}, ${pv_short(l.edges)} edges`);
       option.value = String(l.index);
       return option;
     }));
   }
   view.select.value = String(scene.layer);
-  view.title.textContent = `block size ${scene.blockSize}`;
+  view.title.textContent = view.frame.width < 62 * view.frame.font ? "" : `block size ${scene.blockSize}`;
+  for (const button of view.modes) button.setAttribute("aria-pressed", String(button.dataset.mode === view.mode));
   view.canvas.setAttribute("role", "img");
   view.canvas.setAttribute("aria-label", `Block map of layer ${scene.layer} at block size ${scene.blockSize}: ${scene.sumBlocks} sum blocks by ${scene.childBlocks} child blocks, ${scene.counts.groups} groups`);
 }
@@ -110,87 +126,18 @@ function blocks_counts(view, scene) {
   view.layerHead.textContent = `layer ${scene.layer}`;
   for (const key of ["groups", "launches"]) {
     pv_number(view.cells[key][0], scene.counts[key]);
-    pv_number(view.cells[key][2], scene.total[key]);
+    pv_number(view.cells[key][2], scene.total[key], pv_short(scene.total[key]));
   }
   for (const [key] of BLOCKS_LEGEND) {
     pv_number(view.cells[key][0], scene.counts[key]);
     view.cells[key][1].textContent = pv_percent(scene.counts[key] / Math.max(1, scene.counts.cells));
-    pv_number(view.cells[key][2], scene.total[key]);
+    pv_number(view.cells[key][2], scene.total[key], pv_short(scene.total[key]));
   }
-  view.caption.textContent = scene.caption || "";
-}
-
-// Where the map lies, in CSS pixels: cells keep an aspect of at most 3:1 and 30 pixels a side.
-function blocks_geometry(scene, width, height, font, dpr) {
-  const gutter = Math.round(10.4 * font), top = Math.round(2.8 * font), bottom = Math.round(1.6 * font);
-  const pseudoMax = Math.max(0, ...scene.rowPseudo) / scene.blocksPerRow;
-  const room = width - gutter - 6, tall = height - top - bottom;
-  const stripRoom = pseudoMax ? pv_clamp(0.22 * room, 24, 130) : 0;
-  let cw = Math.min((room - stripRoom - (pseudoMax ? 8 : 0)) / scene.cols, 2.5 * font);
-  let ch = Math.min(tall / scene.rows, 2.5 * font);
-  cw = Math.min(cw, 3 * ch);
-  ch = Math.min(ch, 3 * cw);
-  const mapWidth = Math.round(cw * scene.cols), mapHeight = Math.round(ch * scene.rows);
-  const perBlock = mapWidth / (scene.cols * scene.blocksPerCol);
-  const unit = pseudoMax ? pv_clamp(perBlock, Math.min(18, stripRoom / pseudoMax), stripRoom / pseudoMax) : 0;
-  return {
-    x: gutter, y: top, cw, ch, mapWidth, mapHeight, unit, dpr, width, height,
-    stripX: gutter + mapWidth + 8, stripWidth: Math.ceil(unit * pseudoMax), perRow: 1 / scene.blocksPerRow,
-  };
-}
-
-// The picture as 32-bit pixels: pure, so a test can compare the canvas with it. Map and strip share one image.
-function blocks_pixels(scene, g, theme) {
-  const ink = {}, d = g.dpr;
-  for (const [key, rgb] of Object.entries(PV_INK[theme])) ink[key] = blocks_rgba(rgb);
-  const w = Math.round(g.mapWidth * d), h = Math.max(1, Math.round(g.mapHeight * d));
-  const strip = Math.round(g.stripWidth * d), gap = strip ? Math.round(8 * d) : 0, full = w + gap + strip;
-  const paint = { out: new Uint32Array(full * h), ink, full, w, h, period: Math.max(4, Math.round(6 * d)), lined: Math.min(g.cw, g.ch) * d >= 5 };
-  paint.shades = Array.from({ length: 256 }, (_, f) => blocks_rgba(blocks_mix(PV_INK[theme].empty, PV_INK[theme].stored, 0.25 + 0.75 * (f / 255))));
-  const groups = pv_u8(scene.rowGroup);
-  for (let r = 0; r < scene.rows; r++) {
-    const y0 = Math.round((r * h) / scene.rows), y1 = Math.round(((r + 1) * h) / scene.rows);
-    blocks_cells(paint, scene, r, y0, y1);
-    blocks_strip(paint, w + gap, Math.round(scene.rowPseudo[r] * g.perRow * g.unit * d), g.unit * d, y0, y1);
-    if (r > 0 && groups[r] !== groups[r - 1]) paint.out.fill(ink.line, y0 * full, y0 * full + w);
-  }
-  return { pixels: paint.out, width: full, height: h };
-}
-
-// One row of cells. The share of a stripe is the share of the cell that is no edge.
-function blocks_cells(paint, scene, r, y0, y1) {
-  const { out, ink, full, w, period, lined } = paint, kinds = pv_u8(scene.kinds), fill = pv_u8(scene.fill);
-  const last = lined ? y1 - 1 : y1;
-  for (let y = y0; y < y1; y++) out.fill(ink.empty, y * full, y * full + w);
-  for (let c = 0; c < scene.cols; c++) {
-    const cell = r * scene.cols + c, kind = kinds[cell];
-    if (kind === 0) continue;
-    const x0 = Math.round((c * w) / scene.cols), x1 = Math.round(((c + 1) * w) / scene.cols) - (lined ? 1 : 0);
-    const solid = paint.shades[kind === 1 ? fill[cell] : 255], stripe = kind === 2 ? ink.absent : ink.missing;
-    const width = kind === 1 ? 0 : pv_clamp(Math.round(period * (1 - fill[cell] / 255)), 1, period - 1);
-    for (let y = y0; y < last; y++) {
-      if (kind !== 2) out.fill(y % period < width ? stripe : solid, y * full + x0, y * full + x1);
-      else for (let x = x0; x < x1; x++) out[y * full + x] = (x + y) % period < width ? stripe : solid;
-    }
-  }
-}
-
-function blocks_strip(paint, x0, width, unit, y0, y1) {
-  const { out, ink, full, h, period, lined } = paint, apart = unit >= 6 ? unit : Infinity;
-  for (let y = y0; y < y1 - (lined ? 1 : 0); y++) {
-    for (let x = 0; x < width; x++) {
-      if (x && Math.round(Math.round(x / apart) * apart) === x) continue;
-      out[y * full + x0 + x] = (x + y) % period === 0 || (x - y + period * h) % period === 0 ? ink.pseudo : ink.pseudoBg;
-    }
-  }
-}
-
-function blocks_mix(a, b, t) {
-  return a.map((v, i) => Math.round(v + (b[i] - v) * t));
-}
-
-function blocks_rgba([r, g, b]) {
-  return ((255 << 24) | (b << 16) | (g << 8) | r) >>> 0;
+  const rows = pv_plural(scene.blocksPerRow, "sum block"), matrix = view.mode === "matrix";
+  const aggregated = matrix ? `Aggregated: one cell is ${pv_count(scene.blocksPerRow)} × ${pv_count(scene.blocksPerCol)} blocks.` : `Aggregated: one row is the mean of ${rows}.`;
+  const more = scene.counts.groups > scene.groups.length ? `${scene.groups.length} of ${pv_count(scene.counts.groups)} launches listed.` : "";
+  view.caption.textContent = [scene.blocksPerRow > 1 || (matrix && scene.blocksPerCol > 1) ? aggregated : "", more].filter(Boolean).join(" ");
+  view.caption.title = scene.caption;
 }
 
 function blocks_paint(view, scene, g, theme) {
@@ -208,12 +155,11 @@ function blocks_paint(view, scene, g, theme) {
 function blocks_swatches(view, theme, dpr) {
   view.swatchKey = theme + dpr;
   BLOCKS_LEGEND.forEach(([key], i) => {
-    const scene = { rows: 1, cols: 1, kinds: [Math.min(i + 1, 3)], fill: [i ? 128 : 255], rowGroup: [0], rowPseudo: [i === 3 ? 1 : 0] };
-    const g = { cw: 0, ch: 0, mapWidth: i === 3 ? 0 : 22, mapHeight: 13, unit: 22, stripWidth: i === 3 ? 22 : 0, perRow: 1, dpr };
-    const image = blocks_pixels(scene, g, theme), canvas = view.swatches[key], left = i === 3 ? image.width - Math.round(22 * dpr) : 0;
-    canvas.width = image.width - left;
+    const scene = { rows: 1, cols: 1, kinds: [i + 1], fill: [i ? 128 : 255], rowGroup: [0], rowPseudo: [0] };
+    const image = blocks_pixels(scene, { cw: 0, ch: 0, mapWidth: 22, mapHeight: 13, unit: 0, stripWidth: 0, perRow: 1, dpr }, theme), canvas = view.swatches[key];
+    canvas.width = image.width;
     canvas.height = image.height;
-    canvas.getContext("2d").putImageData(new ImageData(new Uint8ClampedArray(image.pixels.buffer), image.width, image.height), -left, 0);
+    canvas.getContext("2d").putImageData(new ImageData(new Uint8ClampedArray(image.pixels.buffer), image.width, image.height), 0, 0);
   });
 }
 
@@ -222,15 +168,16 @@ function blocks_gutter(svg, scene, g, font) {
   svg.setAttribute("width", g.width);
   svg.setAttribute("height", g.height);
   const parts = [], say = (x, y, text, cls, anchor) => parts.push(pv_svg("text", { x, y, class: cls || "", "text-anchor": anchor || "start" }, text));
-  const of = (size) => `of ${scene.mixed ? "up to " : ""}${size}`;
-  say(g.x, font, `${pv_plural(scene.childBlocks, "child block")} ${of(scene.childBlock)} →`, "pcv-strong");
-  say(g.x, 2.2 * font, pv_plural(scene.numProducts, "product"), "pcv-soft");
-  say(g.x - 12, font, `${pv_plural(scene.sumBlocks, "sum block")} ${of(scene.sumBlock)} ↓`, "pcv-strong", "end");
-  say(g.x - 12, 2.2 * font, pv_plural(scene.numSums, "sum"), "pcv-soft", "end");
+  const of = (size) => `of ${scene.mixed ? "≤ " : ""}${size}`;
+  say(g.x, font, scene.isPacked ? `up to ${pv_plural(scene.childBlocks, "child block")} per sum block →` : `${pv_plural(scene.childBlocks, "child block")} →`, "pcv-strong");
+  say(g.x, 2.2 * font, scene.isPacked ? `${of(scene.childBlock)}, stored first, then pseudo` : `${of(scene.childBlock)}: ${pv_plural(scene.numProducts, "product")}`, "pcv-soft");
+  say(g.x - 12, font, `${pv_plural(scene.sumBlocks, "sum block")}`, "pcv-strong", "end");
+  say(g.x - 12, 2.2 * font, `${of(scene.sumBlock)}: ${pv_plural(scene.numSums, "sum")}`, "pcv-soft", "end");
   if (g.stripWidth) say(g.stripX, 2.2 * font, "pseudo", "pcv-pseudo");
   const base = g.y + g.mapHeight;
-  for (const n of blocks_ticks(scene.childBlocks, g.mapWidth / (4 * font))) {
-    const x = g.x + (n * g.mapWidth) / scene.childBlocks;
+  const unit = g.mapWidth / (scene.cols * scene.blocksPerCol);
+  for (const n of blocks_ticks(scene.childBlocks, unit, font)) {
+    const x = g.x + n * unit;
     parts.push(pv_svg("path", { d: `M${x},${base + 1}v4`, class: "pcv-axis" }));
     say(x, base + 5 + font, pv_count(n), "pcv-soft", n === 0 ? "start" : n === scene.childBlocks ? "end" : "middle");
   }
@@ -238,12 +185,13 @@ function blocks_gutter(svg, scene, g, font) {
   svg.replaceChildren(...parts);
 }
 
-function blocks_ticks(n, room) {
-  const step = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096, 16384, 65536, 262144, 1048576].find((s) => n / s <= Math.max(1, room)) || n;
-  const ticks = [];
-  for (let t = 0; t <= n - 0.75 * step; t += step) ticks.push(t);
-  ticks.push(n);
-  return ticks;
+// 0, steps of a power of two that leave room for their numbers, and n itself; unit: pixels per block.
+function blocks_ticks(n, unit, font) {
+  let step = 1;
+  while (step < n && step * unit < 4 * font) step *= 2;
+  const ticks = [], last = 0.6 * font * pv_count(n).length + 0.3 * font * pv_count(n - step).length + font;
+  for (let t = 0; t < n && (t === 0 || (n - t) * unit > last); t += step) ticks.push(t);
+  return [...ticks, n];
 }
 
 function blocks_bands(scene, g) {
@@ -272,10 +220,11 @@ function blocks_brackets(parts, say, scene, g, font) {
     const limit = (i + 1 < bands.length ? Math.max(bands[i + 1].y0, free + least) : g.height) - 2;
     const lines = Math.floor((limit - Math.max(band.y0, free)) / line);
     if (lines < 1 || free + line > g.height) return;
-    const shown = lines >= texts.length ? texts : lines > 1 ? texts.slice(0, lines) : [`launch ${group ? group.launch : "…"}: ${group ? texts[1] : ""}`];
+    const short = group ? `${group.launch}: ${pv_count(group.G)} × ${pv_count(group.E)}` : "…", fits = (short.length + 7) * 0.55 * font < x - 6;
+    const shown = lines >= texts.length ? texts : lines > 1 ? texts.slice(0, lines) : [fits ? `launch ${short}` : short];
     let y = Math.max(free, (band.y0 + band.y1) / 2 - (shown.length * line) / 2);
     y = Math.min(y, Math.max(free, limit - shown.length * line));
-    shown.forEach((text, k) => say(x - 5, y + (k + 0.8) * line, text, k ? "pcv-soft" : "pcv-strong", "end"));
+    shown.forEach((text, k) => say(x - 5, y + (k + 0.8) * line, text, k || lines === 1 ? "pcv-soft" : "pcv-strong", "end"));
     free = y + shown.length * line + 1;
   });
 }
@@ -284,8 +233,8 @@ function blocks_brackets(parts, say, scene, g, font) {
 function blocks_table(view, scene, room, font) {
   const key = JSON.stringify([scene.layer, scene.groups, Math.round(room), font, view.page || 0]);
   if (view.tableKey === key) return;
-  const row = 1.75 * font, fits = Math.max(1, Math.floor((room - 4.4 * font - view.caption.offsetHeight) / row));
-  const pages = Math.ceil(scene.groups.length / fits), sizes = pages > 1 ? Math.max(1, fits - 1) : fits;
+  const row = 1.55 * font, left = room - 2 * font - view.caption.offsetHeight;
+  const fits = scene.groups.length * row <= left, sizes = fits ? scene.groups.length : Math.max(1, Math.floor((left - 2.4 * font) / row));
   if (view.pageLayer !== scene.layer || (view.page || 0) * sizes >= scene.groups.length) view.page = 0;
   view.pageLayer = scene.layer;
   view.tableKey = JSON.stringify([scene.layer, scene.groups, Math.round(room), font, view.page]);
@@ -307,7 +256,7 @@ function blocks_row(view, group) {
   const row = pv_focusable(pv_el("tr"));
   row.tabIndex = 0;
   row.setAttribute("aria-label", `launch ${group.launch}: ${group.G} sum blocks x ${group.E} child blocks of ${group.sumBlock} x ${group.childBlock}, ${group.pseudoBlocks} pseudo`);
-  row.append(pv_el("th", "", String(group.launch)), ...[group.G, group.E, group.stored, group.pseudoBlocks, group.cells].map((n) => pv_el("td", "", pv_count(n))));
+  row.append(pv_el("th", "", String(group.launch)), ...[group.G, group.E, group.stored, group.pseudoBlocks, group.cells].map((n) => pv_el("td", "", pv_short(n))));
   const mark = () => blocks_mark(view, group.launch - 1);
   const clear = () => { view.mark.hidden = true; };
   row.addEventListener("focus", mark);
@@ -339,7 +288,7 @@ function blocks_range(cell, per, blocks, label) {
 }
 
 function blocks_hover(view, event) {
-  const g = view.geometry, scene = view.scene, box = view.map.getBoundingClientRect();
+  const g = view.geometry, scene = view.shown, box = view.map.getBoundingClientRect();
   const x = event.clientX - box.left, y = event.clientY - box.top;
   const row = Math.floor(((y - g.y) * scene.rows) / g.mapHeight), col = Math.floor(((x - g.x) * scene.cols) / g.mapWidth);
   const inRow = row >= 0 && row < scene.rows, inStrip = x >= g.stripX && x < g.stripX + g.stripWidth;
@@ -347,19 +296,20 @@ function blocks_hover(view, event) {
     view.tip.hidden = view.mark.hidden = true;
     return;
   }
-  const group = pv_u8(scene.rowGroup)[row], lines = [`launch ${group + 1}, sum blocks ${blocks_range(row, scene.blocksPerRow, scene.sumBlocks, scene.rowLabels[row])}`];
-  let left = g.x + col * g.mapWidth / scene.cols, width = g.mapWidth / scene.cols;
-  if (inStrip) {
-    left = g.stripX;
-    width = g.stripWidth;
-    lines.push(`${pv_count(scene.rowPseudo[row])} pseudo blocks: probability 0, they read the null block`);
-  } else {
-    const cell = row * scene.cols + col, kind = pv_u8(scene.kinds)[cell];
-    lines.push(`child blocks ${blocks_range(col, scene.blocksPerCol, scene.childBlocks, scene.colLabels[col])}`, BLOCKS_KINDS[kind]);
-    if (kind) lines.push(`${pv_percent(pv_u8(scene.fill)[cell] / 255)} of its stored cells are edges`);
-  }
-  const h = g.mapHeight / scene.rows;
-  Object.assign(view.mark.style, { left: `${left - 1}px`, top: `${g.y + row * h - 1}px`, width: `${width + 1}px`, height: `${h + 1}px` });
+  const w = g.mapWidth / scene.cols, h = g.mapHeight / scene.rows, left = inStrip ? g.stripX : g.x + col * w;
+  Object.assign(view.mark.style, { left: `${left - 1}px`, top: `${g.y + row * h - 1}px`, width: `${(inStrip ? g.stripWidth : w) + 1}px`, height: `${h + 1}px` });
   view.mark.hidden = false;
-  pv_show_tip(view.tip, lines, x, y);
+  pv_show_tip(view.tip, blocks_lines(view, row, inStrip ? -1 : col), x, y);
+}
+
+// What a hover says about a cell (column -1: the strip of pseudo blocks).
+function blocks_lines(view, row, col) {
+  const scene = view.shown, pseudo = view.scene.rowPseudo[row], group = pv_u8(scene.rowGroup)[row], cell = row * scene.cols + col, kind = col < 0 ? BLOCKS_PSEUDO : pv_u8(scene.kinds)[cell];
+  const lines = [`launch ${group + 1}, sum blocks ${blocks_range(row, scene.blocksPerRow, scene.sumBlocks, scene.rowLabels[row])}`];
+  if (col >= 0 && !scene.isPacked) lines.push(`child blocks ${blocks_range(col, scene.blocksPerCol, scene.childBlocks, scene.colLabels[col])}`);
+  else if (col >= 0 && kind) lines.push(`child block ${pv_count(Math.floor(col * scene.blocksPerCol) + 1)} of ${scene.groups[group] ? pv_count(scene.groups[group].E) : "–"} in the launch`);
+  lines.push(BLOCKS_KINDS[kind]);
+  if (kind && kind !== BLOCKS_PSEUDO) lines.push(`${pv_percent(pv_u8(scene.fill)[cell] / 255)} of its stored cells are edges`);
+  if (pseudo) lines.push(`${pv_plural(pseudo, "pseudo block")} in this row`);
+  return lines;
 }

@@ -56,6 +56,11 @@ function pv_count(n) {
   return pv_format.format(Math.round(n));
 }
 
+// 12,345 in full below a hundred thousand, else 123k, 29.6M
+function pv_short(n) {
+  return n < 1e5 ? pv_count(n) : n < 1e6 ? `${pv_digits(n / 1e3)}k` : n < 1e9 ? `${pv_digits(n / 1e6)}M` : `${pv_digits(n / 1e9)}G`;
+}
+
 function pv_plural(n, one) {
   return `${pv_count(n)} ${one}${n === 1 ? "" : "s"}`;
 }

@@ -2,14 +2,15 @@
 // move of the slider only shifts rules and changes numbers.
 
 const COST_PANELS = {
-  time_ms: { title: "Time", unit: "ms", text: pv_ms },
-  l2_bytes: { title: "L1–L2 traffic", unit: "B", text: pv_bytes },
-  hbm_bytes: { title: "HBM traffic", unit: "B", text: pv_bytes },
-  l1_bytes: { title: "L1 requests", unit: "B", text: pv_bytes },
-  cpu: { title: "Torch engine, this CPU, not modelled", unit: "ms", text: pv_ms },
+  time_ms: { title: "Time", short: "Time", text: pv_ms, why: "Sum of the planned launches" },
+  l2_bytes: { title: "L1↔L2 traffic", short: "L1↔L2", text: pv_bytes, why: "Bytes between L1 and L2, both directions" },
+  hbm_bytes: { title: "HBM traffic", short: "HBM", text: pv_bytes, why: "Bytes read from and written to memory" },
+  l1_bytes: { title: "L1 requests", short: "L1", text: pv_bytes, why: "Bytes that programs request; the model assumes no reuse in L1" },
+  cpu: { title: "Torch engine, this CPU, not modelled", short: "Torch engine, this CPU, not modelled", text: pv_ms, why: "Measured here; no model of this machine is drawn beside it" },
 };
 const COST_PHASES = { forward: "forward", backward: "backward", both: "forward + backward" };
-const COST_MARKS = ["square", "diamond", "triangle-up", "x"];
+const COST_WORDS = [{ model: "model", recorded0: "recorded", measured: "measured" }, { model: "model", recorded0: "rec.", measured: "measured" }];
+const COST_SYMBOLS = ["square", "diamond", "triangle-up", "x"];
 
 function draw_cost(el, scene, store) {
   const frame = pv_frame(el, "cost", store);
@@ -24,9 +25,12 @@ function draw_cost(el, scene, store) {
     view.scene = scene;
     view.key = key;
     view.phaseSelect.value = phase;
+    view.tight = frame.height < 30 * frame.font;
+    view.panelSelect.hidden = !view.tight;
+    view.title.hidden = view.tight;
     view.lines = cost_lines(scene, phase, frame.state.layer);
     cost_keys(view, frame);
-    cost_table(view, frame);
+    cost_table(view);
     view.panels = cost_panels(view, frame);
     cost_heads(view);
     cost_chart(view, frame);
@@ -46,13 +50,22 @@ function cost_build(frame) {
   });
   view.sheetButton.dataset.pcv = "cost-table-toggle";
   view.sheetButton.setAttribute("aria-pressed", "false");
-  bar.append(view.phaseSelect, view.title, pv_el("span", "pcv-grow"), view.sheetButton);
+  view.one = "time_ms"; // the panel that is shown where there is room for only one
+  view.panelSelect = pv_select(Object.entries(COST_PANELS).map(([name, panel]) => [name, name === "cpu" ? "this CPU" : panel.short]), "time_ms", "quantity", (value) => {
+    view.one = value;
+    view.key = "";
+    draw_cost(frame.el, view.scene, view.frame.store);
+  });
+  bar.append(view.phaseSelect, view.panelSelect, view.title, pv_el("span", "pcv-grow"), view.sheetButton);
   view.keys = pv_el("div", "pcv-keys");
   view.plot = pv_el("div", "pcv-plot");
   view.chart = pv_el("div", "pcv-chart");
   view.overlay = pv_el("div", "pcv-cost-overlay");
   view.sheet = pv_el("div", "pcv-sr");
   view.sheet.dataset.pcv = "cost-table";
+  pv_focusable(view.sheet).tabIndex = 0; // scrolls with the arrow keys
+  view.sheet.setAttribute("role", "region");
+  view.sheet.setAttribute("aria-label", "Cost by block size, as a table");
   view.plot.append(view.chart, view.overlay, view.sheet);
   frame.el.append(bar, view.keys, view.plot);
 }
@@ -69,7 +82,7 @@ function cost_lines(scene, phase, layer) {
   if (naive) for (const panel of ["time_ms", "l2_bytes", "l1_bytes"]) if (naive[panel]) lines.push({ key: "naive", name: `${scene.modelLabel}: naive parallelization, circuit`, panel, x: scene.sizes, y: scene.sizes.map(() => naive[panel]), ink: "naive", dash: "dot" });
   scene.recorded.filter((line) => line.phase === phase || (phase === "both" && line.phase === "both")).forEach((line, i) => {
     const where = line.layer === null || line.layer === undefined ? "" : ` (sum kernels of layer ${line.layer})`;
-    model(`recorded${i}`, line.label + where, line, { ink: "recorded", symbol: COST_MARKS[i % COST_MARKS.length], x: line.sizes });
+    model(`recorded${i}`, line.label + where, line, { ink: "recorded", symbol: COST_SYMBOLS[i % COST_SYMBOLS.length], x: line.sizes });
   });
   for (const line of cost_measured(scene, phase)) {
     const at = (k) => line.points.map((p) => p[k]);
@@ -99,8 +112,8 @@ function cost_keys(view, frame) {
 // Where each panel lies in the plot, in pixels, with its ranges (log2 of the block size, log10 of the quantity).
 function cost_panels(view, frame) {
   const width = view.plot.clientWidth, height = view.plot.clientHeight, font = frame.font;
-  const wide = width >= 900, names = wide ? ["time_ms", "l2_bytes", "hbm_bytes", "cpu", "l1_bytes"] : ["time_ms", "l2_bytes", "hbm_bytes", "cpu"];
-  const cols = wide ? 3 : 2, rows = 2, left = 4.9 * font, top = 1.7 * font, bottom = 1.9 * font, right = 0.8 * font;
+  const wide = width >= 75 * font, names = view.tight ? [view.one] : wide ? ["time_ms", "l2_bytes", "hbm_bytes", "cpu", "l1_bytes"] : ["time_ms", "l2_bytes", "hbm_bytes", "cpu"];
+  const cols = view.tight ? 1 : wide ? 3 : 2, rows = view.tight ? 1 : 2, left = 4.9 * font, top = 1.7 * font, bottom = 1.9 * font, right = 0.8 * font;
   const last = view.scene.sizes.length - 1, sizes = view.scene.sizes;
   const xr = [Math.log2(sizes[0]) - 0.4, Math.log2(sizes[Math.max(0, last)]) + 0.4];
   return names.map((name, i) => {
@@ -124,20 +137,25 @@ function cost_heads(view) {
   view.overlay.replaceChildren();
   for (const panel of view.panels) {
     const { box, name } = panel, head = pv_el("div", "pcv-panel-head"), font = view.frame.font, place = (node, left, top, width) => Object.assign(node.style, { left: `${left}px`, top: `${top}px`, width: `${width}px` });
-    const inside = name === "cpu" && box.w < 28 * font; // the long title leaves no room beside it
-    place(head, box.x, box.y - 1.45 * font, box.w);
-    panel.value = pv_el("span", inside ? "pcv-cost-inside" : "pcv-value");
-    panel.value.dataset.pcv = `cost-${name}`;
-    if (inside) {
-      place(head, box.x - 3.5 * font, box.y - 1.45 * font, box.w + 3.5 * font);
-      place(panel.value, box.x, box.y, box.w - 4);
-      view.overlay.append(panel.value);
-    } else head.append(panel.value);
-    head.append(pv_el("b", "", COST_PANELS[name].title));
+    const narrow = box.w < 26 * font, inside = name === "cpu" && narrow; // the long title leaves no room beside it
+    panel.marks = cost_marks(view, name).map((line) => ({ line, value: pv_el("span", inside ? "pcv-cost-inside" : "pcv-value"), dot: pv_el("div", "pcv-dot") }));
+    const out = narrow && (inside || panel.marks.length > 1) ? 4.4 * font : 0;
+    place(head, box.x - out, box.y - 1.45 * font, box.w + out);
+    panel.words = COST_WORDS[narrow ? 1 : 0];
+    panel.marks.forEach(({ line, value, dot }) => {
+      value.dataset.pcv = `cost-${name}-${line.key}`;
+      value.title = line.name;
+      value.style.color = dot.style.borderColor = PV_LINES[view.frame.theme][line.ink];
+      if (inside) {
+        place(value, box.x, box.y, box.w - 4);
+        view.overlay.append(value);
+      } else head.append(value);
+      view.overlay.append(dot);
+    });
+    head.append(pv_el("b", "", narrow && panel.marks.length > 1 ? COST_PANELS[name].short : COST_PANELS[name].title));
     panel.rule = pv_el("div", "pcv-rule");
     Object.assign(panel.rule.style, { top: `${box.y}px`, height: `${box.h}px` });
-    panel.dot = pv_el("div", "pcv-dot");
-    view.overlay.append(head, panel.rule, panel.dot);
+    view.overlay.append(head, panel.rule);
     if (!view.lines.some((line) => line.panel === name && line.y.some((v) => v > 0))) {
       const note = pv_el("div", "pcv-note", cost_note(view, name));
       place(note, box.x, box.y, box.w);
@@ -155,6 +173,11 @@ function cost_heads(view) {
   }
 }
 
+// The lines whose values stand in a panel's head: the circuit's model, and recorded or measured points.
+function cost_marks(view, name) {
+  return view.lines.filter((line) => line.panel === name && ["model", "recorded0", "measured"].includes(line.key)).slice(0, 2);
+}
+
 function cost_note(view, name) {
   if (name !== "cpu") return "No estimate yet.";
   const other = view.scene.measured.filter((line) => line.points.length).map((line) => line.phase);
@@ -167,11 +190,13 @@ function cost_mark(view, blockSize) {
   for (const panel of view.panels) {
     const { box, xr, yr, name } = panel, left = box.x + ((x - xr[0]) / (xr[1] - xr[0])) * box.w;
     panel.rule.style.transform = `translateX(${left}px)`;
-    const line = view.lines.find((one) => one.panel === name), at = line ? line.x.indexOf(blockSize) : -1, value = at < 0 ? null : line.y[at];
-    panel.dot.hidden = !(value > 0);
-    if (value > 0) panel.dot.style.transform = `translate(${left}px, ${box.y + ((yr[1] - Math.log10(value)) / (yr[1] - yr[0])) * box.h}px)`;
-    panel.value.textContent = value === null || value === undefined ? "" : COST_PANELS[name].text(value);
-    panel.value.dataset.value = value ?? "";
+    for (const { line, value: text, dot } of panel.marks) {
+      const at = line.x.indexOf(blockSize), value = at < 0 ? null : line.y[at];
+      dot.hidden = !(value > 0);
+      if (value > 0) dot.style.transform = `translate(${left}px, ${box.y + ((yr[1] - Math.log10(value)) / (yr[1] - yr[0])) * box.h}px)`;
+      text.textContent = value > 0 ? `${panel.words[line.key]} ${COST_PANELS[name].text(value)}` : "";
+      text.dataset.value = value ?? "";
+    }
   }
   for (const row of view.rows) {
     row.classList.toggle("pcv-current", row.dataset.size === String(blockSize));
@@ -181,30 +206,43 @@ function cost_mark(view, blockSize) {
   if (view.formula.dataset.size !== String(blockSize)) cost_formula(view, blockSize);
 }
 
-function cost_table(view, frame) {
-  const columns = view.lines.map((line) => [line, `${COST_PANELS[line.panel].title} · ${line.name}`]);
-  const table = pv_el("table", "pcv-table pcv-cost-table"), head = pv_el("tr"), top = pv_el("thead"), body = pv_el("tbody");
+// All lines as a table, a column per line and quantity; the naive parallelization, which has no block size, is the last row.
+function cost_table(view) {
+  const lines = view.lines.filter((line) => line.key !== "naive"), names = [...new Set(lines.map((line) => line.name))];
+  const columns = names.flatMap((name) => lines.filter((line) => line.name === name));
+  const table = pv_el("table", "pcv-table pcv-cost-table"), groups = pv_el("tr"), head = pv_el("tr"), top = pv_el("thead"), body = pv_el("tbody");
   table.append(pv_el("caption", "pcv-sr", "Cost by block size"));
-  head.append(pv_el("th", "", "block size"), ...columns.map(([, text]) => pv_el("th", "", text)));
-  view.rows = view.scene.sizes.map((size) => {
-    const row = pv_focusable(pv_el("tr"));
-    row.tabIndex = -1;
-    row.dataset.size = String(size);
-    const name = pv_el("th", "", String(size));
-    name.scope = "row";
-    row.append(name, ...columns.map(([line]) => {
-      const at = line.x.indexOf(size), value = at < 0 ? null : line.y[at], text = COST_PANELS[line.panel].text;
-      const cell = pv_el("td", "", at >= 0 && line.low ? `${text(value)} (${text(line.low[at])}–${text(line.high[at])})` : text(value));
-      cell.dataset.value = value ?? "";
-      return cell;
-    }));
-    return row;
-  });
-  top.append(head);
-  body.append(...view.rows);
+  groups.append(pv_el("th"), ...names.map((name) => {
+    const cell = pv_el("th", "", name);
+    cell.colSpan = columns.filter((line) => line.name === name).length;
+    cell.scope = "colgroup";
+    return cell;
+  }));
+  head.append(pv_el("th", "", "block size"), ...columns.map((line) => pv_el("th", "", line.panel === "cpu" ? "median (p20–p80)" : COST_PANELS[line.panel].short)));
+  view.rows = view.scene.sizes.map((size) => cost_row(size, columns));
+  const naive = view.lines.filter((line) => line.key === "naive"), last = pv_el("tr");
+  last.append(pv_el("th", "", "naive"), ...columns.map((line) => {
+    const found = line.key === "model" && naive.find((one) => one.panel === line.panel);
+    return pv_el("td", "", found ? COST_PANELS[line.panel].text(found.y[0]) : "");
+  }));
+  top.append(groups, head);
+  body.append(...view.rows, ...(naive.length ? [last] : []));
   table.append(top, body);
   view.formula = pv_el("div", "pcv-caption");
   view.sheet.replaceChildren(table, view.formula, pv_el("div", "pcv-caption", view.scene.caption || ""));
+}
+
+function cost_row(size, columns) {
+  const row = pv_el("tr"), name = pv_el("th", "", String(size));
+  row.dataset.size = String(size);
+  name.scope = "row";
+  row.append(name, ...columns.map((line) => {
+    const at = line.x.indexOf(size), value = at < 0 ? null : line.y[at], text = COST_PANELS[line.panel].text;
+    const cell = pv_el("td", "", at >= 0 && line.low ? `${text(value)} (${text(line.low[at])}–${text(line.high[at])})` : text(value));
+    cell.dataset.value = value ?? "";
+    return cell;
+  }));
+  return row;
 }
 
 function cost_formula(view, blockSize) {

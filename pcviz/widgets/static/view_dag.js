@@ -2,10 +2,10 @@
 // sum vector with links to what it reads. Colour is one chosen quantity. A frame only changes colours and numbers.
 
 const DAG_QUANTITIES = {
-  edges: { label: "edges", row: "edges", text: pv_count, short: dag_short },
+  edges: { label: "edges", row: "edges", text: pv_count, short: pv_short },
   padding: { label: "padding share", row: "padding", text: pv_percent, short: pv_percent },
   time_ms: { label: "estimated time", row: "time", text: pv_ms, short: pv_ms },
-  sums: { label: "sums", row: "sums", text: pv_count, short: dag_short },
+  sums: { label: "sums", row: "sums", text: pv_count, short: pv_short },
 };
 const DAG_RAMP = { light: [[222, 233, 247], [120, 171, 222], [31, 95, 180], [9, 40, 92]], dark: [[30, 48, 72], [44, 96, 160], [92, 164, 240], [214, 235, 255]] };
 
@@ -78,13 +78,15 @@ function dag_bar(view, scene, mode, frame) {
   view.ramp.style.background = `linear-gradient(90deg, ${[0, 0.33, 0.67, 1].map((t) => dag_colour(t, frame.theme)).join(", ")})`;
   const what = { time_ms: `Colour: ${scene.timeLabel}.`, padding: "Colour: share of the multiplied cells that are no edge." }[view.quantity] || "";
   const how = mode === "layers" ? "Height: number of nodes, on a square-root scale." : "A glyph is a region: one vector of sums; lines lead to what it reads.";
-  const caption = ["Inputs left, root right.", how, what, mode === "regions" ? scene.regions.caption : "", scene.caption].filter(Boolean).join(" ");
+  const brief = frame.height < 28 * frame.font; // presenter size in a small stage
+  const caption = brief ? what || how : ["Inputs left, root right.", how, what, mode === "regions" ? scene.regions.caption : "", scene.caption].filter(Boolean).join(" ");
+  view.caption.title = scene.caption;
   if (view.caption.textContent !== caption) view.caption.textContent = caption;
 }
 
 function dag_structure(view, scene, mode, frame) {
   const width = view.host.clientWidth, height = view.host.clientHeight, font = frame.font, gutter = 5.2 * font;
-  const foot = 4.2 * font, head = 1.7 * font, n = scene.columns.length + 1, step = (width - gutter - 6) / n;
+  const n = scene.columns.length + 1, step = (width - gutter - 6) / n, foot = step > 3.1 * font ? 4.2 * font : 0, head = 1.7 * font;
   view.geometry = { width, height, gutter, head, step, font, top: head + 4, tall: Math.max(20, height - head - foot - 8), foot: height - foot };
   view.svg.setAttribute("width", width);
   view.svg.setAttribute("height", height);
@@ -95,8 +97,9 @@ function dag_structure(view, scene, mode, frame) {
   view.columns = [dag_column(view, scene, g, 0, null), ...scene.columns.map((column, i) => dag_column(view, scene, g, i + 1, column))];
   const shapes = mode === "regions" ? dag_regions(view, scene, g) : dag_bars(view, scene, g);
   shapes.forEach((list, i) => view.columns[i].node.append(...list));
-  const names = ["products", "sums", ""].map((text, i) => pv_svg("text", { x: gutter - 8, y: g.foot + (i + 1) * 1.25 * font, "text-anchor": "end", class: "pcv-soft" }, text));
+  const names = ["products", "sums", ""].map((text, i) => foot === 0 ? pv_svg("text", {}) : pv_svg("text", { x: gutter - 8, y: g.foot + (i + 1) * 1.25 * font, "text-anchor": "end", class: "pcv-soft" }, text));
   view.rowName = names[2];
+  names.push(pv_svg("text", { x: gutter - 8, y: head - 0.4 * font, "text-anchor": "end", class: "pcv-soft" }, view.columns[1].wide ? "" : "layer"));
   view.svg.replaceChildren(...view.columns.map((column) => column.back).filter(Boolean), links, ...view.columns.map((column) => column.node), ...names);
 }
 
@@ -113,16 +116,12 @@ function dag_column(view, scene, g, i, column) {
   const every = Math.max(1, Math.ceil((2.6 * g.font) / g.step)), shown = !column || wide || i % every === 0 || i === scene.columns.length;
   const label = !column ? "inputs" : wide && column.last === column.layer ? column.label : column.last === column.layer ? String(column.layer) : `${column.layer}–${column.last}`;
   if (shown && (column || g.step > 3.4 * g.font)) node.append(pv_svg("text", { x: middle, y: g.head - 0.4 * g.font, "text-anchor": "middle" }, label));
-  if (g.step > 3.1 * g.font) for (let k = 0; k < 3; k++) {
+  if (g.foot < g.height) for (let k = 0; k < 3; k++) {
     const text = pv_svg("text", { x: middle, y: g.foot + (k + 1) * 1.25 * g.font, "text-anchor": "middle" });
     texts.push(text);
     node.append(text);
   }
   return { node, texts, column, wide };
-}
-
-function dag_short(n) {
-  return n < 10000 ? pv_count(n) : n < 1e6 ? `${pv_digits(n / 1e3)}k` : `${pv_digits(n / 1e6)}M`;
 }
 
 function dag_bar_boxes(scene, g) {
@@ -196,7 +195,7 @@ function dag_values(view, scene, frame) {
     const fill = v === null || v === undefined ? neutral : dag_colour(high > low ? (v - low) / (high - low) : 0.5, frame.theme);
     if (glyph.fill !== fill) glyph.node.setAttribute("fill", (glyph.fill = fill));
   }
-  view.rowName.textContent = q.row === "sums" ? "" : q.row;
+  view.rowName.textContent = q.row === "sums" || !view.rowName.hasAttribute("x") ? "" : q.row;
   dag_columns(view, scene, frame, q);
 }
 
@@ -204,7 +203,7 @@ function dag_columns(view, scene, frame, q) {
   const layer = frame.state.layer;
   view.columns.forEach(({ node, texts, wide }, i) => {
     const column = scene.columns[i - 1];
-    const lines = column ? [dag_short(column.products), dag_short(column.sums), q.row === "sums" ? "" : column[view.quantity] === null ? "–" : q.short(column[view.quantity])] : ["", dag_short(scene.inputs.nodes), ""];
+    const lines = column ? [pv_short(column.products), pv_short(column.sums), q.row === "sums" ? "" : column[view.quantity] === null ? "–" : q.short(column[view.quantity])] : ["", pv_short(scene.inputs.nodes), ""];
     texts.forEach((text, k) => { if (text.textContent !== lines[k]) text.textContent = lines[k]; });
     if (!column) return;
     const chosen = layer >= column.layer && layer <= column.last;

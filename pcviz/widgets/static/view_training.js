@@ -119,7 +119,7 @@ function training_traces(runs, axis, theme) {
   const traces = [];
   runs.forEach((run, i) => {
     const colour = training_colour(i, theme), dash = i % 2 ? "dash" : "solid";
-    traces.push({ x: run[axis].slice(), y: run.train.slice(), mode: "lines", line: { color: colour, width: 1.2, dash }, opacity: 0.75, hovertemplate: `block size ${run.size}, train %{y:.4f}<extra></extra>`, name: "train" });
+    traces.push({ x: run[axis].slice(), y: run.train.slice(), mode: "lines+markers", line: { color: colour, width: 1.2, dash }, marker: { size: 3 }, opacity: 0.75, hovertemplate: `block size ${run.size}, train %{y:.4f}<extra></extra>`, name: "train" });
     traces.push({ x: run.test[axis].slice(), y: run.test.bits.slice(), mode: "lines+markers", line: { color: colour, width: 2.4, dash }, marker: { symbol: TRAINING_MARKS[i % 6], size: 6 }, hovertemplate: `block size ${run.size}, test %{y:.4f}<extra></extra>`, name: "test" });
   });
   return traces;
@@ -129,7 +129,7 @@ function training_layout(view, frame) {
   return {
     ...pv_layout(frame),
     width: view.plot.clientWidth, height: view.plot.clientHeight,
-    margin: { l: 4.6 * frame.font, r: 14, t: 8, b: 3.3 * frame.font },
+    margin: { l: 4.6 * frame.font, r: 14, t: 8, b: 3.7 * frame.font },
     xaxis: { ...pv_axis(frame), title: { text: TRAINING_AXES[view.axis], standoff: 6 }, rangemode: "tozero" },
     yaxis: { ...pv_axis(frame), title: { text: "bits per dimension", standoff: 8 } },
   };

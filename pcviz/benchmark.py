@@ -1,0 +1,141 @@
+"""Measurements: first the result is checked, then it is timed. A wrong result gets no time."""
+
+from __future__ import annotations
+
+import datetime
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from .circuit import TensorCircuit
+from .reference import log_likelihood
+
+PHASES = ("forward", "forward+backward")
+TOLERANCE = 1e-4  # relative, float32 against float64
+CHECKED_SAMPLES = 16
+
+
+class WrongResult(RuntimeError):
+    """A configuration computed a wrong result; it gets no time."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Times of one configuration on one device: median and spread of ``samples_ms``, taken after a warm-up.
+
+    ``max_rel_error``: largest relative error of log p against float64 in the same run. ``impl``: what ran.
+    """
+
+    block_size: int
+    batch_size: int
+    phase: str
+    median_ms: float
+    p20_ms: float
+    p80_ms: float
+    repeats: int
+    max_rel_error: float
+    impl: str
+    device_name: str
+    date: str
+    samples_ms: tuple[float, ...]
+
+
+def device_name(device: torch.device) -> str:
+    """'NVIDIA H100 80GB HBM3', or '2-thread x86_64 CPU (AMD EPYC)'."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    name = platform.processor() or platform.machine()
+    return f"CPU, {name}, {torch.get_num_threads()} threads"
+
+
+def check_likelihoods(pc: TensorCircuit, x: np.ndarray) -> float:
+    """Largest relative error of ``pc(x)`` against float64 on the first samples. Raises WrongResult above the tolerance."""
+    pc.write_back()
+    sample = pc.check_data(x[:CHECKED_SAMPLES])
+    found = pc(sample).cpu().double().numpy()
+    expected = log_likelihood(pc.root, sample.cpu().numpy())
+    if (np.isneginf(found) != np.isneginf(expected)).any():
+        raise WrongResult(f"block size {pc.block_size}: impossible samples are {np.isneginf(found).sum()}, expected {np.isneginf(expected).sum()}.")
+    possible = ~np.isneginf(expected)
+    error = float(np.max(np.abs(found - expected)[possible] / np.maximum(1, np.abs(expected[possible])), initial=0.0))
+    if not error <= TOLERANCE:
+        raise WrongResult(f"block size {pc.block_size}: log p is off by {error:.1e} relative to float64 (allowed {TOLERANCE:.0e}); it gets no time.")
+    return error
+
+
+def runner(pc: TensorCircuit, x: torch.Tensor, phase: str) -> Callable[[], None]:
+    """What is timed: one call on the whole batch; parameters stay as they are."""
+    if phase not in PHASES:
+        raise ValueError(f"phase must be one of {', '.join(PHASES)}, got {phase!r}.")
+
+    def forward():
+        pc(x)
+
+    def forward_backward():
+        pc.flows(x)
+
+    return forward if phase == "forward" else forward_backward
+
+
+def time_once(run: Callable[[], None], device: torch.device) -> float:
+    """Seconds of one call, the device's queue drained."""
+    start = time.perf_counter()
+    run()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - start
+
+
+def measure(
+    pc: TensorCircuit,
+    x,
+    *,
+    phase: str = "forward",
+    repeats: int = 10,
+    max_seconds: float = 0.5,
+    stop: Callable[[], bool] = lambda: False,
+) -> Measurement | None:
+    """Check, warm up, then time ``phase`` on ``x``: at least ``repeats`` calls, more while ``max_seconds`` last.
+
+    ``stop`` is asked between calls; when it answers True the measurement is dropped and None returned.
+    """
+    if repeats < 1:
+        raise ValueError(f"repeats must be at least 1, got {repeats}.")
+    error = check_likelihoods(pc, x)
+    x = pc.check_data(x)
+    run = runner(pc, x, phase)
+    samples: list[float] = []
+    for _ in range(2):
+        if stop():
+            return None
+        time_once(run, pc.device)
+    while len(samples) < repeats or sum(samples) + samples[-1] < max_seconds:
+        if stop():
+            return None
+        samples.append(time_once(run, pc.device))
+    low, median, high = np.percentile(samples, [20, 50, 80]) * 1e3
+    return Measurement(
+        block_size=pc.block_size,
+        batch_size=len(x),
+        phase=phase,
+        median_ms=float(median),
+        p20_ms=float(low),
+        p80_ms=float(high),
+        repeats=len(samples),
+        max_rel_error=error,
+        impl=pc.impl,
+        device_name=device_name(pc.device),
+        date=datetime.date.today().isoformat(),
+        samples_ms=tuple(1e3 * sample for sample in samples),
+    )
+
+
+def predict_seconds(pc: TensorCircuit, x, *, phase: str = "forward", repeats: int = 10) -> float:
+    """How long ``measure`` will take, from one call on a micro-batch."""
+    x = pc.check_data(x)
+    part = x[: pc.micro_batch]
+    return time_once(runner(pc, part, phase), pc.device) * (len(x) / len(part)) * (repeats + 2)

@@ -1,0 +1,59 @@
+"""A layer as flat arrays, so that counting at one block size is a few numpy calls whatever the number of vectors."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .layering import Layer
+
+
+def blocks_of(lengths: np.ndarray, block_size: int) -> np.ndarray:
+    """min(block_size, next power of two >= length), elementwise."""
+    next_power = 1 << np.ceil(np.log2(lengths)).astype(np.int64)
+    return np.minimum(block_size, next_power)
+
+
+class LayerArrays:
+    """``sum_len`` [S], ``element_len`` [P]; a *link* is a child of a sum vector: ``link_sum``, ``link_element`` [L].
+
+    Sparse vectors' edges end to end: ``edge_sum``, ``edge_element`` vector numbers; ``edge_row``, ``edge_col`` first node
+    within the vector; ``edge_block`` nodes. ``sum_part``, ``element_part``: vectors that share children, directly or
+    through others, are one part; a part reads its elements in blocks of one width.
+    """
+
+    def __init__(self, layer: Layer):
+        number = {id(e): i for i, e in enumerate(layer.elements)}
+        self.sum_len = np.array([s.num_nodes for s in layer.sums], dtype=np.int64)
+        self.element_len = np.array([e.num_nodes for e in layer.elements], dtype=np.int64)
+        self.num_edges = np.array([s.num_edges for s in layer.sums], dtype=np.int64)
+        self.link_sum = np.repeat(np.arange(len(layer.sums)), [len(s.children) for s in layer.sums])
+        self.link_element = np.array([number[id(e)] for s in layer.sums for e in s.children], dtype=np.int64)
+        self.dense = np.array([s.edge_ids is None for s in layer.sums])
+        self._collect_edges(layer)
+        self.sum_part, self.element_part = self._parts()
+
+    def _collect_edges(self, layer: Layer) -> None:
+        first_link = np.searchsorted(self.link_sum, np.arange(len(layer.sums)))
+        pieces = [(np.zeros(0, np.int64),) * 5]
+        for i, nodes in enumerate(layer.sums):
+            if nodes.edge_ids is not None:
+                starts = np.cumsum([0] + [child.num_nodes for child in nodes.children])
+                col = nodes.edge_ids[1] * nodes.edge_block
+                child = np.searchsorted(starts, col, side="right") - 1
+                same = np.full(len(col), i)
+                element = self.link_element[first_link[i] + child]
+                pieces.append((same, element, nodes.edge_ids[0] * nodes.edge_block, col - starts[child], np.full(len(col), nodes.edge_block)))
+        self.edge_sum, self.edge_element, self.edge_row, self.edge_col, self.edge_block = map(np.concatenate, zip(*pieces))
+
+    def _parts(self) -> tuple[np.ndarray, np.ndarray]:
+        """Connected components, by passing the least number back and forth until nothing changes."""
+        part = np.arange(len(self.sum_len))
+        while True:
+            of_element = np.full(len(self.element_len), len(part))
+            np.minimum.at(of_element, self.link_element, part[self.link_sum])
+            merged = part.copy()
+            np.minimum.at(merged, self.link_sum, of_element[self.link_element])
+            merged = merged[merged]  # jump: a part named by a sum takes that sum's part
+            if (merged == part).all():
+                return part, of_element
+            part = merged

@@ -1,0 +1,73 @@
+"""``pcv.show(obj)``: the right view of a circuit, a plan, a report or a training run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import anywidget
+import traitlets
+
+from ..compiler.plan import CircuitPlan, PlanSummary
+from ..ir.nodes import Nodes
+from . import bundle
+from .explorer import explore
+from .outbox import Outbox
+from .packing import pack
+from .scenes.training import scene_training, static_training
+from .session import send_plotly
+
+
+class View(anywidget.AnyWidget):
+    """One view of one scene, without the explorer's frame."""
+
+    _css = ""
+    _view = traitlets.Unicode().tag(sync=True)
+
+    def __init__(self, view: str, scene: dict, static: str, block_size: int = 1):
+        super().__init__(_esm=bundle.esm(), _css=bundle.css(), _view=view)
+        self._block_size, self._container, self._static = block_size, pack(scene), static
+        self._outbox = Outbox(self.send)
+        self.on_msg(self._on_message)
+
+    def _on_message(self, _widget, content: dict, _buffers) -> None:
+        if content.get("kind") == "plotly":
+            send_plotly(self._outbox)
+        elif content.get("kind") == "ready":
+            session = {"gen": 1, "circuit": "", "sizes": [self._block_size], "layers": [1], "views": [self._view], "needs": [self._view]}
+            self._outbox.send("session", block_size=self._block_size, layer=1, **session)
+            self._outbox.send("frame", [self._container], gen=1, view=self._view, size=None, layer=None)
+
+    def close(self) -> None:
+        """Frees the widget here and in the page."""
+        self._outbox.close()
+        layout = self.layout
+        super().close()
+        layout.close()
+
+    def _repr_mimebundle_(self, **kwargs):
+        found = super()._repr_mimebundle_(**kwargs)
+        if found:
+            (found[0] if isinstance(found, tuple) else found)["text/html"] = self._static
+        return found
+
+
+def show(obj, x=None):
+    """A widget that shows ``obj``. Put it last in a cell.
+
+    A circuit, a plan or a TensorCircuit: the explorer of that circuit (``x``: data to train on). A PlanSummary: its
+    table. A TrafficReport: its table. EMStep records of ``pcv.fit``: the Training view.
+    """
+    plan = obj if isinstance(obj, CircuitPlan) else getattr(obj, "plan", None)
+    if isinstance(obj, Nodes):
+        return explore(obj, x)
+    if isinstance(plan, CircuitPlan):
+        return explore(plan.root, x, block_size=plan.block_size, padding_tolerance=plan.padding_tolerance)
+    if isinstance(obj, PlanSummary) or (hasattr(obj, "records") and hasattr(obj, "_repr_html_")):
+        return obj
+    if isinstance(obj, Iterable):
+        steps = list(obj)
+        if steps and all(hasattr(step, "train_bpd") for step in steps):
+            scene = scene_training(steps)
+            return View("training", scene, static_training(scene))
+    raise ValueError(f"pcv.show expects a circuit, a plan, a report or the steps of pcv.fit, got {type(obj).__name__}.")
+

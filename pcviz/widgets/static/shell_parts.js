@@ -1,0 +1,81 @@
+// What the explorer is made of: its stages, its HTML, and small helpers of its controls.
+
+const STAGES = [
+  { name: "blocks", title: "Blocks", draw: (...args) => draw_blocks(...args) },
+  { name: "cost", title: "Cost", draw: (...args) => draw_cost(...args) },
+  { name: "dag", title: "DAG", draw: (...args) => draw_dag(...args) },
+  { name: "training", title: "Training", draw: (...args) => draw_training(...args) },
+];
+const FOCUSABLE = "button, input, select, textarea, summary, a[href], canvas, [tabindex], [contenteditable]";
+const SHELL_HTML = `
+  <div class="pcv-top" data-pcv="topbar" role="toolbar" aria-label="Explorer">
+    <label class="pcv-field pcv-field-circuit"><span>Circuit</span><select data-pcv="circuit"></select></label>
+    <div class="pcv-slider"></div>
+    <button type="button" class="pcv-button pcv-settings-toggle" data-pcv="settings" aria-expanded="false">Settings</button>
+    <div class="pcv-settings" data-pcv="settings-panel">
+      <label class="pcv-field"><span>Batch</span><input data-pcv="batch-size" data-name="batch_size" inputmode="numeric" size="4"></label>
+      <label class="pcv-field" title="Pseudo edges allowed per layer, as a share of its stored edges"><span>Tolerance</span><input data-pcv="tolerance" data-name="padding_tolerance" inputmode="decimal" size="4"></label>
+      <label class="pcv-field"><span>Device</span><select data-pcv="device" data-name="device"></select></label>
+      <label class="pcv-check" title="Time the circuit on this machine after each move of the slider"><input type="checkbox" data-pcv="auto-measure">measure each</label>
+    </div>
+    <div class="pcv-buttons">
+      <button type="button" class="pcv-button pcv-primary" data-pcv="train">Train</button>
+      <button type="button" class="pcv-button" data-pcv="stop" disabled>Stop</button>
+      <button type="button" class="pcv-button" data-pcv="measure">Measure</button>
+      <button type="button" class="pcv-button pcv-icon" data-pcv="presenter" aria-pressed="false" title="Presenter size" aria-label="Presenter size">A<span>A</span></button>
+      <button type="button" class="pcv-button pcv-icon" data-pcv="full-screen" title="Full screen" aria-label="Full screen">
+        <svg viewBox="0 0 16 16" width="14" height="14" aria-hidden="true"><path d="M1 6V1h5M10 1h5v5M15 10v5h-5M6 15H1v-5" fill="none" stroke="currentColor" stroke-width="1.6"/></svg>
+      </button>
+    </div>
+  </div>
+  <div class="pcv-head" data-pcv="headline" role="group" aria-label="What the chosen block size costs"></div>
+  <div class="pcv-tabs">
+    <div class="pcv-tablist" role="group" aria-label="Stages"></div>
+    <button type="button" class="pcv-button pcv-use" data-pcv="use-for-training" hidden></button>
+    <p class="pcv-hint" data-pcv="hint" aria-live="polite"></p>
+  </div>
+  <div class="pcv-stages"></div>
+  <div class="pcv-status" data-pcv="status-line">
+    <span class="pcv-status-text" data-pcv="status" role="status" aria-live="polite"></span>
+    <progress class="pcv-progress" data-pcv="progress" max="1" hidden></progress>
+    <button type="button" class="pcv-button" data-pcv="cancel" hidden>Cancel</button>
+  </div>`;
+
+// JupyterLab's shortcuts act on focus in an output ("b" inserts a cell, "x" cuts it) unless each focusable element says otherwise.
+function guardShortcuts(root) {
+  for (const node of root.querySelectorAll(FOCUSABLE)) {
+    if (node.dataset.lmSuppressShortcuts !== "true") node.dataset.lmSuppressShortcuts = "true";
+  }
+}
+
+function pageTheme() {
+  const lab = document.body.dataset.jpThemeLight;
+  if (lab !== undefined) return lab === "true" ? "light" : "dark";
+  return window.matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
+}
+
+function fillSelect(select, options, value) {
+  const wanted = JSON.stringify(options);
+  if (select.dataset.options !== wanted) {
+    select.dataset.options = wanted;
+    select.replaceChildren(
+      ...options.map((option) => {
+        const node = document.createElement("option");
+        node.value = option.value;
+        node.textContent = option.label;
+        node.disabled = Boolean(option.disabled);
+        return node;
+      }),
+    );
+  }
+  select.value = value;
+  select.dataset.sent = value;
+}
+
+function setField(input, value, invalid) {
+  const wrong = Boolean(invalid && invalid === input.dataset.name);
+  input.setAttribute("aria-invalid", String(wrong));
+  if (wrong) return;
+  if (Number(input.value) !== value || !input.value) input.value = value;
+  input.dataset.sent = input.value;
+}

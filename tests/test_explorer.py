@@ -1,0 +1,224 @@
+"""The explorer without a browser: packing, frames, controls, workers."""
+
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from pcviz.compiler.counting import plan_summary
+from pcviz.ir.distributions import Categorical
+from pcviz.ir.nodes import init_params, sum_vectors
+from pcviz.pruning import prune_edges
+from pcviz.structures.pd import PD
+from pcviz.traffic import estimate
+from pcviz.widgets import bundle
+from pcviz.widgets.circuits import legal_sizes, user_entry
+from pcviz.widgets.frames import Settings
+from pcviz.widgets.outbox import Outbox
+from pcviz.widgets.packing import pack, unpack
+from pcviz.widgets.session import Session, changed_settings
+
+
+def pruned_circuit():
+    """A small circuit with all three paddings; made without torch."""
+    root = PD((4, 4), 8, split_intervals=2, dist=Categorical(num_cats=17), seed=0)
+    init_params(root, 0)
+    return prune_edges(root, {id(nodes): nodes.params for nodes in sum_vectors(root)}, 0.4, 1)
+
+
+class Page:
+    """Stands in for the browser: keeps what is sent and waits for it."""
+
+    def __init__(self, root, x=None, **settings):
+        self.messages = []
+        self.outbox = Outbox(lambda content, buffers: self.messages.append((content, buffers)))
+        self.session = Session(self.outbox, [user_entry(root, x)], Settings(**settings))
+
+    def send(self, kind, **content):
+        self.session.receive({"kind": kind, **content})
+
+    def wait(self, condition, seconds=20):
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            found = [message for message in list(self.messages) if condition(message[0])]
+            if found:
+                return found[-1]
+            time.sleep(0.02)
+        raise AssertionError(f"no such message within {seconds} s; got {[content for content, _ in self.messages][-5:]}")
+
+    def frame(self, view, size=None, layer=None):
+        wanted = {"kind": "frame", "view": view, "size": size, "layer": layer}
+        return unpack(self.wait(lambda content: wanted.items() <= content.items())[1][0])
+
+
+@pytest.fixture
+def page():
+    made = Page(pruned_circuit())
+    yield made
+    made.session.close()
+
+
+def test_pack_round_trip():
+    scene = {"a": 1, "b": [1.5, None, "x"], "cells": bytes(range(256)), "deep": {"more": b"\x00\x01"}, "bad": float("inf")}
+    assert unpack(pack(scene)) == {**scene, "bad": None}
+
+
+def test_pack_says_what_it_cannot_take():
+    with pytest.raises(TypeError, match=r"scene\.a\[1\]: expected JSON values or bytes, found object"):
+        pack({"a": [0, object()]})
+
+
+def test_bundle_is_one_module_without_imports():
+    text = bundle.esm()
+    assert text.count("export default") == 1 and "\nimport " not in text
+    for name in ("draw_blocks", "draw_cost", "draw_dag", "draw_training"):
+        assert f"function {name}(" in text
+    assert ".pcv-view" in bundle.css()
+
+
+def test_frames_of_every_size_come_once_current_size_first(page):
+    page.session.block_size = 4
+    page.send("ready")
+    sizes = legal_sizes(page.session._entry.root)
+    for size in sizes:
+        page.frame("headline", size)
+    page.frame("cost")
+    layers = next(content for content, _ in page.messages if content["kind"] == "session")["layers"]
+    for size in sizes:
+        for layer in layers:
+            page.frame("blocks", size, layer)
+    keys = [(c["view"], c["size"], c["layer"]) for c, _ in page.messages if c["kind"] == "frame"]
+    assert len(keys) == len(set(keys))
+    assert keys[0] == ("headline", 4, None) and keys[1][:2] == ("blocks", 4)
+
+
+def test_headline_equals_summary_and_estimate(page):
+    page.send("ready")
+    root = page.session._entry.root
+    for size in legal_sizes(root):
+        headline = page.frame("headline", size)
+        summary = plan_summary(root, block_size=size)
+        report = estimate(summary)
+        figures = headline["phases"]["forward"]
+        assert figures["time_ms"] == report.forward.time_ms
+        assert figures["l2_bytes"] == report.forward.l2_to_l1_bytes
+        assert figures["hbm_bytes"] == report.forward.hbm_bytes
+        assert figures["launches"] == summary.forward_launches
+        assert headline["counts"]["pseudo"] == summary.total("pseudo_edges")
+        assert headline["counts"]["absent"] == summary.total("absent_edges")
+        assert figures["kinds"]["time"].startswith("model")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("batch_size", "0", "Batch size must be a whole number"),
+        ("batch_size", "many", "Batch size must be a whole number"),
+        ("padding_tolerance", "-1", "Tolerance must be a share of 0 or more"),
+        ("padding_tolerance", "nan", "Tolerance must be a share of 0 or more"),
+        ("device", "abacus", "Device must be one of"),
+    ],
+)
+def test_bad_settings_stay_in_the_status_line(page, name, value, text):
+    page.send("ready")
+    page.frame("headline", 1)
+    before = page.session._settings
+    page.send("set", name=name, value=value)
+    assert text in page.wait(lambda content: content["kind"] == "status" and content["level"] == "error")[0]["text"]
+    assert page.session._settings == before
+    with pytest.raises(ValueError, match=text):
+        changed_settings(before, name, value)
+
+
+def test_a_new_setting_starts_a_new_generation(page):
+    page.send("ready")
+    page.frame("headline", 1)
+    page.messages.clear()
+    page.send("set", name="batch_size", value="64")
+    session = page.wait(lambda content: content["kind"] == "session")[0]
+    assert session["gen"] == 2 and session["batch_size"] == 64
+    report = estimate(plan_summary(page.session._entry.root, block_size=1), 64)
+    assert page.frame("headline", 1)["phases"]["forward"]["time_ms"] == report.forward.time_ms
+
+
+def test_unknown_message_is_an_error_not_an_exception(page):
+    page.send("dance")
+    assert "dance" in page.wait(lambda content: content["kind"] == "status")[0]["text"]
+    page.send("ready")
+    page.send("train")
+    assert "No data" in page.wait(lambda content: content.get("level") == "error" and "No data" in content["text"])[0]["text"]
+
+
+def test_training_streams_stops_and_measures():
+    from pcviz.datasets import digits
+
+    x = digits("train")[:, [0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27]]
+    page = Page(pruned_circuit(), x)
+    try:
+        page.send("ready")
+        page.frame("headline", 8)
+        page.send("train", block_size=8, layer=1)
+        page.wait(lambda content: content["kind"] == "steps" and content["rows"], 60)
+        page.send("measure", block_size=4, layer=1)
+        told = page.wait(lambda content: content["kind"] == "status" and "ms forward on this CPU" in content["text"], 60)[0]
+        assert "Block size 4" in told["text"] and "training paused" in told["text"]
+        for wish, state in (("pause", "paused"), ("resume", "training")):
+            page.messages.clear()
+            page.send(wish)
+            page.wait(lambda content, state=state: content["kind"] == "run" and content["state"] == state)
+        page.send("use_for_training", block_size=4, layer=1)
+        page.wait(lambda content: content["kind"] == "run" and content["state"] == "training" and content["block_size"] == 4)
+        started = time.monotonic()
+        page.send("stop")
+        page.wait(lambda content: content["kind"] == "status" and content["text"].startswith("Training stopped"))
+        assert time.monotonic() - started < 2
+        steps = [row for row in page.session.records if row["kind"] == "step"]
+        assert [row["step"] for row in steps] == list(range(1, len(steps) + 1))
+        assert {row["block_size"] for row in steps} <= {8, 4}
+        assert sum(row["kind"] == "measurement" for row in page.session.records) == 1
+    finally:
+        page.session.close()
+
+
+def test_this_cpu_shows_its_model_and_then_its_measurement():
+    page = Page(pruned_circuit(), None, device="cpu")
+    try:
+        page.send("ready")
+        figures = page.frame("headline", 4)["phases"]["forward"]
+        assert figures["kinds"]["time"] == "model, this CPU" and figures["time_ms"] > 0
+        entry = page.session._entry
+        times = {"median_ms": 1.5, "p20_ms": 1, "p80_ms": 2, "repeats": 10}
+        measured = SimpleNamespace(block_size=4, batch_size=512, phase="forward", device_name="CPU", date="", **times)
+        entry.measured.append((measured, 0.25))
+        page.messages.clear()
+        page.send("ready")
+        figures = page.frame("headline", 4)["phases"]["forward"]
+        assert figures["kinds"]["time"] == "measured (10 runs)" and figures["time_ms"] == 1.5
+        assert page.frame("headline", 2)["phases"]["forward"]["kinds"]["time"] == "model, this CPU"
+    finally:
+        page.session.close()
+
+
+def test_opening_needs_no_torch_and_closing_frees_everything():
+    code = """
+import sys, threading, ipywidgets
+import pcviz
+explorer = pcviz.explore()
+sent = []
+explorer._session._outbox._send = lambda content, buffers: sent.append(content)
+explorer._session.receive({"kind": "ready"})
+import time
+deadline = time.monotonic() + 30
+while time.monotonic() < deadline and sum(c["kind"] == "frame" for c in sent) < 12: time.sleep(0.05)
+assert {c.get("view") for c in sent} >= {"headline", "blocks", "cost"}, sent
+assert "torch" not in sys.modules, "torch was imported before the first picture"
+assert len(explorer._static.encode()) < 60_000
+explorer.close()
+from ipywidgets.widgets.widget import _instances
+assert not _instances, _instances
+assert not [t.name for t in threading.enumerate() if t.name.startswith("pcviz")]
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-3000:]

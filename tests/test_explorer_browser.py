@@ -1,0 +1,249 @@
+"""The explorer in a real JupyterLab. Circuits are small, so that a test waits for the page and not for a kernel."""
+
+import random
+import time
+
+import pytest
+
+pytestmark = pytest.mark.browser
+
+ROOT = "[data-pcv=root]"
+READY = """count => {
+    const root = document.querySelector('[data-pcv=root]');
+    return root && root.dataset.blockSize && (root.dataset.ready || '').split(' ').length >= count;
+}"""
+SMALL = """
+import pcviz as pcv
+from pcviz.ir.nodes import init_params, sum_vectors
+from pcviz.pruning import prune_edges
+x = pcv.datasets.digits("train")
+root = pcv.PD((8, 8), num_latents=8, split_intervals=4, dist=pcv.Categorical(num_cats=17), seed=0)
+init_params(root, 0)
+root = prune_edges(root, {id(nodes): nodes.params for nodes in sum_vectors(root)}, 0.4, 1)
+explorer = pcv.explore(root, x, x_test=pcv.datasets.digits("test"))
+explorer
+"""
+SIZES = [1, 2, 4, 8]
+COUNTS = ("groups", "launches", "edges", "absent", "missing", "pseudo")
+PLAN_COUNTS = """(lambda s, l: {
+    "groups": [len(l.groups), s.num_groups], "launches": [len(l.groups) + l.product_launches, s.forward_launches],
+    "edges": [l.edges, s.total("edges")], "absent": [l.absent_edges, s.total("absent_edges")],
+    "missing": [l.missing_edges, s.total("missing_edges")], "pseudo": [l.pseudo_edges, s.total("pseudo_edges")],
+})(*(lambda s: (s, s.layers[%d - 1]))(pcv.plan_summary(root, block_size=%d)))"""
+# From the trusted input event to after the paint of the next frame, and whether all visible stages carry the new size then.
+WATCH_SLIDER = """() => {
+    window.moves = [];
+    document.addEventListener('input', event => {
+        if (event.target.dataset.pcv !== 'slider') return;
+        const size = event.target.getAttribute('aria-valuetext').split(' ').pop();
+        requestAnimationFrame(() => {
+            const painted = new MessageChannel();
+            painted.port1.onmessage = () => {
+                const stages = [...document.querySelectorAll('.pcv-stage:not([hidden])')];
+                const shown = [...stages, document.querySelector('[data-pcv=headline]')].every(stage => stage.dataset.blockSize === size);
+                moves.push({ ms: performance.now() - event.timeStamp, shown, trusted: event.isTrusted });
+            };
+            painted.port2.postMessage(0);
+        });
+    });
+}"""
+
+
+def open_explorer(lab):
+    lab.open([SMALL])
+    lab.run_all()
+    lab.page.wait_for_function(READY, arg=len(SIZES), timeout=60_000)
+    return lab.wait("[data-pcv=slider]")
+
+
+def value(lab, name):
+    return float(lab.page.get_attribute(f"[data-pcv={name}]", "data-value"))
+
+
+def status(lab):
+    return lab.page.inner_text("[data-pcv=status]")
+
+
+def wait_status(lab, text, seconds=60):
+    lab.page.wait_for_function(
+        "text => document.querySelector('[data-pcv=status]').textContent.includes(text)", arg=text, timeout=seconds * 1000
+    )
+
+
+def click_slider(lab, index, count):
+    box = lab.page.locator("[data-pcv=slider]").bounding_box()
+    lab.page.mouse.click(box["x"] + 9 + (box["width"] - 18) * index / (count - 1), box["y"] + box["height"] / 2)
+
+
+def type_over(lab, selector, text):
+    lab.page.click(selector, click_count=3)
+    lab.page.keyboard.type(text)
+    lab.page.keyboard.press("Enter")
+
+
+def test_opens_on_the_recorded_layer(lab):
+    lab.open(["import pcviz as pcv\nexplorer = pcv.explore()\nexplorer"])
+    lab.run_all()
+    lab.page.wait_for_function(READY, arg=7, timeout=60_000)
+    assert lab.page.evaluate("document.activeElement.dataset.pcv") == "slider"
+    assert [tab for tab in ("blocks", "cost", "dag", "training") if lab.page.is_visible(f"[data-pcv=stage-{tab}]")] == ["blocks", "cost"]
+    assert "Drag to 64" in lab.page.inner_text("[data-pcv=hint]")
+    assert "recorded, H100" in lab.page.inner_text("[data-pcv=headline-time]")
+    slow = value(lab, "headline-time")
+    lab.page.keyboard.press("End")
+    lab.page.wait_for_function("() => document.querySelector('[data-pcv=hint]').dataset.explained === 'true'")
+    fast = value(lab, "headline-time")
+    assert slow / fast > 30
+    assert lab.page.inner_text("[data-pcv=hint]").startswith("32× faster: 7")
+    lab.page.click("[data-pcv=cancel]", timeout=60_000) if lab.page.is_visible("[data-pcv=cancel]") else None
+    lab.assert_clean()
+
+
+def test_counts_in_the_page_equal_the_plan(lab):
+    slider = open_explorer(lab)
+    slider.press("Home")
+    for size in SIZES:
+        for layer in (1, 4):
+            lab.page.select_option("[data-pcv=blocks-layer]", str(layer))
+            lab.wait(f"[data-pcv=stage-blocks][data-block-size='{size}'][data-layer='{layer}']")
+            shown = {name: [value(lab, f"blocks-{name}"), value(lab, f"blocks-{name}-total")] for name in COUNTS}
+            assert shown == lab.kernel_eval(PLAN_COUNTS % (layer, size))
+        assert value(lab, "headline-launches") == lab.kernel_eval(f"pcv.plan_summary(root, block_size={size}).forward_launches")
+        for name, figure in (("time", "time_ms"), ("l2", "l2_to_l1_bytes"), ("hbm", "hbm_bytes")):
+            expected = lab.kernel_eval(f"pcv.estimate(pcv.plan_summary(root, block_size={size})).forward.{figure}")
+            assert value(lab, f"headline-{name}") == pytest.approx(expected)
+        slider.press("ArrowRight")
+    lab.assert_clean()
+
+
+def test_slider_moves_within_budget_while_the_kernel_sleeps(lab):
+    open_explorer(lab)
+    lab.page.wait_for_timeout(1500)
+    lab.page.evaluate(WATCH_SLIDER)
+    lab.page.evaluate("""() => {
+        window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.requestExecute({code: 'import time; time.sleep(8)', silent: true});
+    }""")
+    lab.page.wait_for_timeout(500)
+    before, at, moves, rng = sum(lab.ws_bytes()), 0, 30, random.Random(0)
+    for _ in range(moves):
+        at = rng.choice([index for index in range(len(SIZES)) if abs(index - at) > 1])
+        click_slider(lab, at, len(SIZES))
+        lab.page.wait_for_timeout(100)
+    lab.page.wait_for_timeout(700)
+    seen = lab.page.evaluate("moves")
+    assert len(seen) == moves and all(move["shown"] and move["trusted"] for move in seen)
+    times = sorted(move["ms"] for move in seen)
+    print(f"slider: median {times[len(times) // 2]:.0f} ms, p95 {times[int(0.95 * len(times))]:.0f} ms")
+    assert times[len(times) // 2] < 50
+    assert times[int(0.95 * len(times))] < 250  # the budget is 50 ms on an idle machine; a shared one stutters
+    assert (sum(lab.ws_bytes()) - before) / moves < 2000
+    lab.assert_clean()
+
+
+def test_opening_costs_less_than_six_megabytes(lab):
+    open_explorer(lab)
+    for name in ("cost", "dag", "training"):
+        lab.page.click(f"[data-pcv=tab-{name}]")
+    lab.page.wait_for_timeout(2000)
+    assert sum(lab.ws_bytes()) < 6_000_000
+
+
+def test_a_layer_of_the_dag_changes_every_stage(lab):
+    open_explorer(lab)
+    lab.page.click("[data-pcv=tab-dag]")
+    column = lab.wait("[data-pcv=stage-dag] .pcv-dag-col[data-layer='2'], [data-pcv=stage-dag] .pcv-dag-col >> nth=2")
+    column.click()
+    lab.page.click("[data-pcv=tab-blocks]")
+    chosen = int(lab.page.input_value("[data-pcv=blocks-layer]"))
+    assert chosen in (2, 3)
+    expected = lab.kernel_eval(f"pcv.plan_summary(root, block_size=1).layers[{chosen} - 1].edges")
+    assert value(lab, "blocks-edges") == expected
+    lab.assert_clean()
+
+
+def test_jupyter_shortcuts_leave_the_notebook_alone(lab):
+    slider = open_explorer(lab)
+    for focus in ("[data-pcv=slider]", "[data-pcv=tab-cost]", "[data-pcv=blocks-layer]"):
+        lab.page.locator(focus).focus()
+        for key in ("a", "b", "x", "d", "d", "m", "Space", "ArrowDown", "ArrowUp"):
+            lab.page.keyboard.press(key)
+    assert lab.cell_count() == 1
+    slider.focus()
+    slider.press("Home")
+    slider.press("ArrowRight")
+    assert slider.get_attribute("aria-valuetext") == "block size 2"
+    unguarded = lab.page.evaluate("""() => [...document.querySelectorAll('[data-pcv=root] :is(button, input, select, textarea, [tabindex])')]
+        .filter(node => node.dataset.lmSuppressShortcuts !== 'true').map(node => node.outerHTML.slice(0, 80))""")
+    assert unguarded == []
+
+
+def test_bad_input_shows_in_the_status_line(lab):
+    open_explorer(lab)
+    if not lab.page.is_visible("[data-pcv=tolerance]"):
+        lab.page.click("[data-pcv=settings]")
+    time_before = value(lab, "headline-time")
+    type_over(lab, "[data-pcv=tolerance]", "-1")
+    wait_status(lab, "Tolerance must be a share of 0 or more")
+    assert lab.page.get_attribute("[data-pcv=tolerance]", "aria-invalid") == "true"
+    assert value(lab, "headline-time") == time_before
+    type_over(lab, "[data-pcv=tolerance]", "0")
+    lab.page.wait_for_function("() => document.querySelector('[data-pcv=tolerance]').getAttribute('aria-invalid') === 'false'")
+    lab.page.wait_for_function("() => document.querySelector('[data-pcv=blocks-pseudo-total]').dataset.value === '0'")
+    lab.assert_clean()
+
+
+def test_trains_measures_and_stops(lab):
+    slider = open_explorer(lab)
+    slider.press("End")
+    lab.page.click("[data-pcv=tab-training]")
+    lab.page.click("[data-pcv=train]")
+    lab.page.wait_for_function("() => Number(document.querySelector('[data-pcv=training-points]')?.dataset.value) >= 3", timeout=90_000)
+    lab.page.evaluate(WATCH_SLIDER)
+    started, before = time.monotonic(), value(lab, "training-points")
+    for index in (0, 2, 0, 3, 1, 3):
+        click_slider(lab, index, len(SIZES))
+        lab.page.wait_for_timeout(300)
+    rate = (value(lab, "training-points") - before) / (time.monotonic() - started)
+    seen = lab.page.evaluate("moves")
+    print(f"{rate:.1f} points a second, slider {[round(move['ms']) for move in seen]} ms")
+    assert rate > 0 and all(move["shown"] for move in seen)
+    lab.page.click("[data-pcv=measure]")
+    wait_status(lab, "ms forward on this CPU")
+    assert "training paused" in status(lab)
+    started = time.monotonic()
+    lab.page.click("[data-pcv=stop]")
+    lab.page.wait_for_function("() => document.querySelector('[data-pcv=root]').dataset.run === 'idle'")
+    assert time.monotonic() - started < 2
+    wait_status(lab, "Training stopped")
+    steps = lab.kernel_eval("sum(row['kind'] == 'step' for row in explorer.records)")
+    lab.page.wait_for_function("count => Number(document.querySelector('[data-pcv=training-points]').dataset.value) === count", arg=steps)
+    lab.assert_clean()
+
+
+def test_close_frees_widgets_and_theme_is_followed(lab):
+    open_explorer(lab)
+    for theme in ("dark", "light"):
+        lab.theme(theme)
+        lab.page.wait_for_function("theme => [...document.querySelectorAll('.pcv-view')].every(view => view.dataset.pcvTheme === theme)", arg=theme)
+        assert lab.screenshot(f"explorer-{theme}.png").stat().st_size > 20_000
+    lab.kernel_eval("explorer.close()")
+    assert lab.kernel_eval("len(__import__('ipywidgets').widgets.widget._instances)") == 0
+    lab.page.wait_for_selector(ROOT, state="detached")
+    lab.assert_clean()
+
+
+def test_show_draws_a_run(lab):
+    lab.open(["""
+from types import SimpleNamespace
+import pcviz as pcv
+sizes = dict(block_size=8, batch_size=10)
+steps = [SimpleNamespace(epoch=i, step=i, num_samples=10 * i, seconds=0.1 * i, train_bpd=3 - i, test_bpd=3 - i, **sizes) for i in range(1, 9)]
+shown = pcv.show(steps)
+shown"""])
+    lab.run_all()
+    lab.wait("[data-pcv=single][data-drawn]")
+    assert value(lab, "training-points") == 8
+    lab.wait("[data-pcv=single] .js-plotly-plot")
+    lab.kernel_eval("shown.close()")
+    lab.page.wait_for_selector("[data-pcv=single]", state="detached")
+    lab.assert_clean()

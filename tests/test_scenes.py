@@ -1,0 +1,364 @@
+"""Scenes: pure, JSON-able, capped, and equal in their numbers to the records they come from; drawn once in a real browser."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from circuits import small_circuits
+from hypothesis import given, settings
+
+import pcviz as pcv
+from pcviz.compiler.blockmap import block_map
+from pcviz.ir.nodes import inputs, multiply, summate
+from pcviz.recorded import figure_5_rows
+from pcviz.widgets import bundle, scenes
+from pcviz.widgets.headline import recorded_points
+from pcviz.widgets.packing import pack, unpack
+from pcviz.widgets.scenes import blocks as blocks_module
+from pcviz.widgets.scenes.common import STATIC_LIMIT, html_table
+from pcviz.widgets.scenes.dag import MAX_COLUMNS, MAX_GLYPHS, MAX_LINKS
+from pcviz.widgets.scenes.training import COLUMNS, MAX_ROWS, TEST, training_row
+
+SIZES = (1, 4, 16, 32)
+
+
+@pytest.fixture(scope="module")
+def pd():
+    return pcv.PD((4, 4), num_latents=20, split_intervals=1, dist=pcv.Categorical(num_cats=3), seed=0)
+
+
+@pytest.fixture(scope="module")
+def summaries(pd):
+    return {size: pcv.plan_summary(pd, block_size=size) for size in SIZES}
+
+
+@pytest.fixture(scope="module")
+def reports(summaries):
+    return {size: pcv.estimate(summary) for size, summary in summaries.items()}
+
+
+def blocks_scene(root, layer, size, tolerance=0.25):
+    return scenes.scene_blocks(pcv.plan_summary(root, block_size=size, padding_tolerance=tolerance), block_map(root, layer, size, tolerance), layer)
+
+
+def steps(count, block_size=16, first=1, per_epoch=3):
+    return [
+        SimpleNamespace(epoch=(i - 1) // per_epoch + 1, step=i, num_samples=100 * i, seconds=0.1 * i, train_bpd=3 / i + 1,
+                        test_bpd=3 / i + 1.1 if i % per_epoch == 0 else None, block_size=block_size, batch_size=100)
+        for i in range(first, first + count)
+    ]  # fmt: skip
+
+
+def measurement(size, median=5.0, phase="forward"):
+    return SimpleNamespace(device_name="a CPU", phase=phase, batch_size=512, repeats=10, date="2026-11-23", block_size=size,
+                           median_ms=median, p20_ms=0.9 * median, p80_ms=1.2 * median)  # fmt: skip
+
+
+def assert_travels(scene):
+    """Only JSON values and bytes, and nothing is lost on the way to the browser."""
+    assert unpack(pack(scene)) == scene
+
+
+# ---- Blocks -------------------------------------------------------------------------------------------------------------
+
+
+@given(root=small_circuits())
+@settings(max_examples=25, deadline=None)
+def test_blocks_scene_has_the_counts_of_the_summary(root):
+    for size in (1, 4):
+        summary = pcv.plan_summary(root, block_size=size)
+        for layer in summary.layers:
+            scene = blocks_scene(root, layer.index, size)
+            counts = scene["counts"]
+            assert [counts[key] for key in ("edges", "absent", "missing", "pseudo")] == [
+                layer.edges, layer.absent_edges, layer.missing_edges, layer.pseudo_edges]  # fmt: skip
+            assert counts["groups"] == len(layer.groups) and counts["launches"] == len(layer.groups) + layer.product_launches
+            assert scene["total"]["launches"] == summary.forward_launches and scene["total"]["groups"] == summary.num_groups
+            assert sum(scene["rowPseudo"]) == layer.pseudo_blocks == counts["pseudoBlocks"]
+            assert len(scene["kinds"]) == len(scene["fill"]) == scene["rows"] * scene["cols"]
+            assert len(scene["rowGroup"]) == len(scene["rowPseudo"]) == len(scene["rowLabels"]) == scene["rows"]
+            assert sum(group["G"] for group in scene["groups"]) == scene["sumBlocks"]
+            assert_travels(scene)
+
+
+def test_blocks_scene_of_a_huge_layer_is_aggregated_and_says_so():
+    root = pcv.figure_5_layer()
+    scene = blocks_scene(root, 1, 1)
+    assert scene["rows"] <= 256 and scene["cols"] <= 256 and scene["sumBlocks"] == 28_928
+    assert "Aggregated" in scene["caption"] and "113 sum blocks" in scene["caption"]
+    assert len(pack(scene)) < 30_000
+    assert blocks_scene(root, 2, 64)["caption"] == ""
+
+
+def test_blocks_scene_of_an_unknown_layer(summaries, pd):
+    with pytest.raises(ValueError, match="layer must be one of 1 to"):
+        scenes.scene_blocks(summaries[4], block_map(pd, 1, 4), 99)
+
+
+def test_deep_circuits_keep_a_short_layer_chooser(monkeypatch, pd, summaries):
+    monkeypatch.setattr(blocks_module, "MAX_LAYERS", 3)
+    last = len(summaries[4].layers)
+    assert [row["index"] for row in blocks_scene(pd, last, 4)["layers"]] == [last - 2, last - 1, last]
+    assert [row["index"] for row in blocks_scene(pd, 1, 4)["layers"]] == [1, 2, 3]
+
+
+# ---- Cost ---------------------------------------------------------------------------------------------------------------
+
+
+def test_cost_scene_adds_up_the_report(summaries, reports):
+    scene = scenes.scene_cost("PD", summaries, reports)
+    for i, size in enumerate(SIZES):
+        total = reports[size].total
+        for key in ("time_ms", "l2_bytes", "hbm_bytes", "l1_bytes"):
+            forward, backward, both = (scene["model"][phase][key][i] for phase in ("forward", "backward", "both"))
+            assert both == pytest.approx(getattr(total, key), rel=1e-4) and both == pytest.approx(forward + backward, rel=1e-4)
+            layers = sum(scene["layers"][str(layer.index)]["forward"][key][i] for layer in summaries[size].layers)
+            assert layers == pytest.approx(forward, rel=1e-4)
+    assert scene["modelLabel"] == "model (planned launch), H100-SXM"
+    assert "bound by" in " ".join(scene["formulas"]["1"]["16"])
+    assert_travels(scene)
+
+
+def test_naive_parallelization_is_a_line_of_its_own(summaries, reports):
+    naive = scenes.scene_cost("PD", summaries, reports)["naive"]
+    want = pcv.estimate(summaries[1], naive=True).forward
+    assert naive["total"]["forward"]["l2_bytes"] == pytest.approx(want.l2_bytes, rel=1e-4)
+    assert naive["total"]["forward"]["time_ms"] > reports[32].forward.time_ms
+
+
+def test_sizes_without_a_report_are_gaps(summaries, reports):
+    scene = scenes.scene_cost("PD", summaries, {16: reports[16]})
+    assert [value is None for value in scene["model"]["forward"]["time_ms"]] == [True, True, False, True]
+    nothing = scenes.scene_cost("PD", summaries, {})
+    assert nothing["naive"]["total"] == {} and "-" in scenes.static_cost(nothing)
+
+
+def test_recorded_runs_name_gpu_and_date_and_are_no_model_error(summaries, reports):
+    lines = scenes.scene_cost("figure 5", summaries, reports, recorded_points(figure_5_rows()))["recorded"]
+    forward = next(line for line in lines if line["phase"] == "forward")
+    assert forward["label"] == "recorded, PyJuice 2.6.3, H100, 2026-11-23" and forward["layer"] == 1
+    assert forward["sizes"] == [1, 2, 4, 8, 16, 32, 64] and forward["time_ms"][0] == pytest.approx(35.2, rel=0.01)
+
+
+def test_measured_points_keep_the_newest_of_a_size(summaries, reports):
+    scene = scenes.scene_cost("PD", summaries, reports, (), [measurement(16, 9), measurement(1, 20), measurement(16, 7), measurement(4, 3, "step")])
+    forward, step = scene["measured"]
+    assert forward["points"] == [[1, 20, 18, 24], [16, 7, 6.3, 8.4]] and step["phase"] == "step"
+    assert "6.3 ms to 8.4 ms" in scenes.static_cost(scene)
+
+
+# ---- DAG ----------------------------------------------------------------------------------------------------------------
+
+
+def test_dag_scene_has_the_layers_of_the_summary(pd, summaries, reports):
+    scene = scenes.scene_dag(pd, summaries[16], reports[16])
+    assert [(c["layer"], c["sums"], c["products"], c["edges"]) for c in scene["columns"]] == [
+        (layer.index, layer.num_sums, layer.num_products, layer.edges) for layer in summaries[16].layers]  # fmt: skip
+    assert sum(c["time_ms"] for c in scene["columns"]) == pytest.approx(reports[16].forward.time_ms, rel=1e-3)
+    glyphs, links = scene["regions"]["glyphs"], np.frombuffer(scene["regions"]["links"], "<u2").reshape(-1, 2)
+    assert len(glyphs) <= MAX_GLYPHS and len(links) <= MAX_LINKS
+    assert all(glyphs[parent]["column"] > glyphs[child]["column"] for parent, child in links)
+    assert sum(glyph["edges"] for glyph in glyphs) == summaries[16].total("edges")
+    assert all(0 <= glyph["row"] <= 1 for glyph in glyphs)
+    assert_travels(scene)
+
+
+def test_dag_of_many_regions_shows_layers_and_says_so():
+    x = np.random.default_rng(0).integers(0, 3, (200, 800)).astype(np.uint8)
+    root = pcv.HCLT(x, 2)
+    scene = scenes.scene_dag(root, pcv.plan_summary(root, block_size=2))
+    assert scene["regions"] is None and "too many" in scene["caption"]
+    assert scene["columns"][0]["time_ms"] is None and "none yet" in scene["timeLabel"]
+
+
+def test_deep_dag_folds_equal_layers():
+    dist, nodes = pcv.Categorical(num_cats=2), None
+    for var in range(MAX_COLUMNS + 40):
+        leaf = inputs(var, num_nodes=2, dist=dist)
+        nodes = summate(leaf if nodes is None else multiply(leaf, nodes), num_nodes=2)
+    root = summate(nodes, num_nodes=1)
+    scene = scenes.scene_dag(root, pcv.plan_summary(root, block_size=2))
+    assert len(scene["columns"]) <= MAX_COLUMNS and max(c["repeats"] for c in scene["columns"]) > 100
+    assert any("(x " in c["label"] for c in scene["columns"]) and "are drawn in" in scene["caption"]
+    assert scene["columns"][-1]["last"] == scene["numLayers"]
+
+
+# ---- Training -----------------------------------------------------------------------------------------------------------
+
+
+def test_training_scene_keeps_rows_in_order():
+    scene = scenes.scene_training(steps(7) + steps(5, block_size=1))
+    assert scene["points"] == len(scene["rows"]) == 12 and scene["caption"] == ""
+    assert [row[COLUMNS.index("step")] for row in scene["rows"]] == [1, 2, 3, 4, 5, 6, 7, 1, 2, 3, 4, 5]
+    assert scene["rows"][2][TEST] == pytest.approx(2.1)
+    assert_travels(scene)
+
+
+def test_long_training_is_thinned_but_keeps_test_values():
+    scene = scenes.scene_training(steps(20_000, per_epoch=50))
+    assert scene["points"] == 20_000 and len(scene["rows"]) <= 1.2 * MAX_ROWS and "of 20,000 mini-batches" in scene["caption"]
+    assert sum(row[TEST] is not None for row in scene["rows"]) == 400
+    assert len(scenes.scene_training(steps(20_000, per_epoch=2))["rows"]) <= MAX_ROWS
+
+
+# ---- static fallbacks ---------------------------------------------------------------------------------------------------
+
+
+def test_static_fallbacks_are_small_and_escaped(pd, summaries, reports):
+    evil = "<script>alert(1)</script>"
+    texts = [
+        scenes.static_blocks(blocks_scene(pd, 2, 4)),
+        scenes.static_cost(scenes.scene_cost(evil, summaries, reports, (), [measurement(4)])),
+        scenes.static_dag(scenes.scene_dag(pd, summaries[4], reports[4])),
+        scenes.static_training(scenes.scene_training(steps(5000, per_epoch=1))),
+    ]
+    for text in texts:
+        assert text.startswith("<figure>") and text.endswith("</figure>") and len(text.encode()) <= STATIC_LIMIT and "<script" not in text
+    long = html_table("t", ["a"], [["é" * 100]] * 5000)
+    assert len(long.encode()) <= STATIC_LIMIT and "more rows are not shown" in long
+
+
+# ---- drawn --------------------------------------------------------------------------------------------------------------
+
+PAGE_JS = """
+const store = { state: { blockSize: 16, layer: 1, nodeRange: null, phase: "forward", theme: "light", circuit: "", presenter: false },
+  get() { return this.state; }, set(patch) { this.state = { ...this.state, ...patch }; }, subscribe() {}, send() {} };
+const draws = { blocks: draw_blocks, cost: draw_cost, dag: draw_dag, training: draw_training };
+function revive(value) {
+  if (Array.isArray(value)) return value.map(revive);
+  if (value && value.$u8) return Uint8Array.from(value.$u8);
+  return value && typeof value === "object" ? Object.fromEntries(Object.entries(value).map(([k, v]) => [k, revive(v)])) : value;
+}
+Object.assign(window, { store, draws, revive, blocks_pixels, blocks_packed, extendTraining, loadPlotly: () => window.plotlyReady });
+"""
+
+
+def as_json(scene):
+    return json.loads(json.dumps(scene, default=lambda data: {"$u8": list(data)}))
+
+
+@pytest.fixture(scope="module")
+def page(request):
+    """A page with the views' JavaScript and CSS, without JupyterLab; ``page.draw(view, scene, **state)``."""
+    chromium = request.getfixturevalue("chromium")
+    static = Path(bundle.__file__).parent / "static"
+    names = ["view_common.js", *sorted(path.name for path in static.glob("view_*.js") if path.name != "view_common.js")]
+    source = "".join((static / name).read_text(encoding="utf-8") for name in names)
+    view = chromium.new_page(viewport={"width": 700, "height": 500})
+    errors = []
+    view.on("pageerror", lambda error: errors.append(str(error)))
+    view.set_content('<body style="margin:0"><div id="el" style="width:600px;height:420px"></div></body>')
+    view.add_style_tag(path=str(static / "views.css"))
+    view.add_script_tag(content="window.plotlyReady = new Promise(() => {});")
+    view.add_script_tag(content=f"{{\nconst loadPlotly = () => window.plotlyReady;\n{source}\n{PAGE_JS}\n}}")
+
+    def draw(name, scene, **state):
+        view.evaluate(
+            "([name, scene, state]) => { const el = document.getElementById('el'); if (scene) window.scene = revive(scene);"
+            "store.set(state); draws[name](el, window.scene, store); }",
+            [name, scene and as_json(scene), state],
+        )
+
+    view.draw = draw
+    yield view
+    assert errors == []
+    view.close()
+
+
+def value(page, hook):
+    return int(page.get_attribute(f"[data-pcv={hook}]", "data-value"))
+
+
+@pytest.mark.browser
+def test_blocks_view_shows_the_plan(page):
+    root = multiply_widths()
+    for size in (2, 16):
+        summary = pcv.plan_summary(root, block_size=size, padding_tolerance=1.0)
+        for layer in summary.layers:
+            page.draw("blocks", blocks_scene(root, layer.index, size, 1.0), blockSize=size, layer=layer.index)
+            got = [value(page, f"blocks-{key}") for key in ("groups", "launches", "absent", "missing", "pseudo")]
+            want = [len(layer.groups), len(layer.groups) + layer.product_launches, layer.absent_edges, layer.missing_edges, layer.pseudo_edges]
+            assert got == want
+            assert value(page, "blocks-pseudo-total") == summary.total("pseudo_edges")
+            assert page.evaluate(SAME_PIXELS)
+    page.click("[data-pcv=blocks-mode-matrix]")
+    assert page.evaluate(SAME_PIXELS.replace("blocks_packed(scene)", "scene"))
+
+
+SAME_PIXELS = """() => {
+  const el = document.getElementById('el'), canvas = el.querySelector('[data-pcv=blocks-canvas]'), view = el._pcv;
+  const want = blocks_pixels(blocks_packed(scene), view.geometry, 'light');
+  const got = new Uint32Array(canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.buffer);
+  return got.length === want.pixels.length && got.length > 100 && got.every((pixel, i) => pixel === want.pixels[i]);
+}"""
+
+
+def multiply_widths():
+    """One layer with several widths, child counts and absent edges, under a root."""
+    dist = pcv.Categorical(num_cats=2)
+    parts = []
+    for count in (1, 3, 5):
+        leaves = [[inputs(var, num_nodes=20, dist=dist) for var in (0, 1)] for _ in range(count)]
+        products = [multiply(*pair) for pair in leaves]
+        edges = np.array([[i, j] for i in range(20) for j in range(20 * count) if (i + j) % 3]).T
+        parts.append(summate(*products, num_nodes=20, edge_ids=edges, name=f"<b>{count}</b>"))
+    return summate(*parts, num_nodes=1)
+
+
+@pytest.mark.browser
+def test_names_from_data_stay_text(page):
+    page.draw("blocks", blocks_scene(multiply_widths(), 1, 4), theme="dark", layer=1, blockSize=4)
+    page.hover("[data-pcv=blocks-canvas]", position={"x": 5, "y": 5})
+    tip = page.locator(".pcv-tip:visible")
+    assert "<b>" in tip.inner_text() and tip.locator("b").count() == 0
+    page.draw("blocks", None, theme="light")
+
+
+@pytest.mark.browser
+def test_cost_view_marks_the_block_size_and_lists_all_values(page, summaries, reports):
+    page.draw("cost", scenes.scene_cost("PD", summaries, reports, (), [measurement(16)]), layer=2, blockSize=4)
+    for size in (4, 32):
+        page.draw("cost", None, blockSize=size)
+        assert page.locator("tr[aria-current=true]").get_attribute("data-size") == str(size)
+        shown = float(page.get_attribute("[data-pcv=cost-time_ms-model]", "data-value"))
+        assert shown == pytest.approx(reports[size].forward.time_ms, rel=1e-4)
+    assert page.locator("[data-pcv=cost-table] tr[data-size]").count() == len(SIZES)
+    assert "not modelled" in page.locator(".pcv-cost-overlay").inner_text()
+
+
+@pytest.mark.browser
+def test_dag_click_and_keys_choose_a_layer(page, pd, summaries, reports):
+    page.draw("dag", scenes.scene_dag(pd, summaries[16], reports[16]), layer=1)
+    page.click("[data-pcv=dag-mode-layers]")
+    page.locator("[data-pcv=dag-layer][data-layer='3']").click()
+    assert page.evaluate("store.get().layer") == 3
+    page.draw("dag", None)
+    chosen = page.locator("[data-pcv=dag-layer][aria-pressed=true]")
+    assert chosen.get_attribute("data-layer") == "3" and chosen.get_attribute("data-lm-suppress-shortcuts") == "true"
+    chosen.press("ArrowRight")
+    page.keyboard.press("Enter")
+    assert page.evaluate("store.get().layer") == 4
+
+
+@pytest.mark.browser
+def test_training_view_counts_points_and_says_how_to_begin(page):
+    page.draw("training", scenes.scene_training([]))
+    assert value(page, "training-points") == 0 and "press Train" in page.inner_text(".pcv-note").replace("Press", "press")
+    page.draw("training", scenes.scene_training(steps(6)))
+    assert value(page, "training-points") == 6 and "test 1.600" in page.inner_text(".pcv-keys")
+    rows = [training_row(step) for step in steps(9)]  # the first six are there already
+    assert page.evaluate("rows => { window.scene = extendTraining(scene, rows); return scene.rows.length; }", rows) == 9
+    page.draw("training", None)
+    assert value(page, "training-points") == 9
+
+
+@pytest.mark.browser
+def test_every_control_keeps_jupyterlab_shortcuts_away(page, pd, summaries, reports):
+    for name, scene in (("blocks", blocks_scene(pd, 2, 4)), ("cost", scenes.scene_cost("PD", summaries, reports)),
+                        ("dag", scenes.scene_dag(pd, summaries[4], reports[4])), ("training", scenes.scene_training(steps(3)))):  # fmt: skip
+        page.draw(name, scene, layer=2)
+        controls = page.locator("#el button, #el select, #el [tabindex]")
+        guarded = page.locator("#el :is(button, select, [tabindex])[data-lm-suppress-shortcuts=true]")
+        assert controls.count() == guarded.count() > 0

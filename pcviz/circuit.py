@@ -247,7 +247,7 @@ class TensorCircuit:
             for launch in layer.elements:
                 kernels.element_flows(launch, self.params, elements, ratios, tops, element_flows)
             for launch in layer.products:
-                kernels.product_flows(launch, element_flows, flows)
+                kernels.product_flows(launch, element_flows, flows, self._scratch)
         for launch, table in zip(self._inputs, self.table_flows):
             kernels.input_flows(launch, x, observed, flows, table)
         return flows

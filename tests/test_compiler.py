@@ -37,7 +37,7 @@ def root(request):
 # ---- counts -------------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=50, deadline=None, derandomize=True)
+@settings(max_examples=40, deadline=None, derandomize=True)
 @given(small_circuits(), st.sampled_from([0.0, 0.1, 0.25, 1.0, 10.0]))
 def test_summary_equals_the_plan_on_random_circuits(root, tolerance):
     for block_size in BLOCK_SIZES[:6]:

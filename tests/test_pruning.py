@@ -68,12 +68,12 @@ def test_the_default_circuit_keeps_40_percent():
     assert before - 3 < after <= before + 0.5
 
 
-@pytest.mark.parametrize("keep", [0.6, 0.3, 0.1])
+@pytest.mark.parametrize("keep", [0.5, 0.1])
 def test_pruning_by_flow_loses_less_than_random_pruning(trained, keep):
     x = digits(600)
     before = float(trained(x).mean())
     by_flow = before - float(tensor_circuit(pcv.prune(trained, keep=keep, x=x))(x).mean())
-    for seed in range(3):
+    for seed in range(2):
         rng = np.random.default_rng(seed)
         scores = {id(nodes): rng.random(nodes.param_shape) for nodes in sum_vectors(trained.root)}
         root = prune_edges(trained.root, scores, keep, 1)
@@ -120,7 +120,7 @@ def test_keep_everything_changes_nothing():
 
 @pytest.mark.parametrize("granularity", [1, 2])
 def test_random_circuits_stay_sound(granularity):
-    for seed in range(30):
+    for seed in range(15):
         root = random_circuit(seed)
         x = worlds_of(root)
         for keep in (0.7, 0.2):

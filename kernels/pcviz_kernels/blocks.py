@@ -8,14 +8,15 @@ import torch
 
 
 class BlockIndex:
-    """``starts`` [n] first rows of blocks of ``width`` rows; every start is a multiple of ``width``.
+    """``starts`` [n] first rows of blocks of ``width`` rows; every start is a multiple of ``width``, ``numbers`` [n] times.
 
     Buffers are [rows, ...]. The index decides what is read; a run of consecutive blocks merely saves the copy.
     """
 
     def __init__(self, starts: torch.Tensor, width: int):
         self.width = width
-        self.numbers = (starts.reshape(-1) // width).to(torch.int64)
+        self.starts = starts.reshape(-1).to(torch.int64)
+        self.numbers = self.starts // width
         first, count = int(self.numbers[0]), len(self.numbers)
         is_run = torch.equal(self.numbers, torch.arange(first, first + count, device=starts.device))
         self.run = first * width if is_run else None
@@ -49,14 +50,15 @@ class BlockIndex:
         else:
             buffer.view(-1, self.width, *buffer.shape[1:])[self.numbers[low:high]] = values.view(high - low, self.width, *buffer.shape[1:])
 
-    def add(self, buffer: torch.Tensor, values: torch.Tensor, low: int = 0, high: int | None = None) -> None:
+    def add(self, buffer: torch.Tensor, values: torch.Tensor, low: int = 0, high: int | None = None, *, scratch: Scratch) -> None:
         """Add ``values`` to blocks low .. high - 1, which are distinct but for null blocks (whose sum is not used)."""
         high = len(self) if high is None else high
         found = self.view(buffer, low, high)
         if found is not None:
             found.add_(values.view(found.shape))
         else:
-            self.set(buffer, self.gather(buffer, low, high).add_(values.view(high - low, self.width, *buffer.shape[1:])), low, high)
+            present = self.gather(buffer, low, high, out=scratch.take("add", high - low, self.width, *buffer.shape[1:]))
+            self.set(buffer, present.add_(values.view(present.shape)), low, high)
 
 
 class Scratch:

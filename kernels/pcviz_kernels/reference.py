@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import torch
 
+from .blocks import Scratch
 from .launches import FLOW_SCALE, ElementBuffers, ElementLaunch, InputLaunch, NodeBuffers, ProductLaunch, SumLaunch
 
 # ---- forward ------------------------------------------------------------------------------------------------------------
@@ -93,8 +94,8 @@ def element_flows(
             flows[rows] += terms.exp2().sum(dim=1)
 
 
-def product_flows(launch: ProductLaunch, element_flows: torch.Tensor, node_flows: torch.Tensor) -> None:
-    """F_n = sum of F_c over the products c that have the factor n."""
+def product_flows(launch: ProductLaunch, element_flows: torch.Tensor, node_flows: torch.Tensor, scratch: Scratch) -> None:
+    """F_n = sum of F_c over the products c that have the factor n. ``scratch``: memory that this implementation does not need."""
     ends = launch.offsets.tolist() + [len(launch.parents)]
     for i, run in enumerate(launch.nids.numbers.tolist()):
         for parent in launch.parents[ends[i] : ends[i + 1]].tolist():

@@ -17,9 +17,11 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
+from .blocks import Scratch
 from .launches import FLOW_SCALE, ElementBuffers, ElementLaunch, InputLaunch, NodeBuffers, ProductLaunch, SumLaunch, log_of
 
 SCRATCH = 1 << 22  # entries of one gathered operand
+CACHE = 1 << 17  # entries that a core's cache holds beside others
 FLOOR = -1e30  # stands in for a scale of -inf where scales are subtracted
 
 
@@ -54,13 +56,12 @@ def input_forward(launch: InputLaunch, table: torch.Tensor, exact: bool, x: torc
 def product_forward(launch: ProductLaunch, nodes: NodeBuffers, elements: ElementBuffers) -> None:
     """Values and scales of the launch's element blocks: factors multiplied, their scales added."""
     batch, take = nodes.values.shape[1], elements.scratch.take
-    runs, count = nodes.values.view(-1, launch.width, batch), launch.factors.shape[1]
+    count = launch.factors.shape[1]
     found = launch.eids.view(elements.values)
     product = take("product", count, launch.width, batch) if found is None else found
-    torch.index_select(runs, 0, launch.factors[0], out=product)
+    _multiply_factors(launch, nodes.values.view(-1, launch.width, batch), product, elements)
     scale = nodes.scales.index_select(0, launch.factor_scales[0])
-    for factor, factor_scale in zip(launch.factors[1:], launch.factor_scales[1:]):
-        product *= torch.index_select(runs, 0, factor, out=take("factor", *product.shape))
+    for factor_scale in launch.factor_scales[1:]:
         scale += nodes.scales.index_select(0, factor_scale)
     blocks, top = product.view(-1, launch.element_block, batch), scale
     if launch.width < launch.element_block:  # the runs of a block may come on different scales
@@ -73,6 +74,15 @@ def product_forward(launch: ProductLaunch, nodes: NodeBuffers, elements: Element
     launch.scales.set(elements.scales, top)
     if found is None:
         launch.eids.set(elements.values, product)
+
+
+def _multiply_factors(launch: ProductLaunch, runs: torch.Tensor, out: torch.Tensor, elements: ElementBuffers) -> None:
+    """Runs of node values multiplied into ``out`` [n, width, B], a cacheful at a time."""
+    for low, high in _slices(len(out), out[0].numel(), CACHE):
+        part = out[low:high]
+        torch.index_select(runs, 0, launch.factors[0, low:high], out=part)
+        for factor in launch.factors[1:]:
+            part *= torch.index_select(runs, 0, factor[low:high], out=elements.scratch.take("factor", *part.shape))
 
 
 def _products_from_logs(launch: ProductLaunch, elements: ElementBuffers, out: torch.Tensor) -> torch.Tensor:
@@ -99,6 +109,9 @@ def _log_products(launch: ProductLaunch, elements: ElementBuffers) -> None:
 def _children(launch: SumLaunch, elements: ElementBuffers, low: int, high: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Children of sum blocks low .. high - 1 on one scale: (x [g, E * K, B] in [0, 1], top [g, B] log2)."""
     fan, batch, take = launch.num_child_blocks, elements.values.shape[1], elements.scratch.take
+    if fan == 1:  # the only child block is the largest
+        top = elements.scales.index_select(0, launch.scale_ids[low:high, 0])
+        return launch.cids.gather(elements.values, low, high), top
     factors = take("factors", (high - low) * fan, batch)
     torch.index_select(elements.scales, 0, launch.scale_ids[low:high].reshape(-1), out=factors)
     factors = factors.view(high - low, fan, batch)
@@ -115,9 +128,9 @@ def _tiles(launch: SumLaunch, params: torch.Tensor, low: int, high: int) -> torc
     return launch.pids.gather(params, low * fan, high * fan).view(high - low, fan * launch.child_block, launch.sum_block)
 
 
-def _slices(total: int, entries_each: int):
-    """(low, high) slices of ``total`` blocks with at most SCRATCH entries each."""
-    step = max(1, SCRATCH // max(1, entries_each))
+def _slices(total: int, entries_each: int, most: int = SCRATCH):
+    """(low, high) slices of ``total`` blocks with at most ``most`` entries each."""
+    step = max(1, most // max(1, entries_each))
     for low in range(0, total, step):
         yield low, min(low + step, total)
 
@@ -137,7 +150,7 @@ def sum_forward(launch: SumLaunch, params: torch.Tensor, elements: ElementBuffer
         else:
             scale = peak.log2() + top
             acc.div_(peak[:, None])
-        nodes.scales[launch.nids.numbers[low:high] * launch.sum_block] = scale
+        nodes.scales.index_copy_(0, launch.nids.starts[low:high], scale)
         if found is None:
             launch.nids.set(nodes.values, acc, low, high)
 
@@ -208,7 +221,7 @@ def param_flows(
         x, top = _children(launch, elements, low, high)
         tops[launch.first_block + low : launch.first_block + high] = top
         flow = launch.nids.gather(node_flows, low, high)  # [g, M, B]
-        scale = nodes.scales.index_select(0, launch.nids.numbers[low:high] * launch.sum_block)
+        scale = nodes.scales.index_select(0, launch.nids.starts[low:high])
         below = (scale.clamp(min=FLOOR) - top.clamp(min=FLOOR)).exp2_()
         acc = torch.mul(launch.nids.gather(nodes.values, low, high), below[:, None], out=take("sums", *flow.shape))
         lost = (acc < lost_below) & (flow > 0) if acc.amin() < lost_below else None
@@ -231,7 +244,7 @@ def param_flows(
             theta = _tiles(launch, params, low, high)
             for g, m, b, terms in _lost_children(launch, elements, theta, lost, low):
                 _exact_flows(launch, theta, grads, element_flows, flow, logs, (g, m, b), terms, low)
-        launch.pids.add(flows, grads.view(-1), low * fan, high * fan)
+        launch.pids.add(flows, grads.view(-1), low * fan, high * fan, scratch=elements.scratch)
 
 
 def _exact_flows(launch, theta, grads, element_flows, flow, logs, pairs, terms, low) -> None:
@@ -265,15 +278,15 @@ def element_flows(
         total = take("total", high - low, launch.child_block, batch)
         torch.bmm(theta, ratio.view(high - low, fan * launch.sum_block, batch), out=total)
         total *= launch.chids.gather(elements.values, low, high)
-        launch.chids.add(flows, total.view(-1, batch), low, high)
+        launch.chids.add(flows, total, low, high, scratch=elements.scratch)
 
 
-def product_flows(launch: ProductLaunch, element_flows: torch.Tensor, node_flows: torch.Tensor) -> None:
+def product_flows(launch: ProductLaunch, element_flows: torch.Tensor, node_flows: torch.Tensor, scratch: Scratch) -> None:
     """A product hands its flow to each of its factors; summed into ``node_flows``."""
     batch = node_flows.shape[1]
     runs = element_flows.view(-1, launch.width * batch)
     total = F.embedding_bag(launch.parents, runs, launch.offsets, mode="sum")
-    launch.nids.add(node_flows, total.view(-1, launch.width, batch))
+    launch.nids.add(node_flows, total.view(-1, launch.width, batch), scratch=scratch)
 
 
 def input_flows(launch: InputLaunch, x: torch.Tensor, observed: torch.Tensor | None, node_flows: torch.Tensor, flows: torch.Tensor) -> None:

@@ -23,6 +23,7 @@ FLUSH_SECONDS = 0.1  # records are sent at most ten times a second
 TELL_SECONDS = 1.0
 EPOCHS = 200
 PREPARE_BATCH = 512
+TRAIN_BATCH = 256  # at most: a record a mini-batch, several a second on a laptop
 LONG_SECONDS = 2.0  # a measurement predicted to take longer needs its button
 MEASURE_SECONDS = 0.5
 BREATHER = 0.05  # share of a mini-batch's time left to the page on a machine with few cores
@@ -46,7 +47,8 @@ class Training:
             self.circuit = engine(self.entry, self.block_size, self.settings)
         if self._steps is None:
             seed = len(self.records)  # a run that continues at another block size draws other mini-batches
-            self._steps = fit(self.circuit, self.entry.x, epochs=EPOCHS, batch_size=self.settings.batch_size, seed=seed, x_test=self.entry.x_test)
+            batch_size = min(self.settings.batch_size, TRAIN_BATCH)
+            self._steps = fit(self.circuit, self.entry.x, epochs=EPOCHS, batch_size=batch_size, seed=seed, x_test=self.entry.x_test)
         step = next(self._steps, None)
         if step is not None:
             self.records.append(self._counted_on(step))

@@ -18,7 +18,9 @@ function draw_cost(el, scene, store) {
   const view = frame.view;
   if (!view.plot) cost_build(frame);
   const phase = COST_PHASES[frame.state.phase] ? frame.state.phase : "forward";
-  const key = [frame.state.layer, phase, frame.theme, frame.font, frame.width, frame.height].join();
+  const recorded = scene.recorded.length > 0;
+  if (view.scene !== scene) view.source = recorded ? "recorded" : "model";
+  const key = [frame.state.layer, phase, view.source, frame.theme, frame.font, frame.width, frame.height].join();
   view.frame = frame;
   view.phase = phase;
   if (view.scene !== scene || view.key !== key) {
@@ -28,7 +30,11 @@ function draw_cost(el, scene, store) {
     view.tight = frame.height < 30 * frame.font;
     view.panelSelect.hidden = !view.tight;
     view.title.hidden = view.tight;
-    view.lines = cost_lines(scene, phase, frame.state.layer);
+    for (const button of view.sources) {
+      button.hidden = !recorded;
+      button.setAttribute("aria-pressed", String(button.dataset.source === view.source));
+    }
+    view.lines = cost_lines(scene, phase, frame.state.layer, view.source);
     cost_keys(view, frame);
     cost_table(view);
     view.panels = cost_panels(view, frame);
@@ -56,7 +62,17 @@ function cost_build(frame) {
     view.key = "";
     draw_cost(frame.el, view.scene, view.frame.store);
   });
-  bar.append(view.phaseSelect, view.panelSelect, view.title, pv_el("span", "pcv-grow"), view.sheetButton);
+  // recorded runs are of another implementation than the model's: never both on one axis
+  view.sources = ["recorded", "model"].map((source) => {
+    const button = pv_button(source, () => {
+      view.source = source;
+      draw_cost(frame.el, view.scene, view.frame.store);
+    });
+    button.dataset.source = source;
+    button.dataset.pcv = `cost-source-${source}`;
+    return button;
+  });
+  bar.append(view.phaseSelect, view.panelSelect, ...view.sources, view.title, pv_el("span", "pcv-grow"), view.sheetButton);
   view.keys = pv_el("div", "pcv-keys");
   view.plot = pv_el("div", "pcv-plot");
   view.chart = pv_el("div", "pcv-chart");
@@ -71,19 +87,34 @@ function cost_build(frame) {
 }
 
 // Every line of the charts as {panel, name, x, y, style}; the legend, the table and plotly read the same list.
-function cost_lines(scene, phase, layer) {
+function cost_lines(scene, phase, layer, source) {
+  const sourced = source === "recorded" ? cost_recorded(scene, phase) : cost_modelled(scene, phase, layer);
+  return [...sourced, ...cost_measured_lines(scene, phase)];
+}
+
+function cost_modelled(scene, phase, layer) {
   const lines = [], one = scene.layers[String(layer)], many = Object.keys(scene.layers).length > 1;
-  const model = (key, name, values, style) => {
-    for (const panel of ["time_ms", "l2_bytes", "hbm_bytes", "l1_bytes"]) lines.push({ key, name, panel, x: scene.sizes, y: values[panel] || [], ...style });
-  };
+  const model = (key, name, values, style) => lines.push(...cost_panel_lines(key, name, values, { x: scene.sizes, ...style }));
   model("model", `${scene.modelLabel}: circuit`, scene.model[phase], { ink: "model", symbol: "circle" });
   if (one && many) model("layer", `${scene.modelLabel}: layer ${layer}`, one[phase], { ink: "layer", dash: "dash", symbol: "circle" });
   const naive = (scene.naive.total || {})[phase];
   if (naive) for (const panel of ["time_ms", "l2_bytes", "l1_bytes"]) if (naive[panel]) lines.push({ key: "naive", name: `${scene.modelLabel}: naive parallelization, circuit`, panel, x: scene.sizes, y: scene.sizes.map(() => naive[panel]), ink: "naive", dash: "dot" });
-  scene.recorded.filter((line) => line.phase === phase || (phase === "both" && line.phase === "both")).forEach((line, i) => {
+  return lines;
+}
+
+function cost_panel_lines(key, name, values, style) {
+  return ["time_ms", "l2_bytes", "hbm_bytes", "l1_bytes"].map((panel) => ({ key, name, panel, y: values[panel] || [], ...style }));
+}
+
+function cost_recorded(scene, phase) {
+  return scene.recorded.filter((line) => line.phase === phase).flatMap((line, i) => {
     const where = line.layer === null || line.layer === undefined ? "" : ` (sum kernels of layer ${line.layer})`;
-    model(`recorded${i}`, line.label + where, line, { ink: "recorded", symbol: COST_SYMBOLS[i % COST_SYMBOLS.length], x: line.sizes });
+    return cost_panel_lines(`recorded${i}`, line.label + where, line, { ink: "recorded", symbol: COST_SYMBOLS[i % COST_SYMBOLS.length], x: line.sizes });
   });
+}
+
+function cost_measured_lines(scene, phase) {
+  const lines = [];
   for (const line of cost_measured(scene, phase)) {
     const at = (k) => line.points.map((p) => p[k]);
     lines.push({ key: "measured", name: `measured, ${line.device}, batch ${line.batchSize}: median, bar from p20 to p80`, panel: "cpu", x: at(0), y: at(1), low: at(2), high: at(3), ink: "measured", symbol: "circle" });

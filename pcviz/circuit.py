@@ -63,6 +63,10 @@ class TensorCircuit:
         block_starts = plan.block_starts()
         self._layers = tuple(layer_launches(layer, block_starts, self.device) for layer in plan.layers)
         self._block_starts = torch.as_tensor(block_starts, device=self.device)
+        real = np.zeros(plan.num_node_rows, dtype=bool)
+        for nodes in plan.node_vectors():
+            real[plan.rows_of(nodes)] = True
+        self._unused_rows = torch.as_tensor(np.flatnonzero(~real), device=self.device)  # null block, missing rows, gaps
         self._allocate()
         self.load_params()
 
@@ -186,7 +190,7 @@ class TensorCircuit:
 
         self._node_values, self._node_scales, self._node_flows, self._ratios = (buffer(plan.num_node_rows) for _ in range(4))
         self._elements, self._element_logs, self._element_flows = (buffer(widest) for _ in range(3))
-        self._node_logs = buffer(plan.num_node_rows).fill_(-torch.inf)  # missing rows are never written
+        self._node_logs = buffer(plan.num_node_rows)
         self._scratch = Scratch(self.dtype, self.device)
         self._element_scales = buffer(max(layer.num_scales for layer in self._layers))
         self._tops = buffer(max(layer.num_sum_blocks for layer in self._layers))
@@ -220,8 +224,8 @@ class TensorCircuit:
         """Inputs and sums for x [V, b]."""
         batch, rows = x.shape[1], self.plan.num_node_rows
         nodes = NodeBuffers(*(self._rows(buffer, rows, batch) for buffer in (self._node_values, self._node_scales, self._node_logs)))
-        null = slice(0, self._null_rows)
-        nodes.values[null], nodes.scales[null], nodes.logs[null] = 0, -torch.inf, -torch.inf
+        for buffer, nothing in ((nodes.values, 0.0), (nodes.scales, -torch.inf), (nodes.logs, -torch.inf)):
+            buffer.index_fill_(0, self._unused_rows, nothing)
         for launch, table, exact in zip(self._inputs, self._by_category, self._exact_inputs):
             self._kernels.input_forward(launch, table, exact, x, observed, nodes)
         for layer in self._layers:

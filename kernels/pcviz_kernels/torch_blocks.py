@@ -21,7 +21,6 @@ from .blocks import Scratch
 from .launches import FLOW_SCALE, ElementBuffers, ElementLaunch, InputLaunch, NodeBuffers, ProductLaunch, SumLaunch, log_of
 
 SCRATCH = 1 << 22  # entries of one gathered operand
-CACHE = 1 << 17  # entries that a core's cache holds beside others
 FLOOR = -1e30  # stands in for a scale of -inf where scales are subtracted
 
 
@@ -56,12 +55,13 @@ def input_forward(launch: InputLaunch, table: torch.Tensor, exact: bool, x: torc
 def product_forward(launch: ProductLaunch, nodes: NodeBuffers, elements: ElementBuffers) -> None:
     """Values and scales of the launch's element blocks: factors multiplied, their scales added."""
     batch, take = nodes.values.shape[1], elements.scratch.take
-    count = launch.factors.shape[1]
     found = launch.eids.view(elements.values)
-    product = take("product", count, launch.width, batch) if found is None else found
-    _multiply_factors(launch, nodes.values.view(-1, launch.width, batch), product, elements)
+    product = take("product", launch.factors.shape[1], launch.width, batch) if found is None else found
+    runs = nodes.values.view(-1, launch.width, batch)
+    torch.index_select(runs, 0, launch.factors[0], out=product)
     scale = nodes.scales.index_select(0, launch.factor_scales[0])
-    for factor_scale in launch.factor_scales[1:]:
+    for factor, factor_scale in zip(launch.factors[1:], launch.factor_scales[1:]):
+        product *= torch.index_select(runs, 0, factor, out=take("factor", *product.shape))
         scale += nodes.scales.index_select(0, factor_scale)
     blocks, top = product.view(-1, launch.element_block, batch), scale
     if launch.width < launch.element_block:  # the runs of a block may come on different scales
@@ -74,15 +74,6 @@ def product_forward(launch: ProductLaunch, nodes: NodeBuffers, elements: Element
     launch.scales.set(elements.scales, top)
     if found is None:
         launch.eids.set(elements.values, product)
-
-
-def _multiply_factors(launch: ProductLaunch, runs: torch.Tensor, out: torch.Tensor, elements: ElementBuffers) -> None:
-    """Runs of node values multiplied into ``out`` [n, width, B], a cacheful at a time."""
-    for low, high in _slices(len(out), out[0].numel(), CACHE):
-        part = out[low:high]
-        torch.index_select(runs, 0, launch.factors[0, low:high], out=part)
-        for factor in launch.factors[1:]:
-            part *= torch.index_select(runs, 0, factor[low:high], out=elements.scratch.take("factor", *part.shape))
 
 
 def _products_from_logs(launch: ProductLaunch, elements: ElementBuffers, out: torch.Tensor) -> torch.Tensor:
@@ -128,9 +119,9 @@ def _tiles(launch: SumLaunch, params: torch.Tensor, low: int, high: int) -> torc
     return launch.pids.gather(params, low * fan, high * fan).view(high - low, fan * launch.child_block, launch.sum_block)
 
 
-def _slices(total: int, entries_each: int, most: int = SCRATCH):
-    """(low, high) slices of ``total`` blocks with at most ``most`` entries each."""
-    step = max(1, most // max(1, entries_each))
+def _slices(total: int, entries_each: int):
+    """(low, high) slices of ``total`` blocks with at most SCRATCH entries each."""
+    step = max(1, SCRATCH // max(1, entries_each))
     for low in range(0, total, step):
         yield low, min(low + step, total)
 

@@ -14,6 +14,7 @@ Paddings, counted in *edges* (cells of the parameter matrix):
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -270,11 +271,15 @@ class CircuitPlan:
         start = self.starts[id(nodes)]
         return slice(start, start + nodes.num_nodes)
 
+    def node_vectors(self) -> Iterator[InputNodes | SumNodes]:
+        """The vectors that have node rows: inputs, then sums layer by layer."""
+        yield from (nodes for group in self.inputs for nodes in group.vectors)
+        yield from (slot.grid.nodes for layer in self.layers for slot in layer.sums)
+
     def block_starts(self) -> np.ndarray:
         """[num_node_rows] first row of the block that each node row lies in."""
         starts = np.zeros(self.num_node_rows, dtype=np.int64)
-        vectors = [*(nodes for group in self.inputs for nodes in group.vectors), *(slot.grid.nodes for layer in self.layers for slot in layer.sums)]
-        for nodes in vectors:
+        for nodes in self.node_vectors():
             rows, block = self.rows_of(nodes), block_of(nodes.num_nodes, self.block_size)
             starts[rows] = rows.start + np.arange(nodes.num_nodes) // block * block
         return starts

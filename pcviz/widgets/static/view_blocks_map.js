@@ -24,7 +24,8 @@ function blocks_packed(scene) {
 
 // Where the map lies, in CSS pixels: cells keep an aspect of at most 3:1 (packed rows: wider) and a limited size.
 function blocks_geometry(scene, width, height, font, dpr) {
-  const gutter = Math.round(10.4 * font), top = Math.round(2.8 * font), bottom = Math.round(1.6 * font);
+  const widest = Math.max(pv_plural(scene.sumBlocks, "sum block").length, `× ${pv_count(scene.isPacked ? scene.childBlocks : 0)} child blocks`.length);
+  const gutter = Math.round(Math.min(0.4 * width, Math.max(10.4, 0.62 * widest + 1.2) * font)), top = Math.round(2.8 * font), bottom = Math.round(1.6 * font);
   const pseudoMax = Math.max(0, ...scene.rowPseudo) / scene.blocksPerRow;
   const room = width - gutter - 6, tall = height - top - bottom;
   const stripRoom = pseudoMax ? pv_clamp(0.22 * room, 24, 130) : 0;

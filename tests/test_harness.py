@@ -54,6 +54,7 @@ def test_errors_are_seen(lab):
 
 
 @pytest.mark.skipif(any(os.path.isfile(path) for path in lab_harness._CHROMIUM_PATHS), reason="a browser is installed outside PATH")
+@pytest.mark.slow
 @pytest.mark.parametrize(("option", "outcome"), [([], "2 skipped"), (["--require-browser"], "2 errors")])
 def test_without_chromium(option, outcome, tmp_path):
     command = [sys.executable, "-m", "pytest", __file__, "-m", "browser", "-p", "no:cacheprovider", *option]

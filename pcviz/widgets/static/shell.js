@@ -241,7 +241,11 @@ class Shell {
   }
 
   drawAll(reason) {
-    for (const stage of this.stages) if (!stage.section.hidden) this.drawStage(stage, reason);
+    const shown = this.stages.filter((stage) => !stage.section.hidden);
+    // All sizes first: asking for one after a stage has drawn would lay the page out once more for each stage.
+    for (const { body } of shown) body._pcvSize = [body.clientWidth, body.clientHeight];
+    for (const stage of shown) this.drawStage(stage, reason);
+    for (const { body } of shown) body._pcvSize = null;
     if (this.hub.frames) this.root.dataset.blockSize = this.store.get().blockSize;
   }
 
@@ -262,7 +266,7 @@ class Shell {
   drawStage(stage, reason) {
     const frames = this.hub.frames;
     if (!frames || stage.section.hidden) return;
-    if (!stage.body.clientWidth || !stage.body.clientHeight) return this.drawLater();
+    if (!pv_size(stage.body).every(Boolean)) return this.drawLater();
     this.retries = 0;
     const state = this.store.get();
     const found = frames.get(stage.name, state.blockSize, state.layer);

@@ -24,7 +24,9 @@ function draw_blocks(el, scene, store) {
   view.side.style.width = mode === "columns" ? `${Math.round(25 * font)}px` : "100%";
   blocks_bar(view, scene);
   blocks_counts(view, scene);
-  const height = frame.height - view.bar.offsetHeight, legend = view.legend.offsetHeight;
+  const room = [frame.width, frame.height, font, mode].join();
+  if (view.room !== room) Object.assign(view, { room, barHeight: view.bar.offsetHeight, legendHeight: view.legend.offsetHeight }); // asking lays the page out
+  const height = frame.height - view.barHeight, legend = view.legendHeight;
   const mapHeight = mode === "columns" ? height : mode === "stack" ? Math.round(0.5 * height) : height - legend - 8;
   const tableHeight = mode === "columns" ? height - legend - 8 : mode === "rows" || mode === "tight" ? legend : height - mapHeight - legend - 8;
   const width = mode === "columns" ? frame.width - Math.round(25 * font) - 8 : frame.width;
@@ -109,11 +111,13 @@ function blocks_bar(view, scene) {
   const key = scene.layers.map((l) => `${l.index}:${l.groups}`).join();
   if (view.layersKey !== key) {
     view.layersKey = key;
-    view.select.replaceChildren(...scene.layers.map((l) => {
-      const option = pv_el("option", "", `layer ${l.index} of ${scene.numLayers}: ${pv_plural(l.sums, "sum")}, ${pv_plural(l.groups, "group")}, ${pv_short(l.edges)} edges`);
+    while (view.select.length > scene.layers.length) view.select.lastChild.remove();
+    while (view.select.length < scene.layers.length) view.select.append(pv_el("option"));
+    scene.layers.forEach((l, i) => {
+      const option = view.select.options[i], text = `layer ${l.index} of ${scene.numLayers}: ${pv_plural(l.sums, "sum")}, ${pv_plural(l.groups, "group")}, ${pv_short(l.edges)} edges`;
+      if (option.text !== text) option.text = text;
       option.value = String(l.index);
-      return option;
-    }));
+    });
   }
   view.select.value = String(scene.layer);
   view.title.textContent = view.frame.width < 62 * view.frame.font ? "" : `block size ${scene.blockSize}`;
@@ -233,7 +237,7 @@ function blocks_brackets(parts, say, scene, g, font) {
 function blocks_table(view, scene, room, font) {
   const key = JSON.stringify([scene.layer, scene.groups, Math.round(room), font, view.page || 0]);
   if (view.tableKey === key) return;
-  const row = 1.55 * font, left = room - 2 * font - view.caption.offsetHeight;
+  const row = 1.55 * font, left = room - (view.caption.textContent ? 4.6 : 2) * font;
   const fits = scene.groups.length * row <= left, sizes = fits ? scene.groups.length : Math.max(1, Math.floor((left - 2.4 * font) / row));
   if (view.pageLayer !== scene.layer || (view.page || 0) * sizes >= scene.groups.length) view.page = 0;
   view.pageLayer = scene.layer;

@@ -107,9 +107,14 @@ function pv_frame(el, name, store) {
   if (el.dataset.pcvTheme !== theme) el.dataset.pcvTheme = theme;
   el.classList.toggle("pcv-presenter", Boolean(state.presenter));
   if (!el._pcv.first) el._pcv.first = el.firstElementChild;
-  const width = el.clientWidth, height = el.clientHeight;
+  const [width, height] = pv_size(el);
   if (width < 40 || height < 40) return null;
   return { el, view: el._pcv, state, theme, width, height, font: state.presenter ? 18 : 12, store };
+}
+
+// [width, height] of a stage: as measured for this frame, or now.
+function pv_size(el) {
+  return el._pcvSize || [el.clientWidth, el.clientHeight];
 }
 
 // A number that tests and assistive tools read: text with separators, plain integer in data-value.

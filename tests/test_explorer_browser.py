@@ -137,7 +137,7 @@ def test_slider_moves_within_budget_while_the_kernel_sleeps(lab):
         assert len(seen) >= moves - 1 and all(move["shown"] and move["trusted"] for move in seen)
         times = sorted(move["ms"] for move in seen)
         rounds.append((times[int(0.95 * len(times))], times[len(times) // 2]))
-        print("slider: p95 %.0f ms, median %.0f ms" % rounds[-1])
+        print(f"slider: p95 {rounds[-1][0]:.0f} ms, median {rounds[-1][1]:.0f} ms")
         if rounds[-1][0] <= 50:
             break
     p95, median = min(rounds)

@@ -80,7 +80,13 @@ class Layering:
 
 
 def layering(root: Nodes) -> Layering:
-    """Check ``root`` and cut it into layers. Raises CircuitError."""
+    """Check ``root`` and cut it into layers; kept on the root, whose structure never changes. Raises CircuitError."""
+    if getattr(root, "layering", None) is None:
+        root.layering = _layering(root)
+    return root.layering
+
+
+def _layering(root: Nodes) -> Layering:
     order = check_circuit(root)
     depth: dict[int, int] = {}
     members: dict[int, list[SumNodes]] = {}

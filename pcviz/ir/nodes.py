@@ -25,6 +25,7 @@ class Nodes:
 
     kind = "nodes"
     seed = 0  # of the initial parameters; builders set it on the root
+    layering = None  # of the circuit under this root, kept by the compiler
 
     def __init__(self, num_nodes: int, children: tuple[Nodes, ...], scope: int, name: str | None):
         if not isinstance(num_nodes, (int, np.integer)) or isinstance(num_nodes, bool) or num_nodes < 1:

@@ -64,6 +64,8 @@ def check_summary(root, block_size, tolerance):
     for layer, executed in zip(summary.layers, plan.layers):
         assert layer.edges + layer.absent_edges + layer.missing_edges == layer.stored_edges
         assert min(layer.absent_edges, layer.missing_edges, layer.pseudo_edges) >= 0
+        for name in ("edges", "absent_edges", "missing_edges", "stored_edges", "pseudo_edges"):
+            assert sum(getattr(group, name) for group in layer.groups) == getattr(layer, name)
         assert layer.pseudo_edges <= tolerance * layer.stored_edges
         assert sum(group.cids.size * group.sum_block * group.child_block for group in executed.groups) == layer.stored_edges + layer.pseudo_edges
         assert sum(group.num_sum_blocks * group.sum_block for group in layer.groups) == layer.num_sum_rows
@@ -297,8 +299,9 @@ def test_the_table_shows_the_counts():
         for number in (group.num_sum_blocks, group.num_child_blocks, group.stored_edges, group.pseudo_edges):
             assert f"{number:,}" in row.split() and f">{number:,}<" in html
         assert f"{group.sum_block} x {group.child_block}" in row
+        assert [f"{group.absent_edges:,}", f"{group.missing_edges:,}"] == row.split()[-4:-2]
         if group is layer.groups[0]:
-            assert [f"{layer.index}", f"{layer.absent_edges:,}", f"{layer.missing_edges:,}"] == [row.split()[i] for i in (0, 8, 9)]
+            assert row.split()[0] == f"{layer.index}"
     for name in ("stored_edges", "absent_edges", "missing_edges", "pseudo_edges"):
         assert f"{summary.total(name):,}" in rows[-1].split() and f">{summary.total(name):,}<" in html
     for shown in (text, html):

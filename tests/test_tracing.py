@@ -15,7 +15,7 @@ def dense_summary(num_sums, num_products, sum_block, child_block):
     layer = LayerSummary(
         index=1, num_sum_vectors=1, num_sums=num_sums, num_sum_rows=num_sums, num_product_vectors=1, num_products=num_products,
         num_element_rows=num_products, edges=num_sums * num_products, absent_edges=0, missing_edges=0,
-        groups=(GroupSummary(sum_block, child_block, blocks, children, stored),),
+        groups=(GroupSummary(sum_block, child_block, blocks, children, stored, stored * sum_block * child_block, 0),),
         backward_groups=(BackwardGroupSummary(sum_block, child_block, children, blocks, stored),), product_launches=1,
     )  # fmt: skip
     return PlanSummary(sum_block, 0.25, 1, 1, num_products, 1, (layer,))

@@ -14,8 +14,8 @@ from .arguments import check_block_size, check_tolerance
 from .grouping import Histogram, group_bounds, histogram
 from .layer_arrays import LayerArrays, blocks_of
 from .layering import Layer, Layering, block_of, layering, num_blocks
-from .plan import BackwardGroupSummary, CircuitPlan, GroupSummary, LayerPlan, LayerSummary, PlanSummary
-from .tiles import TileGrid, tile_grid
+from .plan import BackwardGroupSummary, CircuitPlan, GroupSummary, LayerPlan, LayerSummary, PlanSummary, SumGroup
+from .tiles import TileGrid, edges_per_tile, tile_grid
 
 
 def plan_summary(root: Nodes | Layering, *, block_size: int, padding_tolerance: float = 0.25) -> PlanSummary:
@@ -145,9 +145,10 @@ class _LayerCount:
         self.missing = int((self.dense_tiles * self.cells)[a.dense].sum() - a.num_edges[a.dense].sum())
 
     def _sparse(self) -> None:
-        """Stored tiles of the sparse vectors: ``row_children`` per sum block, ``col_parents`` per child block and shape."""
+        """Stored tiles of the sparse vectors: ``row_children`` per sum block, ``col_parents`` per child block and shape;
+        ``row_edges`` and ``row_missing`` count cells of a sum block's tiles."""
         a = self.arrays
-        self.row_children = np.zeros(int(self.rows.sum()), dtype=np.int64)
+        self.row_children, self.row_edges, self.row_missing = (np.zeros(int(self.rows.sum()), dtype=np.int64) for _ in range(3))
         self.col_parents = {shape: np.zeros(int(self.cols.sum()), dtype=np.int64) for shape in self._shapes()}
         self.sparse_stored = 0
         shape_of_edge = (self.sum_block[a.edge_sum], self.child_block[a.edge_sum])
@@ -176,11 +177,16 @@ class _LayerCount:
         self.col_parents[shape] += np.bincount((col[:, None] + np.arange(across)).ravel(), minlength=total_cols) * down
         owner = np.searchsorted(self.first_row, row, side="right") - 1
         element = np.searchsorted(self.first_col, col, side="right") - 1
-        left = a.sum_len[owner] - (row - self.first_row[owner]) * sum_block
-        below = a.element_len[element] - (col - self.first_col[element]) * child_block
-        stored = len(row) * tall * wide
-        self.sparse_stored += stored
-        self.missing += stored - int((np.minimum(left, tall) * np.minimum(below, wide)).sum())
+        below = np.minimum(a.element_len[element] - (col - self.first_col[element]) * child_block, wide)
+        rows = row[:, None] + np.arange(down)
+        left = np.minimum(a.sum_len[owner][:, None] - (rows - self.first_row[owner][:, None]) * sum_block, sum_block)
+        missing = sum_block * wide - left * below[:, None]
+        self.row_missing += np.bincount(rows.ravel(), weights=missing.ravel(), minlength=len(self.row_missing)).astype(np.int64)
+        self.sparse_stored += len(row) * tall * wide
+        self.missing += int(missing.sum())
+        step = math.gcd(b, sum_block)
+        rows = (a.edge_row[pick][:, None] + np.arange(0, b, step)) // sum_block + self.first_row[a.edge_sum[pick]][:, None]
+        self.row_edges += np.bincount(rows.ravel(), minlength=len(self.row_edges)) * (step * b)
 
     def element_rows(self) -> int:
         """Rows of the element buffer, the null block included."""
@@ -191,15 +197,19 @@ class _LayerCount:
         return sorted({*zip(self.sum_block.tolist(), self.child_block.tolist())}, reverse=True)
 
     def forward(self) -> dict[tuple[int, int], Histogram]:
-        """Stored children per sum block, for each (sum_block, child_block)."""
-        owner = np.repeat(np.arange(len(self.rows)), self.rows)
+        """Stored children per sum block, for each (sum_block, child_block); extra: edges and missing edges."""
+        owner, a = np.repeat(np.arange(len(self.rows)), self.rows), self.arrays
+        missing = self.dense_tiles * self.cells - a.num_edges
         result = {}
         for shape in self._shapes():
             mine = (self.sum_block == shape[0]) & (self.child_block == shape[1])
             dense, sparse = mine & self.arrays.dense, (mine & ~self.arrays.dense)[owner]
             counts = np.concatenate([self.dense_children[dense], self.row_children[sparse]])
             weights = np.concatenate([self.rows[dense], np.ones(int(sparse.sum()), dtype=np.int64)])
-            result[shape] = histogram(counts, shape[0] * shape[1], weights)
+            extra = tuple(
+                np.concatenate([whole[dense], part[sparse]]) for whole, part in ((a.num_edges, self.row_edges), (missing, self.row_missing))
+            )
+            result[shape] = histogram(counts, shape[0] * shape[1], weights, extra)
         return result
 
     def backward(self) -> dict[tuple[int, int], Histogram]:
@@ -221,7 +231,7 @@ def _groups(histograms: dict[tuple[int, int], Histogram], tolerance: float, reco
         for g, limit in enumerate(limits):
             members = group == g
             stored = int((hist.counts * hist.blocks)[members].sum())
-            yield record(*shape, int(hist.blocks[members].sum()), int(limit), stored)
+            yield record(*shape, int(hist.blocks[members].sum()), int(limit), stored, *(int(values[members].sum()) for values in hist.extra))
 
 
 def summary_of_plan(plan: CircuitPlan) -> PlanSummary:
@@ -239,6 +249,7 @@ def summary_of_plan(plan: CircuitPlan) -> PlanSummary:
 
 def _count_layer(index: int, layer: LayerPlan) -> LayerSummary:
     sums = [slot.grid.nodes for slot in layer.sums]
+    cells = _cells_by_row(layer)
     edges = sum(int(np.prod(nodes.param_shape, dtype=np.int64)) for nodes in sums)
     stored = sum(int((group.cids > 0).sum()) * group.sum_block * group.child_block for group in layer.groups)
     missing = sum(slot.grid.missing_edges() for slot in layer.sums)
@@ -253,9 +264,31 @@ def _count_layer(index: int, layer: LayerPlan) -> LayerSummary:
         edges=edges,
         absent_edges=stored - missing - edges,
         missing_edges=missing,
-        groups=tuple(GroupSummary(g.sum_block, g.child_block, *g.cids.shape, int((g.cids > 0).sum())) for g in layer.groups),
+        groups=tuple(_count_group(group, cells) for group in layer.groups),
         backward_groups=tuple(
             BackwardGroupSummary(g.sum_block, g.child_block, *g.parids.shape, int((g.parids > 0).sum())) for g in layer.backward_groups
         ),
         product_launches=len(layer.products),
     )
+
+
+def _cells_by_row(layer: LayerPlan) -> tuple[np.ndarray, np.ndarray]:
+    """(nids, [edges, missing edges]) of every sum block of a layer, by ascending nid."""
+    nids, cells = [], []
+    for slot in layer.sums:
+        grid, nodes = slot.grid, slot.grid.nodes
+        if grid.tile_rows is None:
+            edges = real = grid.real_rows() * nodes.num_children
+        else:
+            tiles = grid.real_rows()[grid.tile_rows] * grid.real_cols()[grid.tile_cols]
+            real, edges = (np.bincount(grid.tile_rows, weights=values, minlength=grid.num_rows) for values in (tiles, edges_per_tile(grid)))
+        nids.append(slot.start + grid.sum_block * np.arange(grid.num_rows))
+        cells.append(np.stack([edges, grid.children_per_row() * grid.sum_block * grid.child_block - real]))
+    order = np.argsort(np.concatenate(nids))
+    return np.concatenate(nids)[order], np.concatenate(cells, axis=1)[:, order]
+
+
+def _count_group(group: SumGroup, cells: tuple[np.ndarray, np.ndarray]) -> GroupSummary:
+    nids, values = cells
+    edges, missing = values[:, np.searchsorted(nids, group.nids)].sum(axis=1)
+    return GroupSummary(group.sum_block, group.child_block, *group.cids.shape, int((group.cids > 0).sum()), int(edges), int(missing))

@@ -23,17 +23,19 @@ class Histogram:
     counts: np.ndarray
     blocks: np.ndarray
     cells: int
+    extra: tuple[np.ndarray, ...] = ()  # further sums over the blocks of each count
 
     @property
     def stored_edges(self) -> int:
         return int((self.counts * self.blocks).sum()) * self.cells
 
 
-def histogram(counts: np.ndarray, cells: int, weights: np.ndarray | None = None) -> Histogram:
-    """Histogram of ``counts`` [n], each standing for ``weights`` [n] blocks (1 when None)."""
+def histogram(counts: np.ndarray, cells: int, weights: np.ndarray | None = None, extra: tuple[np.ndarray, ...] = ()) -> Histogram:
+    """Histogram of ``counts`` [n], each standing for ``weights`` [n] blocks (1 when None); ``extra`` [n] is summed too."""
     distinct, inverse = np.unique(counts, return_inverse=True)
     blocks = np.bincount(inverse, weights=weights).astype(np.int64)
-    return Histogram(distinct.astype(np.int64), blocks, cells)
+    sums = tuple(np.bincount(inverse, weights=values).astype(np.int64) for values in extra)
+    return Histogram(distinct.astype(np.int64), blocks, cells, sums)
 
 
 def group_bounds(histograms: list[Histogram], tolerance: float) -> list[tuple[int, ...]]:

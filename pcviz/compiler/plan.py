@@ -34,6 +34,12 @@ class GroupSummary:
     num_sum_blocks: int  # G
     num_child_blocks: int  # E, after padding
     stored_blocks: int  # blocks of the circuit; G * E - stored_blocks are pseudo
+    edges: int
+    missing_edges: int
+
+    @property
+    def absent_edges(self) -> int:
+        return self.stored_edges - self.missing_edges - self.edges
 
     @property
     def pseudo_blocks(self) -> int:

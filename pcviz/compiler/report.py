@@ -10,7 +10,7 @@ COLUMNS = ("layer", "launch", "sum blocks", "block", "child blocks", "edges stor
 
 
 def table_rows(summary: PlanSummary) -> list[tuple[str, ...]]:
-    """One row per group (launch); absent and missing edges are counted per layer and stand in its first row."""
+    """One row per group (launch), and the whole plan last."""
     rows = []
     for layer in summary.layers:
         for number, group in enumerate(layer.groups, start=1):
@@ -23,8 +23,8 @@ def table_rows(summary: PlanSummary) -> list[tuple[str, ...]]:
                     f"{group.sum_block} x {group.child_block}",
                     f"{group.num_child_blocks:,}",
                     f"{group.stored_edges:,}",
-                    f"{layer.absent_edges:,}" if first else "",
-                    f"{layer.missing_edges:,}" if first else "",
+                    f"{group.absent_edges:,}",
+                    f"{group.missing_edges:,}",
                     f"{group.pseudo_edges:,}",
                     f"{100 * group.pseudo_edges / group.stored_edges:.1f}",
                 )

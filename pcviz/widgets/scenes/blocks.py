@@ -97,6 +97,8 @@ def _group_row(i: int, group: GroupSummary) -> dict:
         "E": group.num_child_blocks,
         "stored": group.stored_blocks,
         "pseudoBlocks": group.pseudo_blocks,
+        "absent": group.absent_edges,
+        "missing": group.missing_edges,
         "cells": group.stored_edges + group.pseudo_edges,
     }
 

@@ -259,7 +259,9 @@ function blocks_table(view, scene, room, font) {
 function blocks_row(view, group) {
   const row = pv_focusable(pv_el("tr"));
   row.tabIndex = 0;
-  row.setAttribute("aria-label", `launch ${group.launch}: ${group.G} sum blocks x ${group.E} child blocks of ${group.sumBlock} x ${group.childBlock}, ${group.pseudoBlocks} pseudo`);
+  const paddings = `${pv_count(group.absent)} absent and ${pv_count(group.missing)} missing edges, ${pv_plural(group.pseudoBlocks, "pseudo block")}`;
+  row.title = `launch ${group.launch}: ${pv_count(group.G)} sum blocks x ${pv_count(group.E)} child blocks of ${group.sumBlock} x ${group.childBlock}; ${paddings}`;
+  row.setAttribute("aria-label", row.title);
   row.append(pv_el("th", "", String(group.launch)), ...[group.G, group.E, group.stored, group.pseudoBlocks, group.cells].map((n) => pv_el("td", "", pv_short(n))));
   const mark = () => blocks_mark(view, group.launch - 1);
   const clear = () => { view.mark.hidden = true; };

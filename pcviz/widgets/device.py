@@ -151,11 +151,11 @@ class DeviceWorker:
             self._outbox.status(f"Block size {block_size} takes about {predicted:.0f} s to measure: press Measure.")
             return
         with self._change:
-            self._measurement = (entry, block_size, settings)
+            self._measurement = (entry, block_size, settings, force)
             self._wake()
 
     def predicted_seconds(self, entry: Entry, block_size: int, settings) -> float | None:
-        """Time that ten repeats will take, once this size has been measured; from the nearest size otherwise unknown."""
+        """Time that a measurement will take, known once it was predicted or made."""
         return self._predicted.get((entry.name, block_size, settings.batch_size))
 
     def close(self) -> None:
@@ -244,28 +244,47 @@ class DeviceWorker:
         elif self.state == "paused":
             self._outbox.status("Training paused.", answer=True)
 
-    def _measure(self, entry: Entry, block_size: int, settings) -> None:
+    def _measure(self, entry: Entry, block_size: int, settings, force: bool) -> None:
         was_training = self.state == "training"
         self.measuring = True
+        self.cancelled.clear()
         self._on_run()
-        self._outbox.status(f"Measuring block size {block_size}{'; training waits' if was_training else ''} …", answer=True)
+        waits = "; training waits" if was_training else ""
+        self._outbox.status(f"Measuring block size {block_size}{waits} …", cancel=True, answer=True)
         started = time.monotonic()
         try:
-            from ..benchmark import measure
-
-            if self.training is not None and self.training.entry is entry and self.training.circuit is not None:
-                self.training.circuit.write_back()
-            circuit = engine(entry, block_size, settings)
-            result = measure(circuit, entry.x[: settings.batch_size], max_seconds=MEASURE_SECONDS)
+            result = self._measured(entry, block_size, settings, force, lambda: self._unwanted(was_training))
         finally:
             self.measuring = False
-        seconds = time.monotonic() - started
-        self._predicted[(entry.name, block_size, settings.batch_size)] = seconds
-        self._on_measured(entry, result, settings)
-        waited = f"; training paused {seconds:.1f} s to measure" if was_training else ""
-        spread = f"p20 to p80: {result.p20_ms:.3g} to {result.p80_ms:.3g} ms, {result.repeats} runs, result checked"
-        self._outbox.status(f"Block size {block_size}: {result.median_ms:.3g} ms forward on this CPU ({spread}){waited}.", answer=True)
+        if result is not None:
+            seconds = self._predicted[(entry.name, block_size, settings.batch_size)] = time.monotonic() - started
+            self._on_measured(entry, result, settings)
+            waited = f"; training paused {seconds:.1f} s to measure" if was_training else ""
+            spread = f"p20 to p80: {result.p20_ms:.3g} to {result.p80_ms:.3g} ms, {result.repeats} runs, result checked"
+            self._outbox.status(f"Block size {block_size}: {result.median_ms:.3g} ms forward on this CPU ({spread}){waited}.", answer=True)
         self._on_run()
+
+    def _unwanted(self, was_training: bool) -> bool:
+        """Whether a running measurement is to be dropped: Cancel, close, or Stop while training waited for it."""
+        return self._closed or self.cancelled.is_set() or (was_training and self.state == "idle")
+
+    def _measured(self, entry: Entry, block_size: int, settings, force: bool, unwanted: Callable[[], bool]):
+        """The Measurement; None, and the reason in the status line, when it was dropped or is too long to make unasked."""
+        from ..benchmark import measure, predict_seconds
+
+        if self.training is not None and self.training.entry is entry and self.training.circuit is not None:
+            self.training.circuit.write_back()
+        circuit, x = engine(entry, block_size, settings), entry.x[: settings.batch_size]
+        seconds = self._predicted[(entry.name, block_size, settings.batch_size)] = predict_seconds(circuit, x)
+        if seconds > LONG_SECONDS:
+            if not force:
+                self._outbox.status(f"Block size {block_size} takes about {seconds:.0f} s to measure: press Measure.", answer=True)
+                return None
+            self._outbox.status(f"Measuring block size {block_size}, about {seconds:.0f} s …", cancel=True, answer=True)
+        result = measure(circuit, x, max_seconds=MEASURE_SECONDS, stop=unwanted)
+        if result is None and not self._closed:
+            self._outbox.status(f"Measuring block size {block_size} was cancelled; nothing is reported.", answer=True)
+        return result
 
 
 def prepare_digits(entry: Entry, outbox: Outbox, cancelled: threading.Event, *, num_latents: int = 32, epochs: int = 8, keep: float = 0.4) -> bool:

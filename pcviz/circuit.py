@@ -14,6 +14,7 @@ from pcviz_kernels.launches import FLOW_SCALE, ElementBuffers, NodeBuffers, log_
 from .compiler.compile import compile as compile_circuit
 from .compiler.params import edge_values, gather_params, input_values, write_params
 from .compiler.plan import CircuitPlan
+from .datasets import as_array
 from .ir.nodes import InputNodes, Nodes, SumNodes, init_params
 from .launching import LayerLaunches, input_launches, layer_launches
 
@@ -268,8 +269,11 @@ class TensorCircuit:
     # ---- checks of data ---------------------------------------------------------------------------------------------
 
     def check_data(self, x) -> torch.Tensor:
-        """``x`` as int64 [B, V] on the device. Raises ValueError: wrong shape, dtype, NaN, empty, category out of range."""
-        x = torch.as_tensor(x)
+        """``x`` (tensor, numpy array, lists, pandas DataFrame) as int64 [B, V] on the device.
+
+        Raises ValueError: wrong shape, dtype, NaN, empty, category out of range.
+        """
+        x = x if isinstance(x, torch.Tensor) else torch.as_tensor(as_array(x))
         if x.ndim != 2 or x.shape[1] != self.plan.num_vars:
             raise ValueError(f"x must have shape [B, {self.plan.num_vars}] (samples, variables), got {list(x.shape)}.")
         if len(x) == 0:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..datasets import as_array
 from ..ir.distributions import Categorical
 from ..ir.nodes import Nodes, SumNodes, inputs, multiply, summate
 from .arguments import check_dist, check_integer, check_seed
@@ -12,7 +13,7 @@ from .arguments import check_dist, check_integer, check_seed
 def HCLT(x, num_latents: int, *, dist: Categorical | None = None, seed: int = 0, num_bins: int = 32) -> SumNodes:
     """A hidden Chow-Liu tree (Liu and Van den Broeck, 2021) whose backbone is learned from ``x``.
 
-    x: integers [N, V], categories from 0 up; a few thousand rows are enough to learn the tree.
+    x: integers [N, V] (numpy, torch, pandas), categories from 0 up; a few thousand rows are enough to learn the tree.
     num_latents: values K of every latent variable.
     dist: distribution of the inputs; None takes the number of categories from the data.
     seed: seed of the initial parameters; the structure depends on the data alone.
@@ -125,7 +126,7 @@ def circuit_of_tree(neighbours: list[list[int]], root: int, num_latents: int, di
 
 
 def _checked_data(x) -> np.ndarray:
-    x = np.asarray(x)
+    x = as_array(x, "HCLT: x")
     if x.ndim != 2 or 0 in x.shape:
         raise ValueError(f"HCLT(x=...) expects data [N, V] with at least one row and one variable, got shape {list(x.shape)}.")
     if not np.issubdtype(x.dtype, np.integer):

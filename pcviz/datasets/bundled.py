@@ -1,4 +1,4 @@
-"""Bundled real data. Nothing here needs the network."""
+"""Real data that ship with the package."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import gzip
 
 import numpy as np
 
-from .assets import asset_path
+from ..assets import asset_path
 
 SPLITS = ("train", "test", "all")
 

@@ -24,7 +24,8 @@ WORKING_SET = 1 << 21  # element entries of the widest layer in one micro-batch:
 
 @dataclass(frozen=True, eq=False)
 class CircuitFlows:
-    """Flows summed over a batch. ``lls`` [B] natural-log likelihoods; ``of(nodes)`` the flows of a vector's parameters."""
+    """Flows summed over a batch. ``lls`` [B] natural-log likelihoods; ``of(nodes)`` the flows of a vector's parameters, for a
+    tied vector summed over all vectors that share them."""
 
     plan: CircuitPlan
     lls: torch.Tensor
@@ -163,7 +164,7 @@ class TensorCircuit:
     def em_step(self, step_size: float = 1.0, pseudocount: float = 0.0) -> None:
         """One EM update from the accumulated flows, which are cleared. ``step_size`` 1 is full-batch EM."""
         for layer in self._layers:
-            for launch in layer.sums:
+            for launch in layer.updates:
                 self._kernels.em_sums(launch, self.params, self.edge_flows, step_size, pseudocount)
         for table, flows in zip(self.tables, self.table_flows):
             self._kernels.em_inputs(table, flows, step_size, pseudocount)
@@ -197,7 +198,7 @@ class TensorCircuit:
         self._tops = buffer(max(layer.num_sum_blocks for layer in self._layers))
         self.edge_flows = torch.zeros(plan.num_params, dtype=self.dtype, device=self.device)
         self.table_flows = [
-            torch.zeros((len(group.vectors), group.stride, group.num_cats), dtype=self.dtype, device=self.device) for group in plan.inputs
+            torch.zeros((len(group.sources), group.stride, group.num_cats), dtype=self.dtype, device=self.device) for group in plan.inputs
         ]
 
     def _micro_batches(self, x: torch.Tensor, observed: torch.Tensor | None):

@@ -14,10 +14,12 @@ from .compiler.plan import BackwardGroup, CircuitPlan, InputGroup, LayerPlan, Pr
 
 @dataclass(frozen=True, eq=False)
 class LayerLaunches:
-    """Launches of one layer; ``sections`` and ``num_scales`` describe its element buffer."""
+    """Launches of one layer; ``sections`` and ``num_scales`` describe its element buffer. ``updates``: the sum launches for
+    EM, in which every parameter tile of the plan occurs once, at its first use."""
 
     products: tuple[ProductLaunch, ...]
     sums: tuple[SumLaunch, ...]
+    updates: tuple[SumLaunch, ...]
     elements: tuple[ElementLaunch, ...]
     sections: tuple[tuple[int, int, int], ...]
     num_element_rows: int
@@ -34,9 +36,11 @@ def layer_launches(layer: LayerPlan, block_starts: np.ndarray, device) -> LayerL
     scale_of = _scale_lookup(layer)
     nids = np.concatenate([group.nids for group in layer.groups])
     order = np.argsort(nids)
-    sums, first_block = [], 1  # sum block 0 is the parent of pseudo blocks
+    sums, updates, first_block = [], [], 1  # sum block 0 is the parent of pseudo blocks
     for group in layer.groups:
         sums.append(_sum(group, first_block, scale_of, device))
+        if group.first_use.any():
+            updates.append(sums[-1] if group.first_use.all() else _sum(_first_uses(group), first_block, scale_of, device))
         first_block += len(group.nids)
 
     def number_of(parids: np.ndarray) -> np.ndarray:
@@ -46,6 +50,7 @@ def layer_launches(layer: LayerPlan, block_starts: np.ndarray, device) -> LayerL
     return LayerLaunches(
         products=tuple(_product(group, scale_of, block_starts, device) for group in layer.products),
         sums=tuple(sums),
+        updates=tuple(updates),
         elements=tuple(_element(group, scale_of, number_of, device) for group in layer.backward_groups),
         sections=tuple((section.start, section.width, section.count) for section in layer.sections),
         num_element_rows=layer.num_element_rows,
@@ -58,8 +63,14 @@ def _tensor(array: np.ndarray, device) -> torch.Tensor:
     return torch.as_tensor(np.ascontiguousarray(array, dtype=np.int64), device=device)
 
 
-def _blocks(starts: np.ndarray, width: int, device) -> BlockIndex:
-    return BlockIndex(_tensor(starts, device), width)
+def _blocks(starts: np.ndarray, width: int, device, repeats: bool = False) -> BlockIndex:
+    return BlockIndex(_tensor(starts, device), width, repeats)
+
+
+def _first_uses(group: SumGroup) -> SumGroup:
+    """The sum blocks of a group whose parameters no sum block before them has."""
+    mine = group.first_use
+    return SumGroup(group.sum_block, group.child_block, group.nids[mine], group.cids[mine], group.pids[mine], mine[mine], False)
 
 
 def _scale_lookup(layer: LayerPlan):
@@ -76,11 +87,12 @@ def _scale_lookup(layer: LayerPlan):
 
 
 def _input(group: InputGroup, device) -> InputLaunch:
-    real = np.zeros((len(group.vectors), group.stride, 1), dtype=bool)
-    for v, nodes in enumerate(group.vectors):
-        real[v, : nodes.num_nodes] = True
+    real = np.zeros((len(group.sources), group.stride, 1), dtype=bool)
+    for t, nodes in enumerate(group.sources):
+        real[t, : nodes.num_nodes] = True
     variables = _tensor(np.array([nodes.var for nodes in group.vectors]), device)
-    return InputLaunch(group.start, group.stride, group.num_cats, variables, torch.as_tensor(real, device=device))
+    table_ids = _tensor(group.table_ids, device)
+    return InputLaunch(group.start, group.stride, group.num_cats, variables, table_ids, torch.as_tensor(real, device=device))
 
 
 def _product(group: ProductGroup, scale_of, block_starts: np.ndarray, device) -> ProductLaunch:
@@ -105,7 +117,7 @@ def _sum(group: SumGroup, first_block: int, scale_of, device) -> SumLaunch:
         num_child_blocks=group.cids.shape[1],
         nids=_blocks(group.nids, group.sum_block, device),
         cids=_blocks(group.cids, group.child_block, device),
-        pids=_blocks(group.pids, group.child_block * group.sum_block, device),
+        pids=_blocks(group.pids, group.child_block * group.sum_block, device, group.repeats),
         scale_ids=_tensor(scale_of(group.cids), device),
         first_block=first_block,
     )

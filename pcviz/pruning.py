@@ -4,16 +4,38 @@ from __future__ import annotations
 
 import numpy as np
 
-from .ir.nodes import InputNodes, Nodes, ProdNodes, SumNodes, normalise_edges, topological
+from .ir.nodes import InputNodes, Nodes, ProdNodes, SumNodes, normalise_edges, sum_vectors, topological
+from .ir.ties import equal_lengths, tie_classes
 
 
 def prune_edges(root: SumNodes, scores: dict[int, np.ndarray], keep: float, granularity: int) -> SumNodes:
     """The circuit with about ``keep`` of its sum edges: those of the highest ``scores`` (by id of sum vector, canonical
-    shape). Every sum block keeps its best edge. Parameters are renormalised; input distributions are kept."""
-    edges = {id(nodes): _scored_edges(nodes, scores[id(nodes)], granularity) for nodes in topological(root) if isinstance(nodes, SumNodes)}
-    threshold = _threshold(edges.values(), keep)
-    kept = {key: item.keep(threshold) for key, item in edges.items()}
-    return _Rebuilder(root, kept).build()
+    shape). Every sum block keeps its best edge. Parameters are renormalised; input distributions are kept.
+
+    Tied vectors keep the same edges, by the scores of the first of them, and stay tied: a node or edge of one is kept while
+    any of them needs it.
+    """
+    sums = [nodes for nodes in topological(root) if isinstance(nodes, SumNodes)]
+    first: dict[int, SumNodes] = {}
+    for nodes in sums:
+        first.setdefault(id(nodes.storage), nodes)
+    edges = {key: _scored_edges(nodes, scores[id(nodes)], granularity) for key, nodes in first.items()}
+    threshold = _threshold([edges[id(nodes.storage)] for nodes in sums], keep)
+    pruned = _Rebuilder(root, {key: item.keep(threshold) for key, item in edges.items()}).build()
+    while tie_classes(topological(pruned)):  # a vector that is gone may have kept nodes alive in those tied to it
+        size, again = _num_nodes(pruned), {id(nodes.storage): _all_edges(nodes) for nodes in sum_vectors(pruned)}
+        pruned = _Rebuilder(pruned, again).build()
+        if _num_nodes(pruned) == size:
+            break
+    return pruned
+
+
+def _num_nodes(root: SumNodes) -> int:
+    return sum(nodes.num_nodes for nodes in topological(root))
+
+
+def _all_edges(nodes: SumNodes) -> _ScoredEdges:
+    return _scored_edges(nodes, nodes.params, nodes.edge_block)
 
 
 class _ScoredEdges:
@@ -59,22 +81,22 @@ def _threshold(edges, keep: float) -> float:
 
 
 class _Rebuilder:
-    """Rebuilds the circuit from the kept edges, from the root down to find live nodes, then bottom-up."""
+    """Rebuilds the circuit from the kept edges (by id of the vector that keeps the parameters), from the root down to find
+    live nodes, then bottom-up. Vectors that ties keep equally long have one mask of live nodes."""
 
     def __init__(self, root: SumNodes, kept: dict[int, _ScoredEdges]):
         self.root, self.kept = root, kept
         self.order = topological(root)
-        self.live = {id(nodes): np.zeros(nodes.num_nodes, dtype=bool) for nodes in self.order}
+        same = equal_lengths(self.order)
+        masks = {same[id(nodes)]: np.zeros(nodes.num_nodes, dtype=bool) for nodes in self.order}
+        self.live = {key: masks[name] for key, name in same.items()}
+        self.sources: dict[int, InputNodes | SumNodes] = {}  # by id of the vector that kept the parameters
 
     def build(self) -> SumNodes:
         self.live[id(self.root)][:] = True
-        for nodes in reversed(self.order):
-            if isinstance(nodes, SumNodes):
-                self._mark_children_of_sums(nodes)
-            elif isinstance(nodes, ProdNodes):
-                for position, child in enumerate(nodes.children):
-                    factors = self._factors(nodes)[:, position]
-                    self.live[id(child)][factors[self.live[id(nodes)]]] = True
+        found = 0
+        while found < (found := sum(int(self.live[id(nodes)].sum()) for nodes in self.order)):
+            self._mark_live()  # again while ties carry news upwards
         new: dict[int, Nodes] = {}
         for nodes in self.order:
             if self.live[id(nodes)].any():
@@ -83,16 +105,16 @@ class _Rebuilder:
         result.seed = self.root.seed
         return result
 
-    def _mark_children_of_sums(self, nodes: SumNodes) -> None:
-        item = self.kept[id(nodes)]
-        rows = np.repeat(self.live[id(nodes)].reshape(-1, item.block).any(axis=1), 1)
-        cols = np.unique(item.ids[1][rows[item.ids[0]]])
-        mask = np.zeros(nodes.num_children // item.block, dtype=bool)
-        mask[cols] = True
-        start = 0
-        for child in nodes.children:
-            self.live[id(child)] |= np.repeat(mask, item.block)[start : start + child.num_nodes]
-            start += child.num_nodes
+    def _mark_live(self) -> None:
+        """Mark everything that live nodes read, one pass from the root down."""
+        for nodes in reversed(self.order):
+            if isinstance(nodes, SumNodes):
+                for child, used in zip(nodes.children, self._used_columns(nodes)):
+                    self.live[id(child)] |= used
+            elif isinstance(nodes, ProdNodes):
+                for position, child in enumerate(nodes.children):
+                    factors = self._factors(nodes)[:, position]
+                    self.live[id(child)][factors[self.live[id(nodes)]]] = True
 
     @staticmethod
     def _factors(nodes: ProdNodes) -> np.ndarray:
@@ -105,31 +127,53 @@ class _Rebuilder:
 
     def _rebuilt(self, nodes: Nodes, new: dict[int, Nodes]) -> Nodes:
         live = self.live[id(nodes)]
-        if isinstance(nodes, InputNodes):
-            return InputNodes(nodes.var, int(live.sum()), nodes.dist, nodes.params[live], nodes.name)
         if isinstance(nodes, ProdNodes):
             factors = self._factors(nodes)[live]
             ids = np.stack([self._renumber(child)[factors[:, a]] for a, child in enumerate(nodes.children)], axis=1)
             children = [new[id(child)] for child in nodes.children]
             identity = all(child.num_nodes == len(ids) for child in children) and (ids == np.arange(len(ids))[:, None]).all()
             return ProdNodes(children, None if identity else ids, nodes.name)
-        return self._rebuilt_sum(nodes, live, new)
+        children = [new[id(child)] for child, used in zip(nodes.children, self._used_columns(nodes)) if used.any()]
+        source = self.sources.get(id(nodes.storage))
+        if source is not None:
+            over = children if isinstance(nodes, SumNodes) else (nodes.var,)
+            return source.duplicate(*over, tie_params=True, name=nodes.name)
+        if isinstance(nodes, InputNodes):
+            source = InputNodes(nodes.var, int(live.sum()), nodes.dist, nodes.params[live], nodes.name)
+        else:
+            source = self._rebuilt_sum(nodes, live, children)
+        self.sources[id(nodes.storage)] = source
+        return source
 
-    def _rebuilt_sum(self, nodes: SumNodes, live: np.ndarray, new: dict[int, Nodes]) -> SumNodes:
-        item = self.kept[id(nodes)]
-        children = [new[id(child)] for child in nodes.children if id(child) in new]
-        child_live = np.concatenate([self.live[id(child)] for child in nodes.children])
-        if item.block > 1 and (not live.all() or not child_live.all()):
-            item = _ScoredEdges(*_to_nodes(item), 1)
-        keep = live[item.ids[0]] if item.block == 1 else np.ones(item.ids.shape[1], dtype=bool)
-        keep &= child_live[item.ids[1]] if item.block == 1 else True
-        rows, cols = item.ids[:, keep]
-        if item.block == 1:
-            rows, cols = self._renumber(nodes)[rows], (np.cumsum(child_live) - 1)[cols]
-        pruned = SumNodes(children, int(live.sum()), np.stack([rows, cols]), item.block, name=nodes.name)
+    def _used_columns(self, nodes: Nodes) -> list[np.ndarray]:
+        """Per child vector, which of its nodes the live sums read; the same for all tied vectors."""
+        if not nodes.children:
+            return []
+        item = self.kept[id(nodes.storage)]
+        rows = self.live[id(nodes)].reshape(-1, item.block).any(axis=1)
+        mask = np.zeros(nodes.num_children // item.block, dtype=bool)
+        mask[item.ids[1][rows[item.ids[0]]]] = True
+        return np.split(np.repeat(mask, item.block), np.cumsum([child.num_nodes for child in nodes.children])[:-1])
+
+    def _rebuilt_sum(self, nodes: SumNodes, live: np.ndarray, children: list[Nodes]) -> SumNodes:
+        item = self.kept[id(nodes.storage)]
+        columns = zip(nodes.children, self._used_columns(nodes))
+        child_live = np.concatenate([self.live[id(child)] if used.any() else used for child, used in columns])
+        rows, cols = _live_blocks(live, item.block), _live_blocks(child_live, item.block)
+        if rows is None or cols is None:
+            item, rows, cols = _ScoredEdges(*_to_nodes(item), 1), live, child_live
+        keep = rows[item.ids[0]]
+        ids = np.stack([(np.cumsum(mask) - 1)[numbers[keep]] for mask, numbers in zip((rows, cols), item.ids)])
+        pruned = SumNodes(children, int(live.sum()), ids, item.block, name=nodes.name)
         weights = np.maximum(item.params[keep], np.finfo(np.float32).tiny)  # an edge that is kept stays an edge
         pruned.params = normalise_edges(pruned, weights)
         return pruned
+
+
+def _live_blocks(live: np.ndarray, block: int) -> np.ndarray | None:
+    """Which blocks of nodes are live; None when some block is so in part."""
+    blocks = live.reshape(-1, block)
+    return blocks.any(axis=1) if (blocks.any(axis=1) == blocks.all(axis=1)).all() else None
 
 
 def _to_nodes(item: _ScoredEdges) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

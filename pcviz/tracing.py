@@ -26,9 +26,9 @@ Config = LaunchConfig | Mapping[str, LaunchConfig] | None
 class Operand:
     """One array of a launch. All figures are entries (not bytes), over all programs.
 
-    loads, stores: entries requested by the programs; unique: distinct entries among them (pseudo blocks all read one
-    null block and are not counted); reuse_span: entries that the launch touches between two loads of the same entry, in
-    the order of its programs. ``formula``: how ``loads`` comes about, with the numbers put in.
+    loads, stores: entries requested by the programs; unique: distinct entries among them (parameters of tied blocks are
+    counted once, the null block that pseudo blocks read not at all); reuse_span: entries that the launch touches between two
+    loads of the same entry, in the order of its programs. ``formula``: how ``loads`` comes about, with the numbers put in.
     """
 
     name: str
@@ -168,7 +168,7 @@ def forward_launch(layer: LayerSummary, g: int, batch_size: int, config: Config 
     group, b = layer.groups[g], batch_size
     tile = _config_of(config, "forward", group, b)
     width, rows, batches = group.num_child_blocks * group.child_block, group.sum_block // tile.tile_m, ceil_div(b, tile.tile_b)
-    blocks, steps, cells = group.num_sum_blocks, ceil_div(width, tile.tile_k), _stored_cells(group)
+    blocks, steps, cells = group.num_sum_blocks, ceil_div(width, tile.tile_k), _own_cells(group)
     row_span = tile.tile_m * width + width * b + tile.tile_m * b
     pairs = group.num_child_blocks * max(1, group.child_block // tile.tile_k)
     all_cells = blocks * group.sum_block * width
@@ -191,7 +191,7 @@ def element_flows_launch(layer: LayerSummary, g: int, batch_size: int, config: C
     group, b = layer.backward_groups[g], batch_size
     tile = _config_of(config, "element_flows", group, b)
     width, cols, batches = group.num_parents * group.sum_block, group.child_block // tile.tile_k, ceil_div(b, tile.tile_b)
-    blocks, steps, cells = group.num_child_blocks, ceil_div(width, tile.tile_m), _stored_cells(group)
+    blocks, steps, cells = group.num_child_blocks, ceil_div(width, tile.tile_m), _own_cells(group)
     row_span = tile.tile_k * width + 2 * width * b + 2 * tile.tile_k * b
     parents = _unique_sums(layer, group) * b
     own = blocks * group.child_block * b
@@ -230,8 +230,8 @@ def param_flows_launch(layer: LayerSummary, g: int, batch_size: int, config: Con
                 f"{blocks:,} sum blocks x {rows} row tiles x {width:,} children x {b} samples"),
         Operand("flows", sums * cols, 0, sums, program_span, formula),
         Operand("values", sums * cols, 0, sums, program_span, formula),
-        Operand("parameters", cells, 0, cells, 0, f"{cells:,} stored cells, once"),
-        Operand("parameter flows", cells, cells, cells, 0, f"{cells:,} stored cells, loaded and stored once"),
+        Operand("parameters", cells, 0, _own_cells(group), 0, f"{cells:,} stored cells, once"),
+        Operand("parameter flows", cells, cells, _own_cells(group), 0, f"{cells:,} stored cells, loaded and stored once"),
         _indices(cols * blocks * rows, 2 * pairs + 1, 2 * blocks * group.num_child_blocks + blocks),
     ])  # fmt: skip
 
@@ -262,6 +262,11 @@ def _indices(programs: int, each: int, unique: int) -> Operand:
 
 def _stored_cells(group: GroupSummary | BackwardGroupSummary) -> int:
     return group.stored_blocks * group.sum_block * group.child_block
+
+
+def _own_cells(group: GroupSummary | BackwardGroupSummary) -> int:
+    """Distinct parameters among the stored cells: tied blocks have the same."""
+    return (group.stored_blocks - group.tied_blocks) * group.sum_block * group.child_block
 
 
 def _unique_elements(layer: LayerSummary, group: GroupSummary) -> int:

@@ -60,7 +60,12 @@ class _Builder:
     def __init__(self, pick: Callable[[int, int], int], rng: np.random.Generator, zeros: bool):
         self.pick, self.rng, self.zeros = pick, rng, zeros
         self.dists = [Categorical(pick(2, 4)) for _ in range(pick(2, 4))]
+        self.ties = pick(0, 2) > 0
+        if self.ties and pick(0, 1) == 1:
+            self.dists = [self.dists[0]] * len(self.dists)
         self.vectors: dict[tuple[int, ...], list[Nodes]] = {}
+        self.leaves: list[InputNodes] = []
+        self.made: list[SumNodes] = []
 
     def circuit(self) -> SumNodes:
         scope = tuple(range(len(self.dists)))
@@ -72,6 +77,8 @@ class _Builder:
         return root
 
     def width(self) -> int:
+        if self.ties and self.made and self.pick(0, 2) > 0:
+            return self.made[-1].num_nodes  # equal lengths, so that there is something to tie
         return WIDTHS[self.pick(0, len(WIDTHS) - 1)]
 
     def region(self, scope: tuple[int, ...]) -> Nodes:
@@ -91,14 +98,22 @@ class _Builder:
 
     def variable(self, var: int) -> Nodes:
         """Inputs, or sums right over one or two vectors of inputs, or over products of a single input."""
-        leaf = inputs(var, num_nodes=self.width(), dist=self.dists[var], name=f"x{var}")
+        leaf = self.leaf(var, f"x{var}")
         kind = self.pick(0, 4)
         if kind < 2:
             return leaf
         if kind == 2:
             return self.sums([leaf], self.width())
-        other = inputs(var, num_nodes=self.width(), dist=self.dists[var], name=f"x{var}b")
+        other = self.leaf(var, f"x{var}b")
         return self.sums([leaf, other] if kind == 3 else [leaf, multiply(other)], self.width())
+
+    def leaf(self, var: int, name: str) -> InputNodes:
+        """New inputs, or such as are tied to earlier ones."""
+        same = [leaf for leaf in self.leaves if leaf.dist == self.dists[var]] if self.ties else []
+        if same and self.pick(0, 1) == 1:
+            return same[self.pick(0, len(same) - 1)].duplicate(var, tie_params=True, name=name)
+        self.leaves.append(inputs(var, num_nodes=self.width(), dist=self.dists[var], name=name))
+        return self.leaves[-1]
 
     def products(self, scope: tuple[int, ...]) -> list[Nodes]:
         return [self.product(scope) for _ in range(self.pick(1, 3))]
@@ -124,7 +139,18 @@ class _Builder:
         return self.rng.permutation(np.concatenate([np.arange(num_nodes), extra]))
 
     def sums(self, children: list[Nodes], num_nodes: int) -> SumNodes:
-        """Sums over all children: fully connected, or sparse at a granularity of 1 or 2."""
+        """Sums over all children: fully connected, or sparse at a granularity of 1 or 2; or tied to earlier ones, which may be
+        in the same layer or in another one, over the same children or over others."""
+        lengths = [child.num_nodes for child in children]
+        same = [sums for sums in self.made if [child.num_nodes for child in sums.children] == lengths] if self.ties else []
+        if same and num_nodes > 1 and self.pick(0, 2) > 0:
+            return same[self.pick(0, len(same) - 1)].duplicate(*children, tie_params=True)
+        made = self.fresh_sums(children, num_nodes)
+        if num_nodes > 1:
+            self.made.append(made)
+        return made
+
+    def fresh_sums(self, children: list[Nodes], num_nodes: int) -> SumNodes:
         blocks = self.pick(0, 2)
         if blocks == 2 and any(nodes % 2 for nodes in (num_nodes, *(child.num_nodes for child in children))):
             blocks = 1

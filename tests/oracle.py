@@ -90,9 +90,13 @@ def node_flows(root: Nodes, x, observed=None) -> dict[Nodes, np.ndarray]:
 def param_flows(root: Nodes, x, observed=None) -> dict[Nodes, np.ndarray]:
     """Flows of the parameters summed over the samples, {input or sum vector: array like its ``params``}.
 
-    An input table counts the observed samples only.
+    An input table counts the observed samples only. Tied vectors have one array: the flows of all of them, added up.
     """
-    return _flows(root, x, observed)[1]
+    totals = _flows(root, x, observed)[1]
+    of_class: dict[int, np.ndarray] = {}
+    for nodes, flow in totals.items():
+        of_class[id(nodes.storage)] = of_class.get(id(nodes.storage), 0) + flow
+    return {nodes: of_class[id(nodes.storage)] for nodes in totals}
 
 
 def _flows(root: Nodes, x, observed):
@@ -131,7 +135,9 @@ def flows_by_autograd(root: Nodes, x) -> dict[Nodes, np.ndarray]:
     import torch
 
     order = topological(root)
-    params = {nodes: torch.tensor(nodes.params, dtype=torch.float64, requires_grad=True) for nodes in order if not isinstance(nodes, ProdNodes)}
+    vectors = [nodes for nodes in order if not isinstance(nodes, ProdNodes)]
+    tensors = {id(nodes.storage): torch.tensor(nodes.params, dtype=torch.float64, requires_grad=True) for nodes in vectors}
+    params = {nodes: tensors[id(nodes.storage)] for nodes in vectors}  # one tensor for a tie class
     x = torch.as_tensor(np.asarray(x).astype(np.int64))
     probabilities: dict[Nodes, torch.Tensor] = {}
     for nodes in order:

@@ -110,7 +110,9 @@ def test_index_tensors_of_random_circuits_are_sound(root, block_size, tolerance)
 
 def check_plan(plan):
     node_rows, params = Intervals(plan.num_node_rows), Intervals(plan.num_params)
+    stored = set()
     for group in plan.inputs:
+        assert [group.sources[t].storage for t in group.table_ids] == [nodes.storage for nodes in group.vectors]
         starts = group.start + group.stride * np.arange(len(group.vectors))
         node_rows.add(starts, group.stride, align=block_of(group.vectors[0].num_nodes, plan.block_size))
     for layer in plan.layers:
@@ -126,15 +128,32 @@ def check_plan(plan):
             check_aligned(group.cids, k, layer.num_element_rows)
             check_aligned(group.pids, m * k, plan.num_params)
             np.testing.assert_array_equal(group.cids == 0, group.pids == 0, err_msg="a pseudo block has neither child nor parameters")
-            params.add(group.pids[group.pids > 0], m * k)
+            first_use = group.pids[group.first_use]
+            if first_use.size:
+                params.add(first_use[first_use > 0], m * k)
+            stored |= set(first_use[first_use > 0].tolist())
+            assert set(group.pids[group.pids > 0].tolist()) <= stored, "what is not a first use was stored before"
+            assert group.repeats == (len(np.unique(group.pids[group.pids > 0])) < (group.pids > 0).sum())
             nids = np.broadcast_to(group.nids[:, None], group.cids.shape)
             for nid, cid, pid in np.stack([nids, group.cids, group.pids], axis=-1)[group.pids > 0].tolist():
-                tiles[pid] = (nid, cid, m, k)
+                tiles[nid, cid] = (pid, m, k)
         slot_tiles = np.concatenate([slot.tile_pids for slot in layer.sums])
-        assert sorted(slot_tiles.tolist()) == sorted(tiles), "each stored tile occurs exactly once over the groups"
-        assert sorted(backward_tiles(plan, layer)) == sorted((pid, *tile) for pid, tile in tiles.items())
+        assert sorted(slot_tiles.tolist()) == sorted(pid for pid, _, _ in tiles.values()), "the groups have each stored tile once per use"
+        assert sorted(backward_tiles(plan, layer)) == sorted((pid, nid, cid, m, k) for (nid, cid), (pid, m, k) in tiles.items())
+    check_ties(plan)
     node_rows.check()
     params.check()
+
+
+def check_ties(plan):
+    """Tied vectors have the same tiles, others have tiles of their own."""
+    slots = [slot for layer in plan.layers for slot in layer.sums]
+    tiles = {}
+    for slot in slots:
+        first = tiles.setdefault(id(slot.grid.nodes.storage), slot)
+        assert slot.first_use == (first is slot)
+        assert (slot.grid.sum_block, slot.grid.child_block) == (first.grid.sum_block, first.grid.child_block)
+        np.testing.assert_array_equal(slot.tile_pids, first.tile_pids)
 
 
 def backward_tiles(plan, layer):

@@ -5,6 +5,7 @@ from circuits import random_circuit, small_circuits
 from hypothesis import given, settings
 from oracle import categories, flows_by_autograd, log_likelihood, node_flows, param_flows, worlds, worlds_of
 
+import pcviz as pcv
 from pcviz.ir.checks import check_circuit
 from pcviz.ir.nodes import InputNodes, ProdNodes, SumNodes, topological
 
@@ -71,5 +72,10 @@ def test_random_circuits_have_every_shape():
     assert {type(child) for nodes in sums for child in nodes.children} == {InputNodes, ProdNodes, SumNodes}
     assert any(len({child.num_nodes for child in nodes.children}) > 2 for nodes in sums)
     assert any((nodes.params == 0).any() for nodes in sums)
+    plans = [pcv.compile(root, block_size=2) for root in roots]
+    assert any(group.repeats for plan in plans for layer in plan.layers for group in layer.groups), "ties within a launch"
+    assert any(not slot.first_use for plan in plans for layer in plan.layers[1:] for slot in layer.sums), "ties across layers"
+    assert any(len(group.sources) < len(group.vectors) for plan in plans for group in plan.inputs), "tied inputs"
+    assert any(nodes.tied_to and nodes.edge_ids is not None for nodes in sums), "ties of sparse vectors"
     uses = [child for root in roots for nodes in topological(root) for child in nodes.children]
     assert any(isinstance(child, ProdNodes) and uses.count(child) > 1 for child in uses)

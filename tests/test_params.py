@@ -52,7 +52,7 @@ def test_every_parameter_is_stored_once_and_padding_is_zero(root, block_size):
     """With a number of its own for every edge, the buffer holds each once and zero everywhere else."""
     plan = pcv.compile(root, block_size=block_size)
     count = 0
-    for nodes in with_params(root):
+    for nodes in {id(nodes.storage): nodes for nodes in with_params(root)}.values():
         nodes.params = np.arange(count + 1, count + 1 + nodes.params.size, dtype=np.float32).reshape(nodes.params.shape)
         count += nodes.params.size
     flat, tables = gather_params(plan)

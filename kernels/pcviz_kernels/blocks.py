@@ -10,11 +10,12 @@ import torch
 class BlockIndex:
     """``starts`` [n] first rows of blocks of ``width`` rows; every start is a multiple of ``width``, ``numbers`` [n] times.
 
-    Buffers are [rows, ...]. The index decides what is read; a run of consecutive blocks merely saves the copy.
+    Buffers are [rows, ...]. The index decides what is read; a run of consecutive blocks merely saves the copy. ``repeats``:
+    some block other than the null block may occur more than once.
     """
 
-    def __init__(self, starts: torch.Tensor, width: int):
-        self.width = width
+    def __init__(self, starts: torch.Tensor, width: int, repeats: bool = False):
+        self.width, self.repeats = width, repeats
         self.starts = starts.reshape(-1).to(torch.int64)
         self.numbers = self.starts // width
         first, count = int(self.numbers[0]), len(self.numbers)
@@ -51,11 +52,14 @@ class BlockIndex:
             buffer.view(-1, self.width, *buffer.shape[1:])[self.numbers[low:high]] = values.view(high - low, self.width, *buffer.shape[1:])
 
     def add(self, buffer: torch.Tensor, values: torch.Tensor, low: int = 0, high: int | None = None, *, scratch: Scratch) -> None:
-        """Add ``values`` to blocks low .. high - 1, which are distinct but for null blocks (whose sum is not used)."""
+        """Add ``values`` to blocks low .. high - 1 (what null blocks get is not used)."""
         high = len(self) if high is None else high
         found = self.view(buffer, low, high)
         if found is not None:
             found.add_(values.view(found.shape))
+        elif self.repeats:
+            blocks = buffer.view(-1, self.width, *buffer.shape[1:])
+            blocks.index_add_(0, self.numbers[low:high], values.view(high - low, *blocks.shape[1:]))
         else:
             present = self.gather(buffer, low, high, out=scratch.take("add", high - low, self.width, *buffer.shape[1:]))
             self.set(buffer, present.add_(values.view(present.shape)), low, high)

@@ -22,13 +22,20 @@ FLOW_SCALE = 2.0**-40
 
 @dataclass(frozen=True, eq=False)
 class InputLaunch:
-    """V input vectors of ``stride`` rows each from row ``start``; ``variables`` [V]; ``real`` [V, stride, 1] bool."""
+    """V input vectors of ``stride`` rows each from row ``start``; ``variables`` [V]. They read T tables, fewer than V when some
+    are tied: ``table_ids`` [V]; ``real`` [T, stride, 1] bool, the rows of a table that are nodes."""
 
     start: int
     stride: int
     num_cats: int
     variables: torch.Tensor
+    table_ids: torch.Tensor
     real: torch.Tensor
+
+    @property
+    def repeats(self) -> bool:
+        """Whether two of the vectors read the same table: then flows must be added, not stored."""
+        return len(self.real) < len(self.table_ids)
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,8 +59,9 @@ class ProductLaunch:
 class SumLaunch:
     """One forward group, and the parameter flows of its blocks.
 
-    ``nids`` G blocks of node rows; ``cids`` G * E blocks of element rows; ``pids`` G * E parameter tiles [K, M];
-    ``scale_ids`` [G, E] the child blocks' log-scales; ``first_block``: number of the first sum block in the layer.
+    ``nids`` G blocks of node rows; ``cids`` G * E blocks of element rows; ``pids`` G * E parameter tiles [K, M], which occur
+    more than once where sum blocks are tied (``pids.repeats``: flows must be added, not stored); ``scale_ids`` [G, E] the
+    child blocks' log-scales; ``first_block``: number of the first sum block in the layer.
     """
 
     sum_block: int

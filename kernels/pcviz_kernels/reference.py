@@ -21,13 +21,13 @@ from .launches import FLOW_SCALE, ElementBuffers, ElementLaunch, InputLaunch, No
 def input_forward(launch: InputLaunch, table: torch.Tensor, exact: bool, x: torch.Tensor, observed: torch.Tensor | None, nodes: NodeBuffers) -> None:
     """log p_n(x) = log theta_{n, x_v} for inputs n over variable v; 0 where v is not observed (summed out).
 
-    ``table`` [V * num_cats, stride] probabilities; row v * num_cats + k is category k of vector v. ``exact`` is for
+    ``table`` [T * num_cats, stride] probabilities; row t * num_cats + k is category k of table t. ``exact`` is for
     implementations that do not keep every logarithm.
     """
-    for v, variable in enumerate(launch.variables.tolist()):
-        values = table[v * launch.num_cats + x[variable]].t().log2()  # [stride, B]
+    for v, (t, variable) in enumerate(zip(launch.table_ids.tolist(), launch.variables.tolist())):
+        values = table[t * launch.num_cats + x[variable]].t().log2()  # [stride, B]
         if observed is not None:
-            values[launch.real[v] & ~observed[variable]] = 0.0
+            values[launch.real[t] & ~observed[variable]] = 0.0
         _set_logs(nodes, slice(launch.start + v * launch.stride, launch.start + (v + 1) * launch.stride), values)
 
 
@@ -103,14 +103,14 @@ def product_flows(launch: ProductLaunch, element_flows: torch.Tensor, node_flows
 
 
 def input_flows(launch: InputLaunch, x: torch.Tensor, observed: torch.Tensor | None, node_flows: torch.Tensor, flows: torch.Tensor) -> None:
-    """F_{n,k}(D) = sum of F_n over the samples in which v is observed with category k; added to ``flows`` [V, stride, num_cats]."""
-    for v, variable in enumerate(launch.variables.tolist()):
+    """F_{n,k}(D) = sum of F_n over the samples in which v is observed with category k; added to ``flows`` [T, stride, num_cats]."""
+    for v, (t, variable) in enumerate(zip(launch.table_ids.tolist(), launch.variables.tolist())):
         flow = node_flows[launch.start + v * launch.stride :][: launch.stride]  # [stride, B]
         for category in range(launch.num_cats):
             counts = x[variable] == category
             if observed is not None:
                 counts = counts & observed[variable]
-            flows[v, :, category] += (flow * counts).sum(dim=1)
+            flows[t, :, category] += (flow * counts).sum(dim=1)
 
 
 # ---- learning -----------------------------------------------------------------------------------------------------------
@@ -125,7 +125,7 @@ def em_sums(launch: SumLaunch, params: torch.Tensor, flows: torch.Tensor, step_s
 
 
 def em_inputs(table: torch.Tensor, flows: torch.Tensor, step_size: float, pseudocount: float) -> None:
-    """The same for the categories of each input node: ``table`` and ``flows`` [V, stride, num_cats]."""
+    """The same for the categories of each input node: ``table`` and ``flows`` [T, stride, num_cats]."""
     for row, counts in zip(table.view(-1, table.shape[2]), flows.view(-1, table.shape[2])):
         row.copy_(_em_row(row, counts, step_size, pseudocount))
 

@@ -35,17 +35,17 @@ def weak_value(dtype: torch.dtype) -> float:
 
 
 def input_forward(launch: InputLaunch, table: torch.Tensor, exact: bool, x: torch.Tensor, observed: torch.Tensor | None, nodes: NodeBuffers) -> None:
-    """Input rows of ``nodes``. ``table`` [V * num_cats, stride] probabilities, ``x`` [variables, B] int64; ``exact``: some
+    """Input rows of ``nodes``. ``table`` [T * num_cats, stride] probabilities, ``x`` [variables, B] int64; ``exact``: some
     real probability is below ``smallest_value``, so logarithms are kept too."""
     num_vectors, batch = len(launch.variables), x.shape[1]
-    rows = x[launch.variables] + launch.num_cats * torch.arange(num_vectors, device=x.device)[:, None]
+    rows = x[launch.variables] + launch.num_cats * launch.table_ids[:, None]
     values = table.index_select(0, rows.view(-1)).view(num_vectors, batch, launch.stride).transpose(1, 2)
     mine = slice(launch.start, launch.start + num_vectors * launch.stride)
     out = nodes.values[mine].view(num_vectors, launch.stride, batch)
     if observed is None:
         out.copy_(values)
     else:
-        hidden = ~observed[launch.variables][:, None, :] & launch.real
+        hidden = ~observed[launch.variables][:, None, :] & launch.real[launch.table_ids]
         torch.where(hidden, torch.ones((), dtype=out.dtype, device=out.device), values, out=out)
     nodes.scales[mine] = 0
     if exact:
@@ -281,12 +281,16 @@ def product_flows(launch: ProductLaunch, element_flows: torch.Tensor, node_flows
 
 
 def input_flows(launch: InputLaunch, x: torch.Tensor, observed: torch.Tensor | None, node_flows: torch.Tensor, flows: torch.Tensor) -> None:
-    """Flows of the categories, added to ``flows`` [V, stride, num_cats]; hidden variables count for nothing."""
+    """Flows of the categories, added to ``flows`` [T, stride, num_cats]; hidden variables count for nothing."""
     num_vectors, batch = len(launch.variables), x.shape[1]
     flow = node_flows[launch.start : launch.start + num_vectors * launch.stride].view(num_vectors, launch.stride, batch)
     if observed is not None:
         flow = flow * observed[launch.variables][:, None, :]
-    flows.scatter_add_(2, x[launch.variables][:, None, :].expand(-1, launch.stride, -1), flow)
+    categories = x[launch.variables]
+    if launch.repeats:
+        flows.transpose(1, 2).index_put_((launch.table_ids[:, None], categories), flow.transpose(1, 2), accumulate=True)
+    else:
+        flows.scatter_add_(2, categories[:, None, :].expand(-1, launch.stride, -1), flow)
 
 
 def em_sums(launch: SumLaunch, params: torch.Tensor, flows: torch.Tensor, step_size: float, pseudocount: float) -> None:
@@ -304,7 +308,7 @@ def em_sums(launch: SumLaunch, params: torch.Tensor, flows: torch.Tensor, step_s
 
 
 def em_inputs(table: torch.Tensor, flows: torch.Tensor, step_size: float, pseudocount: float) -> None:
-    """One EM step of categorical tables [V, stride, num_cats]; ``flows`` are the categories' flows."""
+    """One EM step of categorical tables [T, stride, num_cats]; ``flows`` are the categories' flows."""
     table.copy_(_em_rows(table, flows, step_size, pseudocount, dim=2))
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ..ir.nodes import Nodes
+import numpy as np
+
+from ..ir.nodes import InputNodes, Nodes
 from .arguments import check_block_size, check_tolerance
 from .counting import input_shape
 from .indexing import Cursor, index_layer
@@ -20,7 +22,7 @@ def compile(root: Nodes, *, block_size: int, padding_tolerance: float = 0.25) ->
     check_tolerance(padding_tolerance)
     layers = layering(root)
     widest = _widest_block(layers, block_size)
-    cursor = Cursor(node_row=widest, param=widest**2, starts={})
+    cursor = Cursor(node_row=widest, param=widest**2, starts={}, tiles={})
     inputs = _lay_out_inputs(layers, block_size, cursor)
     plans = tuple(index_layer(layer, block_size, padding_tolerance, cursor) for layer in layers.layers)
     return CircuitPlan(
@@ -50,5 +52,10 @@ def _lay_out_inputs(layers: Layering, block_size: int, cursor: Cursor) -> tuple[
     groups = []
     for (stride, num_cats), vectors in sorted(shapes.items(), key=lambda item: -item[0][0]):
         starts = [cursor.take_rows(nodes, block_of(nodes.num_nodes, block_size)) for nodes in vectors]
-        groups.append(InputGroup(tuple(vectors), starts[0], stride, num_cats))
+        sources: dict[int, InputNodes] = {}
+        for nodes in vectors:
+            sources.setdefault(id(nodes.storage), nodes)
+        number = {key: t for t, key in enumerate(sources)}
+        table_ids = np.array([number[id(nodes.storage)] for nodes in vectors])
+        groups.append(InputGroup(tuple(vectors), tuple(sources.values()), table_ids, starts[0], stride, num_cats))
     return tuple(groups)

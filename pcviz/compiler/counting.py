@@ -12,7 +12,7 @@ import numpy as np
 from ..ir.nodes import Nodes, ProdNodes
 from .arguments import check_block_size, check_tolerance
 from .grouping import Histogram, group_bounds, histogram
-from .layer_arrays import LayerArrays, blocks_of
+from .layer_arrays import blocks_of
 from .layering import Layer, Layering, block_of, layering, num_blocks
 from .plan import BackwardGroupSummary, CircuitPlan, GroupSummary, LayerPlan, LayerSummary, PlanSummary, SumGroup
 from .tiles import TileGrid, edges_per_tile, tile_grid
@@ -99,7 +99,7 @@ def _histograms(counts: dict[tuple[int, int], list]) -> dict[tuple[int, int], Hi
 
 
 def _summarise(layer: Layer, block_size: int, tolerance: float) -> LayerSummary:
-    count = _LayerCount(layer.arrays, block_size)
+    count = _LayerCount(layer, block_size)
     edges = int(layer.arrays.num_edges.sum())
     return LayerSummary(
         index=layer.index,
@@ -113,7 +113,7 @@ def _summarise(layer: Layer, block_size: int, tolerance: float) -> LayerSummary:
         absent_edges=count.stored - count.missing - edges,
         missing_edges=count.missing,
         groups=tuple(_groups(count.forward(), tolerance, GroupSummary)),
-        backward_groups=tuple(_groups(count.backward(), tolerance, BackwardGroupSummary)),
+        backward_groups=tuple(_groups(count.backward(), tolerance, BackwardGroupSummary, count.tied_parents)),
         product_launches=len({product_shape(e, w, block_size) for e, w in zip(layer.elements, count.element_block.tolist())}),
     )
 
@@ -121,13 +121,12 @@ def _summarise(layer: Layer, block_size: int, tolerance: float) -> LayerSummary:
 class _LayerCount:
     """Counts of one layer at one block size, for all its vectors at once."""
 
-    def __init__(self, arrays: LayerArrays, block_size: int):
-        self.arrays = a = arrays
+    def __init__(self, layer: Layer, block_size: int):
+        self.layer = layer
+        self.arrays = a = layer.arrays
         self.sum_block = blocks_of(a.sum_len, block_size)
-        width = np.zeros(len(a.sum_len), dtype=np.int64)
-        np.maximum.at(width, a.element_part, blocks_of(a.element_len, block_size))
-        self.element_block = width[a.element_part]
-        self.child_block = width[a.sum_part]
+        self.element_block = blocks_of(a.element_longest, block_size)
+        self.child_block = blocks_of(a.sum_longest, block_size)
         self.rows = -(-a.sum_len // self.sum_block)  # sum blocks of each sum vector
         self.cols = -(-a.element_len // self.element_block)  # child blocks of each element vector
         self.first_row = np.cumsum(self.rows) - self.rows
@@ -197,41 +196,57 @@ class _LayerCount:
         return sorted({*zip(self.sum_block.tolist(), self.child_block.tolist())}, reverse=True)
 
     def forward(self) -> dict[tuple[int, int], Histogram]:
-        """Stored children per sum block, for each (sum_block, child_block); extra: edges and missing edges."""
+        """Stored children per sum block, for each (sum_block, child_block); extra: edges, missing edges, tied blocks."""
         owner, a = np.repeat(np.arange(len(self.rows)), self.rows), self.arrays
         missing = self.dense_tiles * self.cells - a.num_edges
+        sums = ((a.num_edges, self.row_edges), (missing, self.row_missing), (self.dense_tiles * a.tied, self.row_children * a.tied[owner]))
         result = {}
         for shape in self._shapes():
             mine = (self.sum_block == shape[0]) & (self.child_block == shape[1])
             dense, sparse = mine & self.arrays.dense, (mine & ~self.arrays.dense)[owner]
             counts = np.concatenate([self.dense_children[dense], self.row_children[sparse]])
             weights = np.concatenate([self.rows[dense], np.ones(int(sparse.sum()), dtype=np.int64)])
-            extra = tuple(
-                np.concatenate([whole[dense], part[sparse]]) for whole, part in ((a.num_edges, self.row_edges), (missing, self.row_missing))
-            )
+            extra = tuple(np.concatenate([whole[dense], part[sparse]]) for whole, part in sums)
             result[shape] = histogram(counts, shape[0] * shape[1], weights, extra)
         return result
 
     def backward(self) -> dict[tuple[int, int], Histogram]:
         """Stored parents per child block, for each (sum_block, child_block)."""
-        a, result = self.arrays, {}
-        for shape in self._shapes():
-            mine = (self.sum_block == shape[0]) & (self.child_block == shape[1])
-            links = (mine & a.dense)[a.link_sum]
-            dense = np.bincount(a.link_element[links], weights=self.rows[a.link_sum[links]], minlength=len(a.element_len))
-            parents = np.repeat(dense.astype(np.int64), self.cols) + self.col_parents[shape]
-            result[shape] = histogram(parents[parents > 0], shape[0] * shape[1])
-        return result
+        parents = {shape: self._parents(shape) for shape in self._shapes()}
+        return {shape: histogram(counts[counts > 0], shape[0] * shape[1]) for shape, counts in parents.items()}
+
+    def _parents(self, shape: tuple[int, int]) -> np.ndarray:
+        """[child blocks] stored parents of this block shape."""
+        a = self.arrays
+        links = ((self.sum_block == shape[0]) & (self.child_block == shape[1]) & a.dense)[a.link_sum]
+        dense = np.bincount(a.link_element[links], weights=self.rows[a.link_sum[links]], minlength=len(a.element_len))
+        return np.repeat(dense.astype(np.int64), self.cols) + self.col_parents[shape]
+
+    def tied_parents(self, shape: tuple[int, int], limits: tuple[int, ...]) -> np.ndarray:
+        """[groups] stored blocks of each backward group whose parameters another one in it has already."""
+        tied, a = np.zeros(len(limits), dtype=np.int64), self.arrays
+        classes = [members for members in a.ties if (self.sum_block[members[0]], self.child_block[members[0]]) == shape]
+        group = np.searchsorted(limits, self._parents(shape)) if classes else None
+        for members in classes:
+            elements = [a.link_element[a.link_sum == s] for s in members]
+            groups = np.array([group[np.concatenate([self.first_col[e] + np.arange(self.cols[e]) for e in own])] for own in elements])
+            per_col = tile_grid(self.layer.sums[members[0]], *shape).parents_per_col()
+            for g in range(len(limits)):
+                here = groups == g  # [members, child blocks]
+                tied[g] += int((np.maximum(here.sum(axis=0) - 1, 0) * per_col).sum())
+        return tied
 
 
-def _groups(histograms: dict[tuple[int, int], Histogram], tolerance: float, record: type):
+def _groups(histograms: dict[tuple[int, int], Histogram], tolerance: float, record: type, tied=None):
     bounds = group_bounds(list(histograms.values()), tolerance)
     for (shape, hist), limits in zip(histograms.items(), bounds):
         group = np.searchsorted(limits, hist.counts)
+        extra = [] if tied is None else tied(shape, limits)
         for g, limit in enumerate(limits):
             members = group == g
             stored = int((hist.counts * hist.blocks)[members].sum())
-            yield record(*shape, int(hist.blocks[members].sum()), int(limit), stored, *(int(values[members].sum()) for values in hist.extra))
+            sums = [int(values[members].sum()) for values in hist.extra] if tied is None else [int(extra[g])]
+            yield record(*shape, int(hist.blocks[members].sum()), int(limit), stored, *sums)
 
 
 def summary_of_plan(plan: CircuitPlan) -> PlanSummary:
@@ -253,6 +268,7 @@ def _count_layer(index: int, layer: LayerPlan) -> LayerSummary:
     edges = sum(int(np.prod(nodes.param_shape, dtype=np.int64)) for nodes in sums)
     stored = sum(int((group.cids > 0).sum()) * group.sum_block * group.child_block for group in layer.groups)
     missing = sum(slot.grid.missing_edges() for slot in layer.sums)
+    ties = any(group.repeats for group in layer.groups)
     return LayerSummary(
         index=index,
         num_sum_vectors=len(sums),
@@ -266,7 +282,8 @@ def _count_layer(index: int, layer: LayerPlan) -> LayerSummary:
         missing_edges=missing,
         groups=tuple(_count_group(group, cells) for group in layer.groups),
         backward_groups=tuple(
-            BackwardGroupSummary(g.sum_block, g.child_block, *g.parids.shape, int((g.parids > 0).sum())) for g in layer.backward_groups
+            BackwardGroupSummary(g.sum_block, g.child_block, *g.parids.shape, int((g.parids > 0).sum()), _repeated(g.parpids) if ties else 0)
+            for g in layer.backward_groups
         ),
         product_launches=len(layer.products),
     )
@@ -291,4 +308,11 @@ def _cells_by_row(layer: LayerPlan) -> tuple[np.ndarray, np.ndarray]:
 def _count_group(group: SumGroup, cells: tuple[np.ndarray, np.ndarray]) -> GroupSummary:
     nids, values = cells
     edges, missing = values[:, np.searchsorted(nids, group.nids)].sum(axis=1)
-    return GroupSummary(group.sum_block, group.child_block, *group.cids.shape, int((group.cids > 0).sum()), int(edges), int(missing))
+    stored, tied = int((group.cids > 0).sum()), _repeated(group.pids) if group.repeats else 0
+    return GroupSummary(group.sum_block, group.child_block, *group.cids.shape, stored, int(edges), int(missing), tied)
+
+
+def _repeated(pids: np.ndarray) -> int:
+    """How many stored blocks have the parameters of another one."""
+    stored = pids[pids > 0]
+    return len(stored) - len(np.unique(stored))

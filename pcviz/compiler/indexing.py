@@ -20,11 +20,13 @@ from .tiles import TileGrid
 
 @dataclass
 class Cursor:
-    """Next free node row and parameter entry while layers are laid out; ``starts`` collects first node rows."""
+    """Next free node row and parameter entry while layers are laid out; ``starts`` collects first node rows, ``tiles`` the
+    parameter tiles by id of the vector that keeps the parameters."""
 
     node_row: int
     param: int
     starts: dict[int, int]
+    tiles: dict[int, np.ndarray]
 
     def take_rows(self, nodes: Nodes, block: int) -> int:
         self.node_row = -(-self.node_row // block) * block
@@ -97,20 +99,51 @@ def _forward(members, bounds, elements, cursor: Cursor) -> tuple[list[SumSlot], 
     cids = np.concatenate([_tile_children(grid, elements) for grid, _ in members])
     group = np.searchsorted(bounds, counts)
     first = np.concatenate([[0], np.cumsum(counts)])
-    cursor.param = -(-cursor.param // (sum_block * child_block)) * (sum_block * child_block)
-    pids = np.empty(len(cids), dtype=index_dtype(cursor.param + len(cids) * sum_block * child_block))
+    slots, first_use, pids = _place_parameters(members, counts, group, cursor)
     groups = []
     for g, most in enumerate(bounds):
         blocks = np.flatnonzero(group == g)
-        taken = int(counts[blocks].sum())
-        tiles = _ragged(first[blocks], counts[blocks])
-        pids[tiles] = cursor.param + np.arange(taken, dtype=pids.dtype) * (sum_block * child_block)
-        cursor.param += taken * sum_block * child_block
-        slot = _padded_slots(counts[blocks], most)
-        groups.append(SumGroup(sum_block, child_block, nids[blocks], _pad(cids[tiles], slot, most), _pad(pids[tiles], slot, most)))
-    ends = np.cumsum([grid.num_tiles for grid, _ in members])
-    slots = [SumSlot(grid, start, pids[end - grid.num_tiles : end]) for (grid, start), end in zip(members, ends)]
+        tiles, slot = _ragged(first[blocks], counts[blocks]), _padded_slots(counts[blocks], most)
+        tables = (_pad(entries[tiles], slot, most) for entries in (cids, pids))
+        repeats = not first_use[blocks].all() and len(np.unique(pids[first[blocks]])) < len(blocks)
+        groups.append(SumGroup(sum_block, child_block, nids[blocks], *tables, first_use[blocks], repeats))
     return slots, groups
+
+
+def _place_parameters(members, counts: np.ndarray, group: np.ndarray, cursor: Cursor) -> tuple[list[SumSlot], np.ndarray, np.ndarray]:
+    """Take parameter entries for the tiles of ``members``, group by group; tied vectors get the tiles of their first use.
+
+    ``counts``, ``group``: tiles and group of each sum block. Returns the slots, for each sum block whether it is a first use,
+    and the tiles of all sum blocks.
+    """
+    cells = members[0][0].sum_block * members[0][0].child_block
+    keys = [id(grid.nodes.storage) for grid, _ in members]
+    first_member = {key: i for i, key in reversed(list(enumerate(keys)))}
+    fresh = [key not in cursor.tiles and first_member[key] == i for i, key in enumerate(keys)]
+    first_use = np.repeat(fresh, [grid.num_rows for grid, _ in members])
+    cursor.param = -(-cursor.param // cells) * cells
+    pids = _consecutive_tiles(counts[first_use], group[first_use], cursor.param, cells)
+    cursor.param += len(pids) * cells
+    end, slots = 0, []
+    for (grid, start), key, new in zip(members, keys, fresh):
+        if new:
+            cursor.tiles[key] = pids[end : end + grid.num_tiles]
+            end += grid.num_tiles
+        slots.append(SumSlot(grid, start, cursor.tiles[key], new))
+    return slots, first_use, pids if all(fresh) else np.concatenate([slot.tile_pids for slot in slots])
+
+
+def _consecutive_tiles(counts: np.ndarray, group: np.ndarray, start: int, cells: int) -> np.ndarray:
+    """First entries of the tiles of sum blocks with ``counts`` tiles each, block by block: those of a ``group`` are one run."""
+    tiles = np.arange(int(counts.sum()), dtype=index_dtype(start + int(counts.sum()) * cells))
+    order = np.argsort(group, kind="stable")
+    if (np.diff(order) != 1).any():
+        position = np.empty(len(order), dtype=tiles.dtype)  # of each sum block's first tile
+        position[order] = np.cumsum(counts[order]) - counts[order]
+        tiles += np.repeat(position - (np.cumsum(counts) - counts).astype(tiles.dtype), counts)
+    tiles *= cells
+    tiles += start
+    return tiles
 
 
 def _tile_children(grid: TileGrid, elements: dict[int, int]) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..ir.ties import tie_classes
 from .layering import Layer
 
 
@@ -17,8 +18,8 @@ class LayerArrays:
     """``sum_len`` [S], ``element_len`` [P]; a *link* is a child of a sum vector: ``link_sum``, ``link_element`` [L].
 
     Sparse vectors' edges end to end: ``edge_sum``, ``edge_element`` vector numbers; ``edge_row``, ``edge_col`` first node
-    within the vector; ``edge_block`` nodes. ``sum_part``, ``element_part``: vectors that share children, directly or
-    through others, are one part; a part reads its elements in blocks of one width.
+    within the vector; ``edge_block`` nodes. ``sum_longest``, ``element_longest``: see Layer.longest. ``ties``: per class
+    that has several vectors in this layer, their numbers; ``tied`` [S]: all but the first of each class.
     """
 
     def __init__(self, layer: Layer):
@@ -29,8 +30,14 @@ class LayerArrays:
         self.link_sum = np.repeat(np.arange(len(layer.sums)), [len(s.children) for s in layer.sums])
         self.link_element = np.array([number[id(e)] for s in layer.sums for e in s.children], dtype=np.int64)
         self.dense = np.array([s.edge_ids is None for s in layer.sums])
+        self.sum_longest = np.array([layer.longest[id(s)] for s in layer.sums], dtype=np.int64)
+        self.element_longest = np.array([layer.longest[id(e)] for e in layer.elements], dtype=np.int64)
+        position = {id(s): i for i, s in enumerate(layer.sums)}
+        self.ties = [[position[id(s)] for s in members] for members in tie_classes(layer.sums)]
+        self.tied = np.zeros(len(layer.sums), dtype=bool)
+        for _, *others in self.ties:
+            self.tied[others] = True
         self._collect_edges(layer)
-        self.sum_part, self.element_part = self._parts()
 
     def _collect_edges(self, layer: Layer) -> None:
         first_link = np.searchsorted(self.link_sum, np.arange(len(layer.sums)))
@@ -44,16 +51,3 @@ class LayerArrays:
                 element = self.link_element[first_link[i] + child]
                 pieces.append((same, element, nodes.edge_ids[0] * nodes.edge_block, col - starts[child], np.full(len(col), nodes.edge_block)))
         self.edge_sum, self.edge_element, self.edge_row, self.edge_col, self.edge_block = map(np.concatenate, zip(*pieces))
-
-    def _parts(self) -> tuple[np.ndarray, np.ndarray]:
-        """Connected components, by passing the least number back and forth until nothing changes."""
-        part = np.arange(len(self.sum_len))
-        while True:
-            of_element = np.full(len(self.element_len), len(part))
-            np.minimum.at(of_element, self.link_element, part[self.link_sum])
-            merged = part.copy()
-            np.minimum.at(merged, self.link_sum, of_element[self.link_element])
-            merged = merged[merged]  # jump: a part named by a sum takes that sum's part
-            if (merged == part).all():
-                return part, of_element
-            part = merged

@@ -6,7 +6,8 @@ read belongs to both.
 
 Block rule: a vector of n nodes has blocks of min(block_size, next power of two >= n). A sum vector reads all its
 children in blocks of one size, the largest among them (a shorter vector gets missing rows in the element buffer), and so
-do all vectors that share a child with it: one launch then serves them all, instead of one for each width.
+do all vectors that share a child with it: one launch then serves them all, instead of one for each width. So do vectors that
+are tied to it, in whatever layer: they read the same parameter tiles.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from functools import cached_property
 
 from ..ir.checks import check_circuit
 from ..ir.nodes import InputNodes, Nodes, ProdNodes, SumNodes
+from ..ir.ties import DisjointSets, tie_classes
 
 
 def block_of(num_nodes: int, block_size: int) -> int:
@@ -34,11 +36,15 @@ def factors_of(element: Nodes) -> tuple[Nodes, ...]:
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """Sum vectors of one depth and their element vectors, in order of first use. ``index`` 1 is next to the inputs."""
+    """Sum vectors of one depth and their element vectors, in order of first use. ``index`` 1 is next to the inputs.
+
+    ``longest``: id of sum or element vector -> nodes of the longest element vector that is read in blocks of the same size.
+    """
 
     index: int
     sums: tuple[SumNodes, ...]
     elements: tuple[Nodes, ...]
+    longest: dict[int, int]
 
     @cached_property
     def arrays(self):
@@ -50,20 +56,7 @@ class Layer:
     def widths(self, block_size: int) -> tuple[dict[int, int], dict[int, int]]:
         """(sum_block by id of sum vector, child_block by id of sum or element vector) at this block size."""
         sum_block = {id(s): block_of(s.num_nodes, block_size) for s in self.sums}
-        width = {id(e): block_of(e.num_nodes, block_size) for e in self.elements}
-        if len(set(width.values())) == 1:
-            width.update(dict.fromkeys(map(id, self.sums), next(iter(width.values()))))
-            return sum_block, width
-        changed = True
-        while changed:
-            changed = False
-            for s in self.sums:
-                widest = width[id(s)] = max(width[id(e)] for e in s.children)
-                for e in s.children:
-                    if width[id(e)] != widest:
-                        width[id(e)] = widest
-                        changed = True
-        return sum_block, width
+        return sum_block, {key: block_of(length, block_size) for key, length in self.longest.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,9 +91,31 @@ def _layering(root: Nodes) -> Layering:
         else:
             depth[id(nodes)] = 1 + max(depth[id(child)] for child in nodes.children)
             members.setdefault(depth[id(nodes)], []).append(nodes)
+    longest = _longest(members)
     layers = []
     for index in sorted(members):
         elements = {id(child): child for nodes in members[index] for child in nodes.children}
-        layers.append(Layer(index, tuple(members[index]), tuple(elements.values())))
+        layers.append(Layer(index, tuple(members[index]), tuple(elements.values()), longest[index]))
     inputs = tuple(nodes for nodes in order if isinstance(nodes, InputNodes))
     return Layering(root, inputs, tuple(layers))
+
+
+def _longest(members: dict[int, list[SumNodes]]) -> dict[int, dict[int, int]]:
+    """Per layer, ``Layer.longest``. What shares a block size is joined by children within a layer and by ties across layers."""
+    parts, lengths = DisjointSets(), {}
+    for index, sums in members.items():
+        for nodes in sums:
+            for child in nodes.children:
+                parts.merge(id(nodes), (index, id(child)))
+                lengths[index, id(child)] = child.num_nodes
+    for first, *others in tie_classes(nodes for sums in members.values() for nodes in sums):
+        for other in others:
+            parts.merge(id(first), id(other))
+    most: dict[object, int] = {}
+    for key, length in lengths.items():
+        part = parts.find(key)
+        most[part] = max(length, most.get(part, 0))
+    longest = {index: {id(nodes): most[parts.find(id(nodes))] for nodes in sums} for index, sums in members.items()}
+    for index, key in lengths:
+        longest[index][key] = most[parts.find((index, key))]
+    return longest

@@ -3,41 +3,50 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 
+from ..ir.nodes import InputNodes
 from .plan import CircuitPlan, InputGroup, SumSlot
 from .tiles import TileGrid, child_columns
 
 
 def gather_params(plan: CircuitPlan, dtype=np.float32) -> tuple[np.ndarray, list[np.ndarray]]:
-    """(flat buffer [num_params], one table [vectors, stride, num_cats] per input group); zeros in every padding."""
+    """(flat buffer [num_params], one array [tables, stride, num_cats] per input group); zeros in every padding."""
     flat = np.zeros(plan.num_params, dtype=dtype)
-    for layer in plan.layers:
-        for slot in layer.sums:
-            _store(slot, slot.grid.nodes.params, flat)
+    for slot in _first_uses(plan):
+        _store(slot, slot.grid.nodes.params, flat)
     tables = []
     for group in plan.inputs:
-        table = np.zeros((len(group.vectors), group.stride, group.num_cats), dtype=dtype)
-        for v, nodes in enumerate(group.vectors):
-            table[v, : nodes.num_nodes] = nodes.params
+        table = np.zeros((len(group.sources), group.stride, group.num_cats), dtype=dtype)
+        for t, nodes in enumerate(group.sources):
+            table[t, : nodes.num_nodes] = nodes.params
         tables.append(table)
     return flat, tables
 
 
 def write_params(plan: CircuitPlan, flat: np.ndarray, tables: list[np.ndarray]) -> None:
     """The inverse of ``gather_params``: replaces ``params`` of every input and sum vector."""
-    for layer in plan.layers:
-        for slot in layer.sums:
-            slot.grid.nodes.params = edge_values(slot, flat)
+    for slot in _first_uses(plan):
+        slot.grid.nodes.params = edge_values(slot, flat)
     for group, table in zip(plan.inputs, tables):
-        for nodes, values in zip(group.vectors, input_values(group, table)):
-            nodes.params = values
+        for t, nodes in enumerate(group.sources):
+            nodes.params = _table_values(table, t, nodes)
+
+
+def _first_uses(plan: CircuitPlan) -> Iterator[SumSlot]:
+    """One slot for every array of sum parameters."""
+    return (slot for layer in plan.layers for slot in layer.sums if slot.first_use)
 
 
 def input_values(group: InputGroup, table: np.ndarray) -> list[np.ndarray]:
-    """Per input vector of the group, its rows [num_nodes, num_cats] of a table laid out like the parameters."""
-    return [table[v, : nodes.num_nodes].copy() for v, nodes in enumerate(group.vectors)]
+    """Per input vector of the group, its rows [num_nodes, num_cats] of an array laid out like the parameters."""
+    return [_table_values(table, t, nodes) for t, nodes in zip(group.table_ids, group.vectors)]
+
+
+def _table_values(table: np.ndarray, t: int, nodes: InputNodes) -> np.ndarray:
+    return table[t, : nodes.num_nodes].copy()
 
 
 def edge_values(slot: SumSlot, flat: np.ndarray) -> np.ndarray:

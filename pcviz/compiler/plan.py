@@ -36,6 +36,7 @@ class GroupSummary:
     stored_blocks: int  # blocks of the circuit; G * E - stored_blocks are pseudo
     edges: int
     missing_edges: int
+    tied_blocks: int = 0  # stored blocks whose parameters another block of the launch has already
 
     @property
     def absent_edges(self) -> int:
@@ -63,6 +64,7 @@ class BackwardGroupSummary:
     num_child_blocks: int  # C
     num_parents: int  # R, after padding
     stored_blocks: int
+    tied_blocks: int = 0  # stored blocks whose parameters another block of the launch has already
 
     @property
     def pseudo_blocks(self) -> int:
@@ -156,9 +158,12 @@ class InputGroup:
     """Input vectors of equal block, length and number of categories: one launch.
 
     ``vectors`` in the order of their rows; ``start`` is the first row of the node buffer; each takes ``stride`` rows.
+    Tied vectors read one table: ``table_ids`` [V] is that of each vector, ``sources`` [T] the first vector of each table.
     """
 
     vectors: tuple[InputNodes, ...]
+    sources: tuple[InputNodes, ...]
+    table_ids: np.ndarray
     start: int
     stride: int
     num_cats: int
@@ -189,6 +194,9 @@ class SumGroup:
     ``nids`` [G] first node row of each sum block; ``cids`` [G, E] first element row of each child block (0: the null
     block, a pseudo block); ``pids`` [G, E] first entry of its parameters in the flat buffer (0: the zero block). A
     block's parameters are stored child-major, [K, M]: one sum block's matrix is [E * K, M].
+
+    Tied sum blocks have the same ``pids``. ``first_use`` [G]: no sum block before it in the plan has them (EM updates them
+    here); ``repeats``: two sum blocks of this launch have the same.
     """
 
     sum_block: int
@@ -196,6 +204,8 @@ class SumGroup:
     nids: np.ndarray
     cids: np.ndarray
     pids: np.ndarray
+    first_use: np.ndarray
+    repeats: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -217,12 +227,14 @@ class BackwardGroup:
 class SumSlot:
     """Where one sum vector lives: ``grid`` its tiles, ``start`` its first node row, ``tile_pids`` its parameters.
 
-    ``tile_pids`` [T] in the grid's tile order: first entry of each tile, [child_block, sum_block] child-major.
+    ``tile_pids`` [T] in the grid's tile order: first entry of each tile, [child_block, sum_block] child-major. Tied vectors
+    have the same tiles; ``first_use``: no vector before it in the plan has them.
     """
 
     grid: TileGrid
     start: int
     tile_pids: np.ndarray
+    first_use: bool
 
 
 @dataclass(frozen=True, eq=False)

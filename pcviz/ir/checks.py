@@ -6,6 +6,7 @@ Smoothness, decomposability and the edges of one vector are checked when the vec
 import numpy as np
 
 from .nodes import CircuitError, InputNodes, Nodes, ProdNodes, SumNodes, describe_scope, topological
+from .ties import equal_lengths
 
 
 def check_circuit(root: Nodes) -> list[Nodes]:
@@ -36,8 +37,12 @@ def check_variables(root: Nodes, order: list[Nodes]) -> None:
 
 
 def check_reachable(root: Nodes, order: list[Nodes]) -> None:
-    """Every node of every vector has a parent; a node that no edge reaches would silently cost memory and time."""
-    used: dict[int, np.ndarray | None] = {id(root): None}  # None: all nodes are used
+    """Every node of every vector has a parent; a node that no edge reaches would silently cost memory and time.
+
+    Where ties ask for equally long vectors, a parent of the node in one of them is enough.
+    """
+    of = equal_lengths(order)
+    used: dict[int, np.ndarray | None] = {of[id(root)]: None}  # None: all nodes are used
     for parent in order:
         start = 0
         for position, child in enumerate(parent.children):
@@ -51,11 +56,11 @@ def check_reachable(root: Nodes, order: list[Nodes]) -> None:
                 ids = (blocks[:, None] * parent.edge_block + np.arange(parent.edge_block)).ravel()
             start += child.num_nodes
             if ids is None:
-                used[id(child)] = None
-            elif used.get(id(child), ()) is not None:
-                used.setdefault(id(child), np.zeros(child.num_nodes, dtype=bool))[ids] = True
+                used[of[id(child)]] = None
+            elif used.get(of[id(child)], ()) is not None:
+                used.setdefault(of[id(child)], np.zeros(child.num_nodes, dtype=bool))[ids] = True
     for nodes in order:
-        mask = used.get(id(nodes))
+        mask = used.get(of[id(nodes)])
         if mask is not None and not mask.all():
             lost = np.flatnonzero(~mask)
             raise CircuitError(f"unreachable: node {int(lost[0])} of {nodes!r} has no parent ({len(lost)} such nodes); remove it or connect it.")

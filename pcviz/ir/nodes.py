@@ -2,7 +2,7 @@
 
 A circuit is a DAG of *node vectors*; one vector holds ``num_nodes`` nodes of one kind and one scope. The verbs follow
 PyJuice. Nothing here touches a device: edges are numpy index arrays, parameters are numpy arrays in canonical form, and
-the compiler turns both into the block layout of a plan.
+the compiler turns both into the block layout of a plan. Vectors may share parameters: ``duplicate(..., tie_params=True)``.
 
 Shape legend: M sums of a vector, C children (all child vectors end to end), E edges, b edge block.
 """
@@ -50,7 +50,38 @@ class Nodes:
         return self.name or self.kind
 
 
-class InputNodes(Nodes):
+class ParamNodes(Nodes):
+    """A vector with parameters: its own, or those of ``tied_to``, the vector that it was duplicated from.
+
+    A *tie class* is a source and its tied duplicates. It has one array, kept by the source, that all of them read and write
+    as ``params``; ``tied_to`` is never tied itself. The source need not be part of the circuit.
+    """
+
+    tied_to: ParamNodes | None = None
+    _params: np.ndarray | None = None
+
+    @property
+    def storage(self) -> ParamNodes:
+        """The vector that keeps the parameters: the same one for a whole tie class."""
+        return self.tied_to or self
+
+    @property
+    def params(self) -> np.ndarray | None:
+        return self.storage._params
+
+    @params.setter
+    def params(self, params: np.ndarray | None) -> None:
+        self.storage._params = params
+
+    def _share(self, copy: ParamNodes, tie_params: bool) -> None:
+        """Give a duplicate of this vector its parameters: these very ones, or a copy of them."""
+        if tie_params:
+            copy.tied_to = self.storage
+        elif self.params is not None:
+            copy.params = self.params.copy()
+
+
+class InputNodes(ParamNodes):
     """``num_nodes`` distributions over variable ``var``. ``params``: what ``dist`` says, or None until initialised."""
 
     kind = "input"
@@ -64,6 +95,13 @@ class InputNodes(Nodes):
         self.var = int(var)
         self.dist = dist
         self.params = None if params is None else _float_array(params, (self.num_nodes, dist.num_cats), repr(self))
+
+    def duplicate(self, var: int | None = None, *, tie_params: bool = False, name: str | None = None) -> InputNodes:
+        """The same distributions over variable ``var`` (None: over this one): with ``tie_params`` the parameters are shared,
+        else copied."""
+        copy = InputNodes(self.var if var is None else var, self.num_nodes, self.dist, None, name)
+        self._share(copy, tie_params)
+        return copy
 
 
 class ProdNodes(Nodes):
@@ -101,8 +139,12 @@ class ProdNodes(Nodes):
     def arity(self) -> int:
         return len(self.children)
 
+    def duplicate(self, *children: Nodes, name: str | None = None) -> ProdNodes:
+        """The same products over ``children`` (none given: over the same ones)."""
+        return ProdNodes(_matching_children(self, children), self.edge_ids, name)
 
-class SumNodes(Nodes):
+
+class SumNodes(ParamNodes):
     """``num_nodes`` sums over the nodes of all child vectors, end to end.
 
     ``edge_ids`` [2, E] (row 0 sum blocks, row 1 child blocks) connects blocks of ``edge_block`` nodes; each child vector
@@ -137,6 +179,15 @@ class SumNodes(Nodes):
     @property
     def where(self) -> str:
         return f"summate over variables {describe_scope(self.scope)}"
+
+    def duplicate(self, *children: Nodes, tie_params: bool = False, name: str | None = None) -> SumNodes:
+        """The same sums over ``children``, which must be as long as the present ones (none given: over the same ones).
+
+        With ``tie_params`` the parameters are shared, else copied.
+        """
+        copy = SumNodes(_matching_children(self, children), self.num_nodes, self.edge_ids, self.edge_block, None, name)
+        self._share(copy, tie_params)
+        return copy
 
     def _checked_edges(self, edge_ids) -> np.ndarray:
         where, b = self.where, self.edge_block
@@ -206,12 +257,13 @@ def input_vectors(root: Nodes) -> Iterator[InputNodes]:
 def init_params(root: Nodes, seed: int | None = None, *, overwrite: bool = False) -> None:
     """Give random normalised parameters to every vector that has none (to all of them with ``overwrite``).
 
-    ``seed`` None: the seed that the root was built with.
+    ``seed`` None: the seed that the root was built with. Tied vectors are given theirs once.
     """
-    rng = np.random.default_rng(root.seed if seed is None else seed)
+    rng, done = np.random.default_rng(root.seed if seed is None else seed), set()
     for nodes in topological(root):
-        if isinstance(nodes, ProdNodes) or (nodes.params is not None and not overwrite):
+        if isinstance(nodes, ProdNodes) or id(nodes.storage) in done or (nodes.params is not None and not overwrite):
             continue
+        done.add(id(nodes.storage))
         if isinstance(nodes, InputNodes):
             nodes.params = nodes.dist.init_params(nodes.num_nodes, rng)
         elif nodes.edge_ids is None:
@@ -254,6 +306,15 @@ def _child_vectors(children, verb: str) -> tuple[Nodes, ...]:
         if not isinstance(child, Nodes):
             raise CircuitError(f"{verb}: children must be node vectors (from pcv.inputs, pcv.multiply, pcv.summate), got {type(child).__name__}.")
     return tuple(children)
+
+
+def _matching_children(nodes: Nodes, children: tuple[Nodes, ...]) -> tuple[Nodes, ...]:
+    """Children for a duplicate of ``nodes``: as many vectors, each as long as the one it stands for."""
+    children = _child_vectors(children or nodes.children, "duplicate")
+    lengths, expected = ([child.num_nodes for child in vectors] for vectors in (children, nodes.children))
+    if lengths != expected:
+        raise CircuitError(f"duplicate of {nodes!r}: expects {len(expected)} child vectors of {expected} nodes, got {len(lengths)} of {lengths}.")
+    return children
 
 
 def _disjoint_scope(children: tuple[Nodes, ...]) -> int:

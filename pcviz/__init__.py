@@ -25,6 +25,8 @@ _NAMES = {
     # engine
     "TensorCircuit": ".circuit",
     "fit": ".training",
+    "schedules": "",
+    "progress": ".console",
     "prune": ".training",
     "measure": ".benchmark",
     # cost

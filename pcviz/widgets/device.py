@@ -10,7 +10,6 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 
 from ..datasets import digits
 from ..ir.distributions import Categorical
@@ -36,8 +35,8 @@ class Training:
         self.entry, self.block_size, self.settings = entry, block_size, settings
         self.circuit = None
         self.records: list = []  # EMSteps, counted from the start of the run
+        self._state = None  # of the run, when fit starts anew: at another block size, or after a stop
         self._steps = None
-        self._before = None  # the last record before fit was started anew
 
     def step(self):
         """One mini-batch; None when the last epoch is over."""
@@ -46,21 +45,15 @@ class Training:
         if self.circuit is None:
             self.circuit = engine(self.entry, self.block_size, self.settings)
         if self._steps is None:
-            seed = len(self.records)  # a run that continues at another block size draws other mini-batches
+            epochs = EPOCHS + (self.records[-1].epoch if self.records else 0)
             batch_size = min(self.settings.batch_size, TRAIN_BATCH)
-            self._steps = fit(self.circuit, self.entry.x, epochs=EPOCHS, batch_size=batch_size, seed=seed, x_test=self.entry.x_test)
+            x, x_test = self.entry.x, self.entry.x_test
+            self._steps = fit(self.circuit, x, epochs=epochs, batch_size=batch_size, x_test=x_test, state=self._state)
         step = next(self._steps, None)
+        self._state = self._steps.state
         if step is not None:
-            self.records.append(self._counted_on(step))
-        return None if step is None else self.records[-1]
-
-    def _counted_on(self, step):
-        """A change of block size starts fit anew; its counts go on here."""
-        before = self._before
-        if before is None:
-            return step
-        counts = {name: getattr(before, name) + getattr(step, name) for name in ("epoch", "step", "num_samples", "seconds")}
-        return replace(step, **counts)
+            self.records.append(step)
+        return step
 
     def use(self, block_size: int) -> None:
         """Go on at another block size with the same parameters."""
@@ -73,7 +66,6 @@ class Training:
         if self._steps is not None:
             self._steps.close()
             self._steps = None
-            self._before = self.records[-1] if self.records else None
         if self.circuit is not None:
             self.circuit.write_back()
 

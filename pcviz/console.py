@@ -1,0 +1,47 @@
+"""Progress of a run of EM in a terminal: one line that is written anew."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TextIO
+
+from .training import EMStep
+
+INTERVAL_S = 0.2
+
+
+def progress(steps: Iterable[EMStep], file: TextIO | None = None) -> Iterator[EMStep]:
+    """The same records, each told in a line on ``file`` (standard error): ``for step in pcv.progress(pcv.fit(...))``.
+
+    On a terminal the line is overwritten a few times a second; elsewhere (a log) there is one line an epoch.
+    """
+    file = sys.stderr if file is None else file
+    overwrite, told = file.isatty(), -INTERVAL_S
+    step = None
+    for step in steps:
+        if overwrite and time.monotonic() - told >= INTERVAL_S:
+            told = time.monotonic()
+            file.write(f"\r{progress_line(step)}\x1b[K")
+            file.flush()
+        elif not overwrite and step.ends_epoch:
+            print(progress_line(step), file=file, flush=True)
+        yield step
+    if overwrite and step is not None:
+        print(f"\r{progress_line(step)}\x1b[K", file=file, flush=True)
+
+
+def progress_line(step: EMStep) -> str:
+    """'epoch 3 of 10, 28%: 2.4123 bits per dimension (test 2.5010), 12.3 s, about 31 s left'."""
+    test = "" if step.test_bpd is None else f" (test {step.test_bpd:.4f})"
+    left = f", about {_duration(step.seconds_left)} left" if step.step < step.num_steps else ""
+    share = 100 * step.step // step.num_steps
+    return f"epoch {step.epoch} of {step.num_epochs}, {share}%: {step.train_bpd:.4f} bits per dimension{test}, {_duration(step.seconds)}{left}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -19,6 +19,9 @@ _NAMES = {
     "HCLT": ".structures",
     "figure_5_layer": ".structures",
     "datasets": "",
+    # files
+    "save": ".io",
+    "load": ".io",
     # plans
     "compile": ".compiler",
     "plan_summary": ".compiler",

@@ -157,5 +157,5 @@ def test_readme_names_what_is_there():
 
 def test_extras_import():
     """Every requirement of the package itself and of the tests is really installed here under the name we use."""
-    for name in ("torch", "numpy", "ipywidgets", "anywidget", "plotly", "graphviz", "jupyterlab", "ipykernel"):
+    for name in ("torch", "numpy", "safetensors", "ipywidgets", "anywidget", "plotly", "graphviz", "jupyterlab", "ipykernel"):
         importlib.import_module(name)

@@ -31,7 +31,8 @@ from safetensors.numpy import save_file
 
 from .ir.checks import check_circuit
 from .ir.distributions import Categorical
-from .ir.nodes import InputNodes, Nodes, ProdNodes, SumNodes
+from .ir.nodes import InputNodes, Nodes, ParamNodes, ProdNodes, SumNodes
+from .ir.ties import tie
 
 VERSION = 1
 KEY = "pcviz"
@@ -62,8 +63,8 @@ class Row(NamedTuple):
     dist: int  # index into the distributions of the JSON text
     edge_block: int
     num_edges: int  # rows of a product's edge_ids, columns of a sum's; 0: edge_ids is None
-    storage: int  # row of the vector that keeps the parameters: this one's own unless it is tied; 0 for products
-    has_params: int
+    storage: int  # row of the vector that keeps the parameters: another row's for tied vectors; 0 for products
+    has_params: int  # 1: they follow in params (of tied vectors those of one, which keeps them)
 
 
 def save(root: Nodes, path, *, extra: dict | None = None) -> None:
@@ -106,7 +107,8 @@ def load_with_extra(path) -> tuple[SumNodes, dict]:
 def _tensors(order: list[Nodes], dists: list) -> dict[str, np.ndarray]:
     position = {id(nodes): i for i, nodes in enumerate(order)}
     dist_ids = {dist: i for i, dist in enumerate(dists)}
-    rows = [_row(nodes, i, dist_ids) for i, nodes in enumerate(order)]
+    keepers = dict(position)  # of a tie class whose source is not in the circuit, the first vector keeps the parameters
+    rows = [_row(nodes, i, dist_ids, keepers) for i, nodes in enumerate(order)]
     edges = _concatenate([nodes.edge_ids.ravel() for nodes in order if _has_edges(nodes)], np.int64)
     names = [None if nodes.name is None else nodes.name.encode("utf-8", "surrogatepass") for nodes in order]
     return {
@@ -119,11 +121,12 @@ def _tensors(order: list[Nodes], dists: list) -> dict[str, np.ndarray]:
     }
 
 
-def _row(nodes: Nodes, number: int, dist_ids: dict) -> Row:
+def _row(nodes: Nodes, number: int, dist_ids: dict, keepers: dict) -> Row:
     row = Row(KINDS.index(type(nodes)), nodes.num_nodes, len(nodes.children), 0, 0, 0, 0, 0, 0)
     if isinstance(nodes, ProdNodes):
         return row._replace(num_edges=nodes.num_nodes if _has_edges(nodes) else 0)
-    row = row._replace(storage=number, has_params=int(nodes.params is not None))
+    storage = keepers.setdefault(id(nodes.storage), number)
+    row = row._replace(storage=storage, has_params=int(storage == number and nodes.params is not None))
     if isinstance(nodes, InputNodes):
         return row._replace(var=nodes.var, dist=dist_ids[nodes.dist])
     return row._replace(edge_block=nodes.edge_block, num_edges=nodes.edge_ids.shape[1] if _has_edges(nodes) else 0)
@@ -255,7 +258,8 @@ class _Reader:
     def circuit(self) -> SumNodes:
         self.check_claims()
         for number, row in enumerate(self.rows):
-            self.built.append(self.vector(row, f"vector {number}"))
+            self.built.append(self.vector(row, number))
+        self.tie()
         for run in self.runs.values():
             run.finish()
         root = self.built[-1]
@@ -276,7 +280,16 @@ class _Reader:
         if variables and max(variables) >= len(variables):  # a scope takes a bit for every variable up to its last one
             raise ValueError(f"expected variables 0 to {len(variables) - 1}, found variable {max(variables)}; {_AGAIN}")
 
-    def vector(self, row: Row, where: str) -> Nodes:
+    def tie(self) -> None:
+        """Tied vectors may stand before the one that keeps their parameters, so all are built first."""
+        for number, (nodes, row) in enumerate(zip(self.built, self.rows)):
+            if isinstance(nodes, ParamNodes) and row.storage != number:
+                if row.storage >= len(self.rows) or self.rows[row.storage].storage != row.storage:
+                    raise ValueError(f"vector {number}: its parameters are those of vector {row.storage}, which keeps none of its own; {_AGAIN}")
+                tie(nodes, self.built[row.storage])
+
+    def vector(self, row: Row, number: int) -> Nodes:
+        where = f"vector {number}"
         name = self.name(where)
         children = [self.child(number, where) for number in self.take("children", row.num_children, where).tolist()]
         kind = KINDS[row.kind]
@@ -286,12 +299,12 @@ class _Reader:
             edge_ids = self.sum_edges(row, where)
             num_children = sum(child.num_nodes for child in children)
             shape = (row.num_nodes, num_children) if edge_ids is None else (row.num_edges, row.edge_block, row.edge_block)
-            return SumNodes(children, row.num_nodes, edge_ids, row.edge_block, self.params(row, shape, where), name)
+            return SumNodes(children, row.num_nodes, edge_ids, row.edge_block, self.params(row, number, shape), name)
         if children or row.dist >= len(self.dists):
             found = f"{len(children)} children and distribution {row.dist}"
             raise ValueError(f"{where}: expected an input without children and one of {len(self.dists)} distributions, found {found}; {_AGAIN}")
         dist = self.dists[row.dist]
-        return InputNodes(row.var, row.num_nodes, dist, self.params(row, (row.num_nodes, dist.num_cats), where), name)
+        return InputNodes(row.var, row.num_nodes, dist, self.params(row, number, (row.num_nodes, dist.num_cats)), name)
 
     def child(self, number: int, where: str) -> Nodes:
         if not 0 <= number < len(self.built):
@@ -315,8 +328,10 @@ class _Reader:
             raise ValueError(f"{where}: {row.num_edges:,} edges of block {row.edge_block} cannot reach {row.num_nodes:,} sums; {_AGAIN}")
         return self.take("edges", 2 * row.num_edges, where).reshape(2, -1) if row.num_edges else None
 
-    def params(self, row: Row, shape: tuple[int, ...], where: str) -> np.ndarray | None:
-        count = math.prod(shape)  # of Python's integers, which do not overflow
+    def params(self, row: Row, number: int, shape: tuple[int, ...]) -> np.ndarray | None:
+        where, count = f"vector {number}", math.prod(shape)  # Python's integers do not overflow
+        if row.storage != number:
+            return None
         self.num_params += count
         if self.num_params > MAX_PARAMS:
             raise ValueError(f"{where}: expected at most {MAX_PARAMS:,} parameters in all, found {self.num_params:,} or more; {_AGAIN}")

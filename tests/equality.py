@@ -6,7 +6,7 @@ from pcviz.ir.nodes import InputNodes, Nodes, ProdNodes, SumNodes, topological
 
 
 def assert_same_circuit(found: Nodes, expected: Nodes, names: bool = True) -> None:
-    """Same vectors in the same order, children, names, edges (and their order), distributions, parameters, seed."""
+    """Same vectors in the same order, children, names, edges (and their order), distributions, parameters, ties, seed."""
     order, wanted = topological(found), topological(expected)
     assert len(order) == len(wanted)
     place, wanted_place = ({id(nodes): i for i, nodes in enumerate(vectors)} for vectors in (order, wanted))
@@ -23,6 +23,13 @@ def assert_same_circuit(found: Nodes, expected: Nodes, names: bool = True) -> No
             assert a.edge_block == b.edge_block
         if not isinstance(a, ProdNodes):
             assert_same_array(a.params, b.params, np.float32)
+    assert ties(order) == ties(wanted)
+
+
+def ties(order: list[Nodes]) -> list[int | None]:
+    """Which vector keeps the parameters of each, by number; the first of its tie class when the source is no vector of the circuit."""
+    keepers = {id(nodes): i for i, nodes in enumerate(order)}
+    return [None if isinstance(nodes, ProdNodes) else keepers.setdefault(id(nodes.storage), i) for i, nodes in enumerate(order)]
 
 
 def assert_same_array(found: np.ndarray | None, expected: np.ndarray | None, dtype) -> None:

@@ -20,7 +20,7 @@ from trained import pruned_digits
 import pcviz as pcv
 from pcviz import io
 from pcviz.io import KEY, Row, load_with_extra
-from pcviz.ir.nodes import init_params, inputs, multiply, sum_vectors, summate, topological
+from pcviz.ir.nodes import init_params, input_vectors, inputs, multiply, sum_vectors, summate, topological
 
 COIN = pcv.Categorical(num_cats=2)
 
@@ -74,6 +74,32 @@ def test_structures_come_back(tmp_path, build, initialised):
     if initialised:
         init_params(root)
     assert_same_circuit(round_trip(root, tmp_path), root)
+
+
+def tied_chain(length: int, source_inside: bool = True):
+    """A hidden Markov model of tied sparse transitions and tied inputs, whose sources may be no part of the circuit."""
+    emission = inputs(length - 1, num_nodes=4, dist=COIN, params=np.full((4, 2), 0.5))
+    transition = summate(emission, num_nodes=4, edge_ids=[[0, 1, 1], [1, 0, 1]], edge_block=2)
+    transition.params = np.random.default_rng(0).random(transition.param_shape).astype(np.float32)
+    state = transition if source_inside else transition.duplicate(emission.duplicate(tie_params=True), tie_params=True)
+    for var in range(length - 1):
+        state = multiply(state, emission.duplicate(var, tie_params=True))
+        state = transition.duplicate(state, tie_params=True) if var < length - 2 else summate(state, num_nodes=1)
+    return state
+
+
+@pytest.mark.parametrize("source_inside", [True, False])
+@pytest.mark.parametrize("initialised", [True, False])
+def test_ties_come_back(tmp_path, source_inside, initialised):
+    root = tied_chain(5, source_inside)
+    if not initialised:
+        for nodes in (*sum_vectors(root), *input_vectors(root)):
+            nodes.params = None
+    found = round_trip(root, tmp_path)
+    assert_same_circuit(found, root)
+    assert len({id(nodes.storage) for nodes in input_vectors(found)}) == 1 and len({id(nodes.storage) for nodes in sum_vectors(found)}) == 2
+    with safe_open(str(tmp_path / "circuit.safetensors"), framework="np") as file:
+        assert len(file.get_tensor("params")) == (8 + 12 if initialised else 0)  # once per tie class; the root has none
 
 
 def test_special_floats_come_back(tmp_path):
@@ -313,6 +339,10 @@ def test_an_honest_forgery_loads(tmp_path):
         (3, {"edge_block": 0}, ["cannot reach 2 sums"]),
         (3, {"edge_block": 4}, ["edge_block 4 must divide"]),
         (3, {"edge_block": 2**40}, ["at most 17,179,869,184 parameters"]),
+        (0, {"storage": 4}, ["cannot be tied", "one kind and length"]),
+        (0, {"storage": 2}, ["vector 2, which keeps none of its own"]),
+        (4, {"storage": 10**12}, ["vector 1000000000000, which keeps none"]),
+        (3, {"storage": 4}, ["cannot be tied"]),
         (4, {"edge_block": 0}, ["edge_block must be an integer of at least 1"]),
         (4, {"num_nodes": 10**8 // 2}, ["root must be one sum node"]),
         (3, {"num_nodes": 2**25, "num_edges": 0}, ["tensor edges has 8 entries, its vectors take 4"]),
@@ -336,6 +366,20 @@ def test_children_stand_before_their_parents(tmp_path, child):
     forged = Forged(pair())
     forged.tensors["children"][1] = child
     refused(forged, tmp_path / "c", "vector 2", f"child {child} is no earlier vector")
+
+
+def test_ties_of_unequal_vectors_are_refused(tmp_path):
+    """The compiler lays parameters out once for a tie class: edges in another order would exchange them."""
+    for change in (lambda ids: ids[[1, 0]], lambda ids: ids[:, ::-1]):
+        forged = Forged(tied_chain(4))
+        ids = forged.tensors["edges"][:6].reshape(2, 3)
+        forged.tensors["edges"][:6] = change(ids.copy()).ravel()
+        refused(forged, tmp_path / "c", "cannot be tied", "edge_ids must be equal")
+
+
+def test_chains_of_ties_are_refused(tmp_path):
+    root = summate(multiply(*(inputs(var, num_nodes=1, dist=COIN) for var in range(3))), num_nodes=1)
+    refused(Forged(root).change(0, storage=1).change(1, storage=2), tmp_path / "c", "vector 0", "vector 1, which keeps none")
 
 
 def test_vectors_that_the_root_does_not_reach_are_refused(tmp_path):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
 
-from .nodes import Nodes, ProdNodes
+import numpy as np
+
+from .nodes import CircuitError, InputNodes, Nodes, ParamNodes, ProdNodes, SumNodes
 
 
 class DisjointSets:
@@ -23,6 +25,29 @@ class DisjointSets:
 
     def merge(self, first: Hashable, second: Hashable) -> None:
         self._parent[self.find(second)] = self.find(first)
+
+
+def tie(nodes: ParamNodes, source: ParamNodes) -> None:
+    """Let ``nodes`` share the parameters of ``source``, as if it were its tied duplicate; its own are dropped.
+
+    Raises CircuitError unless both have the same kind, length, distribution, edges and lengths of children.
+    """
+    if not isinstance(source, ParamNodes) or type(nodes) is not type(source) or nodes.num_nodes != source.num_nodes:
+        raise CircuitError(f"{nodes!r} cannot be tied to {source!r}: tied vectors are of one kind and length; give it parameters of its own.")
+    if isinstance(nodes, InputNodes) and nodes.dist != source.dist:
+        raise CircuitError(f"{nodes!r} with {nodes.dist} cannot be tied to {source!r} with {source.dist}; use one distribution.")
+    if isinstance(nodes, SumNodes) and not _same_edges(nodes, source):
+        raise CircuitError(f"{nodes!r} cannot be tied to {source!r}: lengths of children, edge_block and edge_ids must be equal, in the same order.")
+    if nodes.storage is not source.storage:
+        nodes.params = None
+        nodes.tied_to = source.storage
+
+
+def _same_edges(first: SumNodes, second: SumNodes) -> bool:
+    lengths = [[child.num_nodes for child in nodes.children] for nodes in (first, second)]
+    if lengths[0] != lengths[1] or first.edge_block != second.edge_block or (first.edge_ids is None) != (second.edge_ids is None):
+        return False
+    return first.edge_ids is None or np.array_equal(first.edge_ids, second.edge_ids)
 
 
 def tie_classes(vectors: Iterable[Nodes]) -> list[list[Nodes]]:

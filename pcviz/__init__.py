@@ -30,6 +30,7 @@ _NAMES = {
     "fit": ".training",
     "schedules": "",
     "progress": ".console",
+    "bits_per_dimension": ".training",
     "prune": ".training",
     "measure": ".benchmark",
     # cost

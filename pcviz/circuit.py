@@ -11,6 +11,7 @@ from pcviz_kernels.api import implementation
 from pcviz_kernels.blocks import Scratch
 from pcviz_kernels.launches import FLOW_SCALE, ElementBuffers, NodeBuffers, log_of, smallest_value
 
+from . import queries
 from .compiler.compile import compile as compile_circuit
 from .compiler.params import edge_values, gather_params, input_values, write_params
 from .compiler.plan import CircuitPlan
@@ -117,28 +118,70 @@ class TensorCircuit:
     @torch.no_grad()
     def __call__(self, x, observed=None) -> torch.Tensor:
         """[B] natural-log likelihoods of ``x`` [B, V] integers. ``observed`` bool [B, V] or [1, V]: False is marginalised."""
-        x, observed = self.check_data(x), self._check_mask(observed, x)
+        x, observed = self.check_evidence(x, observed)
         return torch.cat([self._root_logs(self._forward(*part)) for part in self._micro_batches(x, observed)])
 
     @torch.no_grad()
-    def node_values(self, x, observed=None) -> torch.Tensor:
-        """[node rows, B] natural-log values of input and sum nodes; ``plan.rows_of(nodes)`` finds a vector's rows."""
-        x, observed = self.check_data(x), self._check_mask(observed, x)
-        return torch.cat([self._all_logs(self._forward(*part)) for part in self._micro_batches(x, observed)], dim=1)
+    def node_values(self, x, observed=None, nodes: Nodes | None = None) -> torch.Tensor:
+        """[node rows, B] natural-log values of input and sum nodes; with an input or sum vector ``nodes``, its [num_nodes, B].
+
+        Row ``plan.rows_of(nodes)`` of the whole is a vector's; rows of no node hold -inf.
+        """
+        rows = slice(None) if nodes is None else self.plan.rows_of(nodes)
+        x, observed = self.check_evidence(x, observed)
+        return torch.cat([self._all_logs(self._forward(*part))[rows] for part in self._micro_batches(x, observed)], dim=1)
 
     @torch.no_grad()
-    def node_flows(self, x, observed=None) -> torch.Tensor:
-        """[node rows, B] flows d log p_root / d log p_n of input and sum nodes (paper, section 5)."""
-        x, observed = self.check_data(x), self._check_mask(observed, x)
+    def sample(self, n: int, x=None, observed=None, seed: int = 0) -> torch.Tensor:
+        """[n, V] exact samples of the circuit's distribution; given evidence ``x`` [B, V], [n, B, V]: n samples for each row
+        from p(hidden values | observed values), which keep their values.
+
+        ``observed`` bool [B, V] or [1, V]: False is drawn, whatever ``x`` holds there. The same seed gives the same samples
+        on one plan and device. Raises ValueError, naming the rows, when evidence is impossible.
+        """
+        return queries.sample(self, n, x, observed, seed)
+
+    @torch.no_grad()
+    def mpe(self, x=None, observed=None, return_log: bool = False) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
+        """[B, V] most probable explanation: the hidden values of the largest summand of p(x), evidence ``x`` kept.
+
+        Max-product maximises over latent and hidden variables *together*: one child of every sum is taken. That is not
+        argmax p(x), which sums over the latents first (and is NP-hard). Ties: any maximiser. ``return_log``: also [B] the
+        natural log of the maximum, at most the log-likelihood of the state. ``observed`` and errors as in ``sample``.
+        """
+        states, logs = queries.mpe(self, x, observed)
+        return (states, logs) if return_log else states
+
+    @torch.no_grad()
+    def marginals(self, x=None, observed=None) -> torch.Tensor:
+        """[B, V, categories] posterior P(x_v = k | observed values), each variable on its own; 0 or 1 where observed.
+
+        ``observed`` and errors as in ``sample``. Variables with fewer categories than the widest one have 0 in the rest.
+        """
+        return queries.marginals(self, x, observed)
+
+    @torch.no_grad()
+    def node_flows(self, x, observed=None, nodes: Nodes | None = None) -> torch.Tensor:
+        """[node rows, B] flows d log p_root / d log p_n of input and sum nodes (paper, section 5): how probable it is that a
+        sample from the posterior given x passes through n. With ``nodes``, that vector's [num_nodes, B].
+
+        With a mask, flows given the observed values. Drops flows accumulated for ``em_step``.
+        """
+        rows = slice(None) if nodes is None else self.plan.rows_of(nodes)
+        x, observed = self.check_evidence(x, observed)
         parts = []
         for part in self._micro_batches(x, observed):
-            parts.append(self._backward(*part, self._forward(*part)).clone())
+            parts.append(self._backward(*part, self._forward(*part))[rows].clone())
         self._clear_flows()
         return torch.cat(parts, dim=1)
 
     @torch.no_grad()
     def flows(self, x, observed=None) -> CircuitFlows:
-        """Parameter flows F_{n,c}(D) summed over the batch, and the likelihoods."""
+        """Flows per edge: F_{n,c}(D) summed over the batch, and the likelihoods; ``flows(x).of(nodes)`` are a vector's.
+
+        Pass one row for the flows of one sample. With a mask, those given the observed values; hidden variables count for
+        no category. Drops flows accumulated for ``em_step``.
+        """
         self._clear_flows()
         lls = self.accumulate_flows(x, observed)
         edges = (self.params * self.edge_flows / FLOW_SCALE).cpu().numpy()
@@ -152,7 +195,7 @@ class TensorCircuit:
     @torch.no_grad()
     def accumulate_flows(self, x, observed=None) -> torch.Tensor:
         """Forward and backward pass; adds to the flow buffers that ``em_step`` reads. Returns likelihoods [B]."""
-        x, observed = self.check_data(x), self._check_mask(observed, x)
+        x, observed = self.check_evidence(x, observed)
         roots = []
         for part in self._micro_batches(x, observed):
             nodes = self._forward(*part)
@@ -274,9 +317,7 @@ class TensorCircuit:
 
         Raises ValueError: wrong shape, dtype, NaN, empty, category out of range.
         """
-        x = x if isinstance(x, torch.Tensor) else torch.as_tensor(as_array(x))
-        if x.ndim != 2 or x.shape[1] != self.plan.num_vars:
-            raise ValueError(f"x must have shape [B, {self.plan.num_vars}] (samples, variables), got {list(x.shape)}.")
+        x = self._check_shape(x)
         if len(x) == 0:
             raise ValueError("x is an empty batch (0 samples); pass at least one row.")
         if x.is_floating_point() or x.is_complex():
@@ -292,6 +333,20 @@ class TensorCircuit:
             raise ValueError(f"x: variable {v} has category {found}, expected 0 to {int(self._num_cats()[v]) - 1} ({len(wrong)} such variables).")
         return x
 
+    def check_evidence(self, x, observed=None) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Checked data and mask; a value that is not observed may be anything, and is read as 0."""
+        if observed is None:
+            return self.check_data(x), None
+        x = self._check_shape(x).to(self.device)
+        observed = self._check_mask(observed, x)
+        return self.check_data(x.masked_fill(~observed, 0)), observed
+
+    def _check_shape(self, x) -> torch.Tensor:
+        x = x if isinstance(x, torch.Tensor) else torch.as_tensor(as_array(x))
+        if x.ndim != 2 or x.shape[1] != self.plan.num_vars:
+            raise ValueError(f"x must have shape [B, {self.plan.num_vars}] (samples, variables), got {list(x.shape)}.")
+        return x
+
     def _num_cats(self) -> torch.Tensor:
         if not hasattr(self, "_cats"):
             self._cats = torch.zeros(self.plan.num_vars, dtype=torch.int64, device=self.device)
@@ -299,9 +354,7 @@ class TensorCircuit:
                 self._cats[launch.variables] = launch.num_cats
         return self._cats
 
-    def _check_mask(self, observed, x: torch.Tensor) -> torch.Tensor | None:
-        if observed is None:
-            return None
+    def _check_mask(self, observed, x: torch.Tensor) -> torch.Tensor:
         observed = torch.as_tensor(observed, device=self.device)
         if observed.dtype != torch.bool:
             raise ValueError(f"observed must be a bool mask (True: observed), got dtype {observed.dtype}.")

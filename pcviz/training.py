@@ -196,8 +196,7 @@ class _Data:
 
     @classmethod
     def checked(cls, pc: TensorCircuit, x, observed) -> _Data:
-        x = pc.check_data(x)
-        return cls(x, pc._check_mask(observed, x))
+        return cls(*pc.check_evidence(x, observed))
 
     def rows(self, index: torch.Tensor) -> _Data:
         index = index.to(self.x.device)

@@ -127,6 +127,54 @@ def _flows(root: Nodes, x, observed):
     return flows, totals
 
 
+def mpe_logs(root: Nodes, x) -> np.ndarray:
+    """log of the largest product of parameters over all choices of latents, for each row of x; float64 [B].
+
+    A choice takes one child of every sum that it reaches. Max-product over latents; take the maximum over worlds for MPE.
+    """
+    x = np.asarray(x)
+    values: dict[Nodes, np.ndarray] = {}
+    for nodes in topological(root):
+        out = np.full((nodes.num_nodes, len(x)), 0.0 if isinstance(nodes, ProdNodes) else -np.inf)
+        if isinstance(nodes, InputNodes):
+            out = _log(nodes.params.astype(np.float64))[:, x[:, nodes.var]]
+        elif isinstance(nodes, ProdNodes):
+            for i in range(nodes.num_nodes):
+                for child, place in factors(nodes, i):
+                    out[i] += values[child][place]
+        else:
+            for i, j, theta, _ in edges(nodes):
+                child, place = locate(nodes, j)
+                out[i] = np.maximum(out[i], _log(np.float64(theta)) + values[child][place])
+        values[nodes] = out
+    return values[root][0]
+
+
+def choices(root: Nodes, x, most: int) -> list[float] | None:
+    """Probability of every choice of latents together with one state x [V]: the summands whose sum is p(x), written out.
+
+    None when there are more than ``most``.
+    """
+    found: dict[Nodes, list[list[float]]] = {}
+    for nodes in topological(root):
+        if isinstance(nodes, InputNodes):
+            terms = [[float(theta)] for theta in nodes.params[:, x[nodes.var]]]
+        elif isinstance(nodes, ProdNodes):
+            options = [[found[child][place] for child, place in factors(nodes, i)] for i in range(nodes.num_nodes)]
+            if max(np.prod([float(len(option)) for option in row]) for row in options) > most:
+                return None
+            terms = [[float(np.prod(combination)) for combination in itertools.product(*row)] for row in options]
+        else:
+            terms = [[] for _ in range(nodes.num_nodes)]
+            for i, j, theta, _ in edges(nodes):
+                child, place = locate(nodes, j)
+                terms[i] += [theta * value for value in found[child][place]]
+        if max(map(len, terms)) > most:
+            return None
+        found[nodes] = terms
+    return found[root][0]
+
+
 def flows_by_autograd(root: Nodes, x) -> dict[Nodes, np.ndarray]:
     """d sum log p(x) / d log theta by torch's autograd in float64, {input or sum vector: array like its ``params``}.
 

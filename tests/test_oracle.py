@@ -3,7 +3,7 @@
 import numpy as np
 from circuits import random_circuit, small_circuits
 from hypothesis import given, settings
-from oracle import categories, flows_by_autograd, log_likelihood, node_flows, param_flows, worlds, worlds_of
+from oracle import categories, choices, flows_by_autograd, log_likelihood, mpe_logs, node_flows, param_flows, worlds, worlds_of
 
 import pcviz as pcv
 from pcviz.ir.checks import check_circuit
@@ -55,6 +55,22 @@ def test_flows_of_each_variable_sum_to_one(root):
         if isinstance(nodes, InputNodes):
             totals[nodes.var] += flow.sum(axis=0)
     np.testing.assert_allclose(totals, np.broadcast_to(possible, totals.shape), atol=1e-9)
+
+
+def test_choices_of_latents_add_up_to_the_likelihood_and_their_largest_is_max_product():
+    """Every choice of latents is written out, on the circuits where they are few enough to be."""
+    checked = 0
+    for seed in range(60):
+        root = random_circuit(seed)
+        x = worlds_of(root)
+        x = x[:: max(1, len(x) // 6)]
+        every = [choices(root, row, most=600) for row in x]
+        if None in every:
+            continue
+        checked += 1
+        np.testing.assert_allclose([sum(terms) for terms in every], np.exp(log_likelihood(root, x)), rtol=1e-9)
+        np.testing.assert_allclose([max(terms) for terms in every], np.exp(mpe_logs(root, x)), rtol=1e-9)
+    assert checked >= 10, f"only {checked} circuits have few enough choices"
 
 
 def test_random_circuits_have_every_shape():

@@ -138,6 +138,54 @@ def _em_row(theta: torch.Tensor, counts: torch.Tensor, step_size: float, pseudoc
     return (1 - step_size) * theta + step_size * counts / counts.sum() if counts.sum() > 0 else theta
 
 
+# ---- queries ------------------------------------------------------------------------------------------------------------
+# Natural logarithms in plain buffers, nodes [node rows, B] and elements [element rows, B]; see torch_queries.
+
+
+def product_logs(launch: ProductLaunch, nodes: torch.Tensor, elements: torch.Tensor) -> None:
+    """log p_c = sum over the factors n of c of log p_n."""
+    for run, factors in zip(launch.eids.numbers.tolist(), launch.factors.t().tolist()):
+        elements[_rows(run, launch.width)] = sum(nodes[_rows(factor, launch.width)] for factor in factors)
+
+
+def input_max(launch: InputLaunch, table: torch.Tensor, x: torch.Tensor, observed: torch.Tensor, nodes: torch.Tensor) -> None:
+    """log theta_{n, x_v}; log max_k theta_{n,k} where v is not observed."""
+    for v, (t, variable) in enumerate(zip(launch.table_ids.tolist(), launch.variables.tolist())):
+        for b in range(x.shape[1]):
+            value = table[t, :, x[variable, b]] if observed[variable, b] else table[t].amax(dim=1)
+            nodes[launch.start + v * launch.stride :][: launch.stride, b] = value.log()
+
+
+def sum_max(launch: SumLaunch, params: torch.Tensor, elements: torch.Tensor, nodes: torch.Tensor) -> None:
+    """log max_c theta_{n,c} p_c, one sum block at a time."""
+    for g in range(launch.num_sum_blocks):
+        terms = _parameters(launch, g, params).log()[:, :, None] + elements[_children(launch, g)][:, None, :]  # [E * K, M, B]
+        nodes[_rows(launch.nids.numbers[g], launch.sum_block)] = terms.amax(dim=0)
+
+
+def child_choices(
+    launch: SumLaunch, params: torch.Tensor, elements: torch.Tensor, sums: torch.Tensor, samples: torch.Tensor, uniforms: torch.Tensor | None
+) -> torch.Tensor:
+    """Per (sum, sample) pair the first child up to which the shares theta_c p_c / p_n add up to more than its uniform, or
+    the child with the largest; one pair at a time."""
+    chosen = torch.empty_like(sums)
+    for i, (number, b) in enumerate(zip(sums.tolist(), samples.tolist())):
+        children, theta = _children(launch, number // launch.sum_block), _parameters(launch, number // launch.sum_block, params)
+        terms = theta[:, number % launch.sum_block].log() + elements[children, b]
+        chosen[i] = children[_choice(terms, None if uniforms is None else uniforms[i])]
+    return chosen
+
+
+def category_choices(launch: InputLaunch, table: torch.Tensor, inputs: torch.Tensor, uniforms: torch.Tensor | None) -> torch.Tensor:
+    """The same for the categories of each input."""
+    rows = table[launch.table_ids[inputs // launch.stride], inputs % launch.stride].log()
+    return torch.stack([_choice(row, None if uniforms is None else uniforms[i]) for i, row in enumerate(rows)])
+
+
+def _choice(terms: torch.Tensor, uniform: torch.Tensor | None) -> torch.Tensor:
+    return terms.argmax() if uniform is None else (torch.softmax(terms.double(), dim=0).cumsum(dim=0) <= uniform).sum()
+
+
 # ---- what the index tensors name ----------------------------------------------------------------------------------------
 
 

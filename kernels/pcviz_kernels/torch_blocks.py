@@ -19,6 +19,7 @@ import torch.nn.functional as F
 
 from .blocks import Scratch
 from .launches import FLOW_SCALE, ElementBuffers, ElementLaunch, InputLaunch, NodeBuffers, ProductLaunch, SumLaunch, log_of
+from .torch_queries import category_choices, child_choices, input_max, product_logs, sum_max  # noqa: F401 (part of the implementation)
 
 SCRATCH = 1 << 22  # entries of one gathered operand
 FLOOR = -1e30  # stands in for a scale of -inf where scales are subtracted

@@ -286,7 +286,9 @@ class CircuitPlan:
 
     def rows_of(self, nodes: Nodes) -> slice:
         """Node rows of an input or sum vector (without its missing rows)."""
-        start = self.starts[id(nodes)]
+        start = self.starts.get(id(nodes))
+        if start is None:
+            raise ValueError(f"{nodes!r} is no input or sum vector of this circuit.")
         return slice(start, start + nodes.num_nodes)
 
     def node_vectors(self) -> Iterator[InputNodes | SumNodes]:

@@ -3,25 +3,23 @@
 Samples and MPE descend from the root, all samples at once, layer by layer: every sum that is reached chooses one child,
 a product reaches all its factors, an input chooses a value. Decomposability makes that a tree: a sample reaches a node
 once, and each variable by exactly one input. What is kept is a list of (node row, sample) pairs.
+
+``pc`` is a TensorCircuit throughout: its launches say where nodes are, its kernels choose.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from .launching import LayerLaunches
 
-if TYPE_CHECKING:
-    from .circuit import TensorCircuit
-
 PAIRS = 1 << 22  # (node, sample) pairs that one descent may keep
 
 
-def sample(pc: TensorCircuit, n: int, x, observed, seed: int) -> torch.Tensor:
+def sample(pc, n: int, x, observed, seed: int) -> torch.Tensor:
     """See TensorCircuit.sample. Each sum chooses child c with probability theta_c p_c / p_n, given the evidence."""
     if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
         raise ValueError(f"n must be an integer of at least 1, the number of samples, got {n!r}.")
@@ -40,7 +38,7 @@ def sample(pc: TensorCircuit, n: int, x, observed, seed: int) -> torch.Tensor:
     return result[:, 0] if x is None else result
 
 
-def mpe(pc: TensorCircuit, x, observed) -> tuple[torch.Tensor, torch.Tensor]:
+def mpe(pc, x, observed) -> tuple[torch.Tensor, torch.Tensor]:
     """([B, V] the states, [B] natural logs of the maximum); see TensorCircuit.mpe."""
     given, known = _evidence(pc, x, observed)
     states, logs = [], []
@@ -52,7 +50,7 @@ def mpe(pc: TensorCircuit, x, observed) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.cat(states), torch.cat(logs)
 
 
-def marginals(pc: TensorCircuit, x, observed) -> torch.Tensor:
+def marginals(pc, x, observed) -> torch.Tensor:
     """See TensorCircuit.marginals. P(x_v = k | e) = sum over the inputs n of v of F_n theta_{n,k}: flows of v sum to 1."""
     given, known = _evidence(pc, x, observed)
     num_cats = max(launch.num_cats for launch in pc._inputs)
@@ -70,7 +68,7 @@ def marginals(pc: TensorCircuit, x, observed) -> torch.Tensor:
     return torch.where(known[:, :, None], certain, result)
 
 
-def max_values(pc: TensorCircuit, x: torch.Tensor, observed: torch.Tensor) -> torch.Tensor:
+def max_values(pc, x: torch.Tensor, observed: torch.Tensor) -> torch.Tensor:
     """[node rows, B] natural logs of max-product values: sums take the largest child, hidden inputs their largest value."""
     nodes = pc.params.new_full((pc.plan.num_node_rows, len(x)), -torch.inf)
     for launch, table in zip(pc._inputs, pc.tables):

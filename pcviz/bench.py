@@ -38,7 +38,7 @@ def median_ms(run: Callable[[], object], repeats: int = 15) -> float:
 
 
 def bench_digits(repeats: int = 15) -> Iterator[str]:
-    """Lines: sum layers against torch.bmm, block size 1 against 32, an EM epoch; the digits circuit on this CPU."""
+    """Lines: sum layers against torch.bmm, block size 1 against 32, samples and MPE, an EM epoch; the digits circuit on this CPU."""
     x, root = digits("train"), digits_circuit()
     pc = TensorCircuit(compile_circuit(root, block_size=NUM_LATENTS))
     error = check_likelihoods(pc, x)
@@ -52,6 +52,10 @@ def bench_digits(repeats: int = 15) -> Iterator[str]:
         result = measure(pc.recompile(block_size=block_size), x[:512], repeats=repeats)
         spread = f"{result.p20_ms:.1f} to {result.p80_ms:.1f}, {result.repeats} runs"
         yield f"forward, block size {block_size}, batch 512: {result.median_ms:.1f} ms ({spread})"
+    upper = torch.arange(pc.plan.num_vars)[None] < pc.plan.num_vars // 2
+    draw = median_ms(lambda: pc.sample(1000), repeats)
+    best = median_ms(lambda: pc.mpe(x[:100], observed=upper), repeats)
+    yield f"queries, block size {NUM_LATENTS}: 1,000 samples {draw:.0f} ms, MPE of 100 half-hidden images {best:.0f} ms"
     epoch = median_ms(lambda: list(fit(pc, x, epochs=1)), repeats)
     yield f"EM epoch over {len(x):,} images, block size {NUM_LATENTS}, mini-batches of 512: {epoch:.0f} ms"
 

@@ -33,11 +33,10 @@ def product_logs(launch: ProductLaunch, nodes: torch.Tensor, elements: torch.Ten
 def input_max(launch: InputLaunch, table: torch.Tensor, x: torch.Tensor, observed: torch.Tensor, nodes: torch.Tensor) -> None:
     """log theta_{n, x_v}, or of the largest category where v is hidden. ``table`` [T, stride, num_cats], ``x`` and
     ``observed`` [variables, B]."""
-    values = x[launch.variables][:, None, :].expand(-1, launch.stride, -1)
-    given = table[launch.table_ids].gather(2, values)  # [V, stride, B]
+    given = table[launch.table_ids[:, None], :, x[launch.variables]].transpose(1, 2)  # [V, stride, B]
     largest = table.amax(dim=2, keepdim=True)[launch.table_ids]
     logs = torch.where(observed[launch.variables][:, None, :], given, largest).log()
-    nodes[launch.start : launch.start + len(logs) * launch.stride] = logs.view(-1, x.shape[1])
+    nodes[launch.start : launch.start + len(logs) * launch.stride] = logs.reshape(-1, x.shape[1])
 
 
 def sum_max(launch: SumLaunch, params: torch.Tensor, elements: torch.Tensor, nodes: torch.Tensor) -> None:

@@ -28,10 +28,12 @@ _NAMES = {
     # engine
     "TensorCircuit": ".circuit",
     "fit": ".training",
+    "save_fit": ".fitstate",
+    "load_fit": ".fitstate",
     "schedules": "",
     "progress": ".console",
     "bits_per_dimension": ".training",
-    "prune": ".training",
+    "prune": ".flow_pruning",
     "measure": ".benchmark",
     # cost
     "trace": ".tracing",

@@ -7,10 +7,13 @@ import numpy as np
 from .ir.nodes import InputNodes, Nodes, ProdNodes, SumNodes, normalise_edges, sum_vectors, topological
 from .ir.ties import equal_lengths, tie_classes
 
+CLOSE = 0.01  # relative
+
 
 def prune_edges(root: SumNodes, scores: dict[int, np.ndarray], keep: float, granularity: int) -> SumNodes:
-    """The circuit with about ``keep`` of its sum edges: those of the highest ``scores`` (by id of sum vector, canonical
-    shape). Every sum block keeps its best edge. Parameters are renormalised; input distributions are kept.
+    """The circuit with the share ``keep`` of its sum edges: those of the highest ``scores`` (by id of sum vector, canonical
+    shape). It is met within ``CLOSE`` below, except where blocks are coarser, or where every sum block keeping its best edge
+    takes more. Parameters are renormalised; input distributions are kept.
 
     Tied vectors keep the same edges, by the scores of the first of them, and stay tied: a node or edge of one is kept while
     any of them needs it.
@@ -20,8 +23,7 @@ def prune_edges(root: SumNodes, scores: dict[int, np.ndarray], keep: float, gran
     for nodes in sums:
         first.setdefault(id(nodes.storage), nodes)
     edges = {key: _scored_edges(nodes, scores[id(nodes)], granularity) for key, nodes in first.items()}
-    threshold = _threshold([edges[id(nodes.storage)] for nodes in sums], keep)
-    pruned = _Rebuilder(root, {key: item.keep(threshold) for key, item in edges.items()}).build()
+    pruned = _Rebuilder(root, _strongest(root, sums, edges, keep)).build()
     while tie_classes(topological(pruned)):  # a vector that is gone may have kept nodes alive in those tied to it
         size, again = _num_nodes(pruned), {id(nodes.storage): _all_edges(nodes) for nodes in sum_vectors(pruned)}
         pruned = _Rebuilder(pruned, again).build()
@@ -70,14 +72,30 @@ def _scored_edges(nodes: SumNodes, score: np.ndarray, granularity: int) -> _Scor
     return _ScoredEdges(ids, split(nodes.params), split(score).sum((1, 2)), g)
 
 
-def _threshold(edges, keep: float) -> float:
-    """The score at which blocks that hold a share ``keep`` of all edges lie above it."""
-    scores = np.concatenate([item.score for item in edges])
-    sizes = np.concatenate([np.full(len(item.score), item.block**2) for item in edges])
+def _strongest(root: SumNodes, sums: list[SumNodes], edges: dict[int, _ScoredEdges], keep: float) -> dict[int, _ScoredEdges]:
+    """The edges above the score at which the pruned circuit has the share ``keep`` of all edges, or just less.
+
+    Nodes that nothing reads any more take edges along, and every sum keeps an edge, so the score is found by bisection.
+    """
+    items = [edges[id(nodes.storage)] for nodes in sums]
+    scores = np.concatenate([item.score for item in items])
+    sizes = np.concatenate([np.full(len(item.score), item.block**2) for item in items])
     order = np.argsort(-scores)
-    held = np.cumsum(sizes[order])
-    cut = int(np.searchsorted(held, keep * held[-1], side="right"))
-    return float(scores[order][cut]) if cut < len(scores) else -np.inf
+    scores, held = np.append(scores[order], -np.inf), np.cumsum(sizes[order])
+    asked = keep * held[-1]
+    low, high, kept = 0, len(held), None  # number of blocks above the score
+    cut = int(np.searchsorted(held, asked, side="right"))
+    while low <= high:
+        candidate = {key: item.keep(scores[cut]) for key, item in edges.items()}
+        found = _Rebuilder(root, candidate).count_edges()
+        if found <= asked or kept is None and cut == 0:
+            low, kept = cut + 1, candidate
+            if found >= (1 - CLOSE) * asked:
+                break
+        else:
+            high = cut - 1
+        cut = (low + high) // 2
+    return kept
 
 
 class _Rebuilder:
@@ -92,11 +110,17 @@ class _Rebuilder:
         self.live = {key: masks[name] for key, name in same.items()}
         self.sources: dict[int, InputNodes | SumNodes] = {}  # by id of the vector that kept the parameters
 
+    def count_edges(self) -> int:
+        """Edges that ``build`` will keep."""
+        self._find_live()
+        count = 0
+        for nodes in sum_vectors(self.root):
+            item = self.kept[id(nodes.storage)]
+            count += int(self.live[id(nodes)].reshape(-1, item.block).sum(axis=1)[item.ids[0]].sum()) * item.block
+        return count
+
     def build(self) -> SumNodes:
-        self.live[id(self.root)][:] = True
-        found = 0
-        while found < (found := sum(int(self.live[id(nodes)].sum()) for nodes in self.order)):
-            self._mark_live()  # again while ties carry news upwards
+        self._find_live()
         new: dict[int, Nodes] = {}
         for nodes in self.order:
             if self.live[id(nodes)].any():
@@ -104,6 +128,12 @@ class _Rebuilder:
         result = new[id(self.root)]
         result.seed = self.root.seed
         return result
+
+    def _find_live(self) -> None:
+        self.live[id(self.root)][:] = True
+        found = 0
+        while found < (found := sum(int(self.live[id(nodes)].sum()) for nodes in self.order)):
+            self._mark_live()  # again while ties carry news upwards
 
     def _mark_live(self) -> None:
         """Mark everything that live nodes read, one pass from the root down."""

@@ -12,8 +12,6 @@ import torch
 
 from .circuit import LN2, TensorCircuit
 from .fitstate import FitState, parameters_of, set_parameters
-from .ir.nodes import SumNodes
-from .pruning import prune_edges
 from .schedules import Schedule
 
 
@@ -88,7 +86,7 @@ def fit(
     batch_size = min(batch_size, len(data.x))
     start = FitState(num_rows=len(data.x), batch_size=batch_size, seed=seed)
     if state is not None:
-        state.check_continues(start)
+        state.check_continues(start, patience)
     return Fit(pc, data, test, epochs, step_size, pseudocount, patience, start if state is None else state)
 
 
@@ -147,7 +145,7 @@ class Fit:
     def _evaluate(self, epoch: int) -> float:
         bpd = self._test.bits_per_dimension(self.pc(self._test.x, self._test.observed))
         if self.state.best_bpd is None or bpd < self.state.best_bpd:
-            best = parameters_of(self.pc) if self._patience is not None else None
+            best = parameters_of(self.pc.write_back()) if self._patience is not None else None
             self.state = replace(self.state, best_epoch=epoch, best_bpd=bpd, best_params=best)
         return bpd
 
@@ -163,28 +161,6 @@ class Fit:
         if not 0 < value <= 1:
             raise ValueError(f"step_size({progress:.3f}) gave {value!r}; a schedule must give step sizes in (0, 1].")
         return value
-
-
-def prune(pc: TensorCircuit, keep: float = 0.4, granularity: int = 1, x=None) -> SumNodes:
-    """A new circuit with the low-flow edges gone and parameters renormalised (pruning by flow, as in the sparse-PC
-    literature: Dang, Liu, Van den Broeck 2022).
-
-    ``keep``: share of the sum edges to keep, over the whole circuit. ``granularity``: edges go in blocks of that many
-    sums x children. ``x`` [N, V]: the data whose flows decide; None: parameters alone (a circuit without data). Every
-    sum keeps its strongest edge; nodes that nothing reads any more go too.
-    """
-    if not 0 < keep <= 1:
-        raise ValueError(f"keep must be in (0, 1], the share of sum edges to keep, got {keep!r}.")
-    if granularity < 1 or granularity != int(granularity):
-        raise ValueError(f"granularity must be an integer of at least 1, got {granularity!r}.")
-    pc.write_back()
-    flows = None if x is None else pc.flows(x)
-    scores = {id(nodes): (nodes.params if flows is None else flows.of(nodes)) for nodes in _sums(pc)}
-    return prune_edges(pc.root, scores, keep, int(granularity))
-
-
-def _sums(pc: TensorCircuit):
-    return (slot.grid.nodes for layer in pc.plan.layers for slot in layer.sums)
 
 
 @dataclass(frozen=True)

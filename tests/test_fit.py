@@ -13,6 +13,7 @@ from trained import digits as whole_digits
 
 import pcviz as pcv
 from pcviz.console import progress_line
+from pcviz.fitstate import _json
 from pcviz.ir.nodes import InputNodes, ProdNodes, edge_totals, topological
 
 
@@ -192,6 +193,79 @@ def test_a_continued_run_equals_an_uninterrupted_one_bit_for_bit(settings, stop_
     assert torch.equal(again.params, whole.params)
     assert all(torch.equal(a, b) for a, b in zip(again.tables, whole.tables))
     assert list(pcv.fit(again, x, **common, state=continued.state)) == []
+
+
+@pytest.mark.parametrize("settings", ["schedule", "patience"])
+@pytest.mark.parametrize("stop_after", [2, 7])
+def test_a_run_goes_on_from_a_file(tmp_path, settings, stop_after):
+    common = dict(epochs=8, batch_size=32, seed=11, **SETTINGS[settings])
+    whole = tensor_circuit(small())
+    expected = list(pcv.fit(whole, digits(70), **common))
+    training = pcv.fit(tensor_circuit(small()), digits(70), **common)
+    found = [next(training) for _ in range(stop_after)]
+    pcv.save_fit(training, tmp_path / "run")
+    before = params_of(training.pc.root)
+    found.append(next(training))  # saving leaves the run as it is
+    root, state = pcv.load_fit(tmp_path / "run")
+    assert all(np.array_equal(a, b) for a, b in zip(params_of(root), before, strict=True))
+    pc = tensor_circuit(root)
+    found[stop_after:] = list(pcv.fit(pc, digits(70), **common, state=state))
+    assert list(map(without_times, found)) == list(map(without_times, expected))
+    assert torch.equal(pc.params, whole.params)
+
+
+def test_newer_best_parameters_continue_to_the_same_result(tmp_path):
+    """As when the program is stopped after the first of the two files."""
+    common = dict(epochs=5, batch_size=32, **SETTINGS["patience"])
+    whole = tensor_circuit(small())
+    list(pcv.fit(whole, digits(70), **common))
+    training = pcv.fit(tensor_circuit(small()), digits(70), **common)
+    for _ in range(4):
+        next(training)
+    pcv.save_fit(training, tmp_path / "run")
+    older = (tmp_path / "run").read_bytes()
+    for _ in range(3):
+        next(training)
+    pcv.save_fit(training, tmp_path / "run")
+    (tmp_path / "run").write_bytes(older)
+    root, state = pcv.load_fit(tmp_path / "run")
+    assert (state.step, state.best_epoch) == (4, 2)
+    pc = tensor_circuit(root)
+    list(pcv.fit(pc, digits(70), **common, state=state))
+    assert torch.equal(pc.params, whole.params)
+
+
+def test_files_that_are_no_run_are_refused(tmp_path):
+    pc = tensor_circuit(small(2))
+    pcv.save(pc, tmp_path / "circuit")
+    with pytest.raises(ValueError, match="is a circuit without a run.*load it with pcv.load"):
+        pcv.load_fit(tmp_path / "circuit")
+    training = pcv.fit(pc, digits(40), epochs=2, x_test=digits(9), patience=1)
+    next(training)
+    pcv.save_fit(training, tmp_path / "run")
+    for best, seed in ((pc, 9), (small(2), 0), (tensor_circuit(small(3)), 0)):  # another seed, no parameters, another circuit
+        pcv.save(best, tmp_path / "run.best", extra={"fit": _json(dataclasses.replace(training.state, seed=seed))})
+        with pytest.raises(ValueError, match=r"run\.best is of another run than"):
+            pcv.load_fit(tmp_path / "run")
+    (tmp_path / "run.best").unlink()
+    with pytest.raises(FileNotFoundError, match=r"expected its best parameters beside it in run\.best"):
+        pcv.load_fit(tmp_path / "run")
+    good = _json(training.state)
+    for wrong in ({"step": -1}, {"step": "3"}, {"batch_size": 0}, {"seed": None}, {"num_rows": True}, {"best_epoch": 0}, {"seconds": []}):
+        pcv.save(pc, tmp_path / "wrong", extra={"fit": good | wrong})
+        with pytest.raises(ValueError, match=f"its run has {next(iter(wrong))}="):
+            pcv.load_fit(tmp_path / "wrong")
+    pcv.save(pc, tmp_path / "wrong", extra={"fit": good | {"more": 1}})
+    with pytest.raises(ValueError, match="without a run"):
+        pcv.load_fit(tmp_path / "wrong")
+
+
+def test_patience_cannot_begin_in_the_middle():
+    pc, x = tensor_circuit(small(2)), digits(40)
+    training = pcv.fit(pc, x, epochs=2, x_test=x)
+    next(training)
+    with pytest.raises(ValueError, match="had no patience and kept no best parameters"):
+        pcv.fit(pc, x, epochs=2, x_test=x, patience=2, state=training.state)
 
 
 def test_more_epochs_go_on_from_the_end():

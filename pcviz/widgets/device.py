@@ -285,7 +285,8 @@ def prepare_digits(entry: Entry, outbox: Outbox, cancelled: threading.Event, *, 
         outbox.status(f"Preparing the digits circuit: {text}", progress=share, cancel=True)
 
     tell("loading the engine", 0.0)
-    from ..training import fit, prune
+    from ..flow_pruning import prune
+    from ..training import fit
 
     x, x_test = digits("train"), digits("test")
     root = PD((8, 8), num_latents, split_intervals=2, dist=Categorical(num_cats=17), seed=0)

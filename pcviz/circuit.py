@@ -20,7 +20,8 @@ from .ir.nodes import InputNodes, Nodes, SumNodes, init_params
 from .launching import LayerLaunches, input_launches, layer_launches
 
 LN2 = math.log(2.0)
-WORKING_SET = 1 << 21  # element entries of the widest layer in one micro-batch: what a CPU's caches hold
+WORKING_SET = 1 << 20  # element entries of the widest layer in one micro-batch: what a CPU's caches hold
+KEPT = 1 << 23  # element entries of all layers that are kept for the backward pass; above it products are computed twice
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,9 +199,10 @@ class TensorCircuit:
         x, observed = self.check_evidence(x, observed)
         roots = []
         for part in self._micro_batches(x, observed):
-            nodes = self._forward(*part)
+            kept = [] if self._keeps_elements else None
+            nodes = self._forward(*part, kept)
             roots.append(self._root_logs(nodes))
-            self._backward(*part, nodes)
+            self._backward(*part, nodes, kept)
         return torch.cat(roots)
 
     @torch.no_grad()
@@ -222,10 +224,10 @@ class TensorCircuit:
     # ---- one micro-batch --------------------------------------------------------------------------------------------
 
     def _allocate(self) -> None:
-        plan, widest = self.plan, max(layer.num_element_rows for layer in self._layers)
-        size = WORKING_SET // widest // 32 * 32
-        self.micro_batch = min(max(size, 64), 1024)
-        batch = self.micro_batch
+        plan, rows = self.plan, [layer.num_element_rows for layer in self._layers]
+        size = WORKING_SET // max(rows) // 32 * 32
+        self.micro_batch = batch = min(max(size, 64), 1024)
+        self._keeps_elements = batch * sum(rows) <= KEPT
         self._root_row = plan.rows_of(plan.root).start
         self._null_rows = min(plan.starts.values())
         self._null_params = min(group.pids[group.pids > 0].min() for layer in plan.layers for group in layer.groups)
@@ -234,10 +236,12 @@ class TensorCircuit:
             return torch.full((rows * batch,), torch.nan, dtype=self.dtype, device=self.device)  # nothing may be read unwritten
 
         self._node_values, self._node_scales, self._node_flows, self._ratios = (buffer(plan.num_node_rows) for _ in range(4))
-        self._elements, self._element_logs, self._element_flows = (buffer(widest) for _ in range(3))
+        space = sum if self._keeps_elements else max
+        self._elements, self._element_logs = (buffer(space(rows)) for _ in range(2))
+        self._element_flows = buffer(max(rows))
         self._node_logs = buffer(plan.num_node_rows)
         self._scratch = Scratch(self.dtype, self.device)
-        self._element_scales = buffer(max(layer.num_scales for layer in self._layers))
+        self._element_scales = buffer(space(layer.num_scales for layer in self._layers))
         self._tops = buffer(max(layer.num_sum_blocks for layer in self._layers))
         self.edge_flows = torch.zeros(plan.num_params, dtype=self.dtype, device=self.device)
         self.table_flows = [
@@ -245,28 +249,34 @@ class TensorCircuit:
         ]
 
     def _micro_batches(self, x: torch.Tensor, observed: torch.Tensor | None):
-        for first in range(0, len(x), self.micro_batch):
-            rows = slice(first, first + self.micro_batch)
+        """(x [V, b], mask) of micro-batches of about the same size."""
+        size = -(-len(x) // -(-len(x) // self.micro_batch))
+        for first in range(0, len(x), size):
+            rows = slice(first, first + size)
             mask = observed if observed is None or len(observed) == 1 else observed[rows]
             yield x[rows].t().contiguous(), None if mask is None else mask.t()
 
-    def _rows(self, buffer: torch.Tensor, rows: int, batch: int) -> torch.Tensor:
-        return buffer[: rows * batch].view(rows, batch)
+    def _rows(self, buffer: torch.Tensor, rows: int, batch: int, after: int = 0) -> torch.Tensor:
+        """[rows, batch] of a buffer, after as many rows."""
+        return buffer[after * batch : (after + rows) * batch].view(rows, batch)
 
-    def _elements_of(self, layer: LayerLaunches, nodes: NodeBuffers) -> ElementBuffers:
-        """Products of one layer; computed in both passes rather than stored."""
-        batch = nodes.values.shape[1]
-        values, logs = (self._rows(buffer, layer.num_element_rows, batch) for buffer in (self._elements, self._element_logs))
-        scales = self._rows(self._element_scales, layer.num_scales, batch)
+    def _elements_of(self, layer: LayerLaunches, nodes: NodeBuffers, kept: list[ElementBuffers] | None = None) -> ElementBuffers:
+        """Products of one layer, behind those of the ``kept`` ones."""
+        batch, before = nodes.values.shape[1], kept or ()
+        rows, num_scales = sum(len(e.values) for e in before), sum(len(e.scales) for e in before)
+        values, logs = (self._rows(buffer, layer.num_element_rows, batch, rows) for buffer in (self._elements, self._element_logs))
+        scales = self._rows(self._element_scales, layer.num_scales, batch, num_scales)
         elements = ElementBuffers(values, scales, logs, nodes, layer.products, self._scratch, logged=set())
         _, null_rows, _ = layer.sections[0]
         values[:null_rows], logs[:null_rows], scales[0] = 0, -torch.inf, -torch.inf
         for launch in layer.products:
             self._kernels.product_forward(launch, nodes, elements)
+        if kept is not None:
+            kept.append(elements)
         return elements
 
-    def _forward(self, x: torch.Tensor, observed: torch.Tensor | None) -> NodeBuffers:
-        """Inputs and sums for x [V, b]."""
+    def _forward(self, x: torch.Tensor, observed: torch.Tensor | None, kept: list[ElementBuffers] | None = None) -> NodeBuffers:
+        """Inputs and sums for x [V, b]. The layers' elements stay in a list ``kept``; without one they are overwritten."""
         batch, rows = x.shape[1], self.plan.num_node_rows
         nodes = NodeBuffers(*(self._rows(buffer, rows, batch) for buffer in (self._node_values, self._node_scales, self._node_logs)))
         for buffer, nothing in ((nodes.values, 0.0), (nodes.scales, -torch.inf), (nodes.logs, -torch.inf)):
@@ -274,20 +284,23 @@ class TensorCircuit:
         for launch, table, exact in zip(self._inputs, self._by_category, self._exact_inputs):
             self._kernels.input_forward(launch, table, exact, x, observed, nodes)
         for layer in self._layers:
-            elements = self._elements_of(layer, nodes)
+            elements = self._elements_of(layer, nodes, kept)
             for launch in layer.sums:
                 self._kernels.sum_forward(launch, self.params, elements, nodes)
         return nodes
 
-    def _backward(self, x: torch.Tensor, observed: torch.Tensor | None, nodes: NodeBuffers) -> torch.Tensor:
-        """[node rows, b] flows, after ``_forward`` on the same x; adds to the parameter flows."""
+    def _backward(
+        self, x: torch.Tensor, observed: torch.Tensor | None, nodes: NodeBuffers, kept: list[ElementBuffers] | None = None
+    ) -> torch.Tensor:
+        """[node rows, b] flows, after ``_forward`` on the same x; adds to the parameter flows. Elements that were not ``kept``
+        are computed again."""
         batch, plan, kernels = x.shape[1], self.plan, self._kernels
         flows, ratios = (self._rows(buffer, plan.num_node_rows, batch) for buffer in (self._node_flows, self._ratios))
         flows.zero_()
         ratios[: self._null_rows] = 0
         flows[self._root_row] = (self._root_logs(nodes) > -torch.inf).to(flows.dtype)
         for layer in reversed(self._layers):
-            elements = self._elements_of(layer, nodes)
+            elements = kept.pop() if kept else self._elements_of(layer, nodes)
             tops = self._rows(self._tops, layer.num_sum_blocks, batch)
             tops[0] = torch.inf  # a pseudo parent hands down nothing
             element_flows = self._rows(self._element_flows, layer.num_element_rows, batch).zero_()

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from pcviz_kernels.blocks import BlockIndex
+from pcviz_kernels.blocks import BlockIndex, Sets
 from pcviz_kernels.launches import ElementLaunch, InputLaunch, ProductLaunch, SumLaunch
 
 from .compiler.plan import BackwardGroup, CircuitPlan, InputGroup, LayerPlan, ProductGroup, SumGroup
+from .siblings import lead_scales, sibling_sets
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,13 +35,20 @@ def input_launches(plan: CircuitPlan, device) -> tuple[InputLaunch, ...]:
 def layer_launches(layer: LayerPlan, block_starts: np.ndarray, device) -> LayerLaunches:
     """Launches of one layer; ``block_starts``: see CircuitPlan.block_starts."""
     scale_of = _scale_lookup(layer)
+    num_scales = sum(section.count for section in layer.sections)
+    scale_ids = [scale_of(group.cids) for group in layer.groups]
+    set_of = sibling_sets(scale_ids, [_product_blocks(group, scale_of) for group in layer.products], num_scales)
     nids = np.concatenate([group.nids for group in layer.groups])
     order = np.argsort(nids)
     sums, updates, first_block = [], [], 1  # sum block 0 is the parent of pseudo blocks
-    for group in layer.groups:
-        sums.append(_sum(group, first_block, scale_of, device))
+    set_read = np.full(1 + len(nids), -1)  # by number of the sum block; -1: children of several sets
+    for group, ids in zip(layer.groups, scale_ids):
+        lead = lead_scales(ids, set_of)
+        if lead is not None:
+            set_read[first_block : first_block + len(lead)] = set_of[lead]
+        sums.append(_sum(group, first_block, ids, lead, device))
         if group.first_use.any():
-            updates.append(sums[-1] if group.first_use.all() else _sum(_first_uses(group), first_block, scale_of, device))
+            updates.append(sums[-1] if group.first_use.all() else _sum(_first_uses(group), first_block, ids[group.first_use], None, device))
         first_block += len(group.nids)
 
     def number_of(parids: np.ndarray) -> np.ndarray:
@@ -48,13 +56,13 @@ def layer_launches(layer: LayerPlan, block_starts: np.ndarray, device) -> LayerL
         return np.where(parids > 0, order[np.minimum(position, len(order) - 1)] + 1, 0)
 
     return LayerLaunches(
-        products=tuple(_product(group, scale_of, block_starts, device) for group in layer.products),
+        products=tuple(_product(group, scale_of, set_of, block_starts, device) for group in layer.products),
         sums=tuple(sums),
         updates=tuple(updates),
-        elements=tuple(_element(group, scale_of, number_of, device) for group in layer.backward_groups),
+        elements=tuple(_element(group, scale_of(group.chids), number_of(group.parids), set_of, set_read, device) for group in layer.backward_groups),
         sections=tuple((section.start, section.width, section.count) for section in layer.sections),
         num_element_rows=layer.num_element_rows,
-        num_scales=sum(section.count for section in layer.sections),
+        num_scales=num_scales,
         num_sum_blocks=first_block,
     )
 
@@ -95,21 +103,28 @@ def _input(group: InputGroup, device) -> InputLaunch:
     return InputLaunch(group.start, group.stride, group.num_cats, variables, table_ids, torch.as_tensor(real, device=device))
 
 
-def _product(group: ProductGroup, scale_of, block_starts: np.ndarray, device) -> ProductLaunch:
+def _product_blocks(group: ProductGroup, scale_of) -> np.ndarray:
+    """Numbers of the element blocks that a product group fills."""
+    return scale_of(group.eids[:: group.element_block // group.width])
+
+
+def _product(group: ProductGroup, scale_of, set_of: np.ndarray, block_starts: np.ndarray, device) -> ProductLaunch:
+    sets = np.unique(set_of[scale_of(group.eids)], return_inverse=True)[1].reshape(-1)
     return ProductLaunch(
         width=group.width,
         element_block=group.element_block,
         eids=_blocks(group.eids, group.width, device),
-        scales=_blocks(scale_of(group.eids[:: group.element_block // group.width]), 1, device),
+        scales=_blocks(_product_blocks(group, scale_of), 1, device),
         factors=_tensor(group.cids.T // group.width, device),
         factor_scales=_tensor(block_starts[group.cids].T, device),
         nids=_blocks(group.nids, group.width, device),
         parents=_tensor(group.parids // group.width, device),
         offsets=_tensor(group.offsets[:-1], device),
+        sets=Sets(_tensor(sets, device)) if sets.max() + 1 < len(sets) else None,
     )
 
 
-def _sum(group: SumGroup, first_block: int, scale_of, device) -> SumLaunch:
+def _sum(group: SumGroup, first_block: int, scale_ids: np.ndarray, lead: np.ndarray | None, device) -> SumLaunch:
     return SumLaunch(
         sum_block=group.sum_block,
         child_block=group.child_block,
@@ -118,20 +133,22 @@ def _sum(group: SumGroup, first_block: int, scale_of, device) -> SumLaunch:
         nids=_blocks(group.nids, group.sum_block, device),
         cids=_blocks(group.cids, group.child_block, device),
         pids=_blocks(group.pids, group.child_block * group.sum_block, device, group.repeats),
-        scale_ids=_tensor(scale_of(group.cids), device),
+        scale_ids=_tensor(scale_ids, device),
         first_block=first_block,
+        lead_scales=None if lead is None else _tensor(lead, device),
     )
 
 
-def _element(group: BackwardGroup, scale_of, number_of, device) -> ElementLaunch:
+def _element(group: BackwardGroup, scale_ids, parents, set_of: np.ndarray, set_read: np.ndarray, device) -> ElementLaunch:
     return ElementLaunch(
         sum_block=group.sum_block,
         child_block=group.child_block,
         num_child_blocks=group.parids.shape[0],
         num_parents=group.parids.shape[1],
         chids=_blocks(group.chids, group.child_block, device),
-        scale_ids=_tensor(scale_of(group.chids), device),
+        scale_ids=_tensor(scale_ids, device),
         parids=_blocks(group.parids, group.sum_block, device),
         parpids=_blocks(group.parpids, group.child_block * group.sum_block, device),
-        parents=_tensor(number_of(group.parids), device),
+        parents=_tensor(parents, device),
+        level=bool(((set_read[parents] == set_of[scale_ids][:, None]) | (parents == 0)).all()),
     )

@@ -1,10 +1,21 @@
-"""BlockIndex: equally long blocks of rows in a buffer, read as a view when they are one run."""
+"""BlockIndex: equally long blocks of rows in a buffer, read as a view when they are one run. Sets, slices, scratch memory."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import torch
+
+SCRATCH = 1 << 22  # entries of one gathered operand
+
+
+def slices(total: int, entries_each: int) -> Iterator[tuple[int, int]]:
+    """(low, high) slices of ``total`` blocks with at most SCRATCH entries each."""
+    step = max(1, SCRATCH // max(1, entries_each))
+    for low in range(0, total, step):
+        yield low, min(low + step, total)
+
 
 
 class BlockIndex:
@@ -51,18 +62,32 @@ class BlockIndex:
         else:
             buffer.view(-1, self.width, *buffer.shape[1:])[self.numbers[low:high]] = values.view(high - low, self.width, *buffer.shape[1:])
 
-    def add(self, buffer: torch.Tensor, values: torch.Tensor, low: int = 0, high: int | None = None, *, scratch: Scratch) -> None:
+    def add(self, buffer: torch.Tensor, values: torch.Tensor, low: int = 0, high: int | None = None) -> None:
         """Add ``values`` to blocks low .. high - 1 (what null blocks get is not used)."""
         high = len(self) if high is None else high
         found = self.view(buffer, low, high)
         if found is not None:
             found.add_(values.view(found.shape))
-        elif self.repeats:
+        else:
             blocks = buffer.view(-1, self.width, *buffer.shape[1:])
             blocks.index_add_(0, self.numbers[low:high], values.view(high - low, *blocks.shape[1:]))
-        else:
-            present = self.gather(buffer, low, high, out=scratch.take("add", high - low, self.width, *buffer.shape[1:]))
-            self.set(buffer, present.add_(values.view(present.shape)), low, high)
+
+
+class Sets:
+    """n things in disjoint sets: ``set_of`` [n] numbers of sets 0, 1, ...; see ``amax``."""
+
+    def __init__(self, set_of: torch.Tensor):
+        self.set_of = set_of
+        order = torch.argsort(set_of, stable=True)
+        counts = torch.bincount(set_of)
+        self.width = int(counts.max())
+        slot = torch.arange(self.width, device=set_of.device).minimum(counts[:, None] - 1)  # short sets repeat their last member
+        self.members = BlockIndex(order[(counts.cumsum(0) - counts)[:, None] + slot], 1)
+
+    def amax(self, values: torch.Tensor) -> torch.Tensor:
+        """[n, B] the largest of ``values`` [n, B] in the set of each."""
+        batch = values.shape[1]
+        return self.members.gather(values).view(-1, self.width, batch).amax(dim=1).index_select(0, self.set_of)
 
 
 class Scratch:

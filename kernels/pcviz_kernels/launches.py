@@ -9,11 +9,11 @@ GPUs compute fastest; the circuit converts likelihoods to natural logarithms on 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
-from .blocks import BlockIndex, Scratch
+from .blocks import BlockIndex, Scratch, Sets
 
 # Parameter flows are accumulated without the factor theta and times this: flow / theta of a parameter near the smallest
 # float32 would overflow. Whoever reads them multiplies by theta and divides by it.
@@ -42,7 +42,11 @@ class InputLaunch:
 class ProductLaunch:
     """``eids``: runs of ``width`` element rows, in blocks of ``element_block`` whose log-scales are ``scales``;
     ``factors`` [arity, n] numbers of node runs, ``factor_scales`` [arity, n] node rows that hold their scales. Backward:
-    ``nids`` runs of node rows, fed by element runs ``parents`` from ``offsets`` [m] on."""
+    ``nids`` runs of node rows, fed by element runs ``parents`` from ``offsets`` [m] on.
+
+    ``sets`` of runs that may come on one scale: those of a block, and siblings (blocks that the same sum blocks read). None:
+    each run is a set of its own.
+    """
 
     width: int
     element_block: int
@@ -53,6 +57,11 @@ class ProductLaunch:
     nids: BlockIndex
     parents: torch.Tensor
     offsets: torch.Tensor
+    sets: Sets | None
+
+    @property
+    def runs_per_block(self) -> int:
+        return self.element_block // self.width
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +70,8 @@ class SumLaunch:
 
     ``nids`` G blocks of node rows; ``cids`` G * E blocks of element rows; ``pids`` G * E parameter tiles [K, M], which occur
     more than once where sum blocks are tied (``pids.repeats``: flows must be added, not stored); ``scale_ids`` [G, E] the
-    child blocks' log-scales; ``first_block``: number of the first sum block in the layer.
+    child blocks' log-scales; ``first_block``: number of the first sum block in the layer. ``lead_scales`` [G]: where the
+    children of every sum block are of one set (see ProductLaunch), the log-scale of one of them; else None.
     """
 
     sum_block: int
@@ -73,13 +83,14 @@ class SumLaunch:
     pids: BlockIndex
     scale_ids: torch.Tensor
     first_block: int
+    lead_scales: torch.Tensor | None
 
 
 @dataclass(frozen=True, eq=False)
 class ElementLaunch:
     """One backward group. ``chids`` C blocks of element rows with log-scales ``scale_ids`` [C]; their parents: ``parids``
     C * R blocks of node rows, ``parpids`` C * R parameter tiles [K, M], ``parents`` [C, R] numbers of sum blocks in the
-    layer (0: pseudo)."""
+    layer (0: pseudo). ``level``: every child block is of the one set that its parents read."""
 
     sum_block: int
     child_block: int
@@ -90,6 +101,7 @@ class ElementLaunch:
     parids: BlockIndex
     parpids: BlockIndex
     parents: torch.Tensor
+    level: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,12 +110,13 @@ class NodeBuffers:
 
     p = values * exp2(scale), ``values`` in [0, 1]; the scale of a block stands in ``scales`` at its first row. Where
     values < ``smallest_value`` (0 included), too little of p is left in them, and ``logs`` has log2 p instead; elsewhere
-    ``logs`` is undefined.
+    ``logs`` is undefined. ``careful``: what an implementation's forward pass wants its backward pass to look at again.
     """
 
     values: torch.Tensor
     scales: torch.Tensor
     logs: torch.Tensor
+    careful: set = field(default_factory=set)
 
 
 @dataclass(eq=False)
@@ -120,7 +133,7 @@ class ElementBuffers:
     nodes: NodeBuffers
     products: tuple[ProductLaunch, ...]
     scratch: Scratch
-    logged: set[int]
+    logged: set[ProductLaunch]
 
 
 def smallest_value(dtype: torch.dtype) -> float:

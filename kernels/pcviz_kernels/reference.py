@@ -132,7 +132,7 @@ def em_inputs(table: torch.Tensor, flows: torch.Tensor, step_size: float, pseudo
 
 def _em_row(theta: torch.Tensor, counts: torch.Tensor, step_size: float, pseudocount: float) -> torch.Tensor:
     """One node's parameters [children] after a step; zeros stay zero, a node without flow keeps what it has."""
-    edges = theta > 0
+    edges = (theta > 0).to(theta.dtype)
     if edges.any():
         counts = counts + pseudocount * edges / edges.sum()
     return (1 - step_size) * theta + step_size * counts / counts.sum() if counts.sum() > 0 else theta

@@ -2,14 +2,13 @@
 
 A sum layer is a plain matrix product of scaled values (paper, section 4.1, with one log-scale per block and sample): a
 node is value * exp2(scale) with values in [0, 1], a product multiplies values and adds scales, a sum is P @ x with all
-children brought to the scale of the largest. No logarithm or exponential is taken per node, only per block.
+children brought to the scale of the largest. No logarithm or exponential is taken per node, only per block. Where that
+underflows, ``torch_guard`` computes from logarithms what was lost; that costs one look at the smallest accumulator.
 
-Guard. A scale is that of a *block*; one node may lie so far below it that its value underflows. Three bounds keep every
-result exact to rounding: a node value below ``smallest_value`` is kept as a logarithm; a block of elements whose largest
-value is below ``weak`` is computed again from logarithms; a sum whose accumulator is below ``lost`` (the block's largest
-child may belong to other rows only) is computed again, alone, from logarithms.
+Outside the matrix products time goes where memory is read, so a value is touched as rarely as can be: siblings (see
+ProductLaunch) are brought to one scale when they are formed, and runs of blocks are read in place.
 
-Loops are over launches and, where a gather would outgrow ``SCRATCH`` entries, over slices of one.
+Loops are over launches and, where a gather would outgrow ``blocks.SCRATCH`` entries, over slices of one.
 """
 
 from __future__ import annotations
@@ -17,22 +16,10 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from .blocks import Scratch
-from .launches import FLOW_SCALE, ElementBuffers, ElementLaunch, InputLaunch, NodeBuffers, ProductLaunch, SumLaunch, log_of
+from .blocks import Scratch, slices
+from .launches import FLOW_SCALE, ElementBuffers, ElementLaunch, InputLaunch, NodeBuffers, ProductLaunch, SumLaunch
+from .torch_guard import FLOOR, add_lost_flows, careful_ratios, lost_value, needs_logs, products_from_logs, renew_weak_elements, sums_from_logs
 from .torch_queries import category_choices, child_choices, input_max, product_logs, sum_max  # noqa: F401 (part of the implementation)
-
-SCRATCH = 1 << 22  # entries of one gathered operand
-FLOOR = -1e30  # stands in for a scale of -inf where scales are subtracted
-
-
-def lost_value(dtype: torch.dtype) -> float:
-    """An accumulator below this may lack a child; what underflow takes from a larger one is below rounding."""
-    return {torch.float32: 2.0**-80, torch.float64: 2.0**-900}[dtype]
-
-
-def weak_value(dtype: torch.dtype) -> float:
-    """A block of elements below this would leave its sums too near ``lost_value``."""
-    return {torch.float32: 2.0**-60, torch.float64: 2.0**-800}[dtype]
 
 
 def input_forward(launch: InputLaunch, table: torch.Tensor, exact: bool, x: torch.Tensor, observed: torch.Tensor | None, nodes: NodeBuffers) -> None:
@@ -54,63 +41,41 @@ def input_forward(launch: InputLaunch, table: torch.Tensor, exact: bool, x: torc
 
 
 def product_forward(launch: ProductLaunch, nodes: NodeBuffers, elements: ElementBuffers) -> None:
-    """Values and scales of the launch's element blocks: factors multiplied, their scales added."""
-    batch, take = nodes.values.shape[1], elements.scratch.take
+    """Values and scales of the launch's element blocks: factors multiplied, their scales added; sets on one scale."""
+    if launch in nodes.careful:
+        products_from_logs(launch, elements)
+        return
+    (arity, runs), batch, take = launch.factors.shape, nodes.values.shape[1], elements.scratch.take
     found = launch.eids.view(elements.values)
-    product = take("product", launch.factors.shape[1], launch.width, batch) if found is None else found
-    runs = nodes.values.view(-1, launch.width, batch)
-    torch.index_select(runs, 0, launch.factors[0], out=product)
-    scale = nodes.scales.index_select(0, launch.factor_scales[0])
-    for factor, factor_scale in zip(launch.factors[1:], launch.factor_scales[1:]):
-        product *= torch.index_select(runs, 0, factor, out=take("factor", *product.shape))
-        scale += nodes.scales.index_select(0, factor_scale)
-    blocks, top = product.view(-1, launch.element_block, batch), scale
-    if launch.width < launch.element_block:  # the runs of a block may come on different scales
-        scale = scale.view(len(blocks), -1, batch)
-        top = scale.amax(dim=1)
-        product.mul_((scale - top.clamp(min=FLOOR)[:, None]).exp2_().view(-1, 1, batch))
-    peak, weak = blocks.amax(dim=1), weak_value(product.dtype)
-    if peak.amin() < weak and ((peak < weak) & (top > -torch.inf)).any():
-        top = _products_from_logs(launch, elements, blocks)
-    launch.scales.set(elements.scales, top)
+    product = take("product", runs, launch.width, batch) if found is None else found
+    values = nodes.values.view(-1, launch.width, batch)
+    first, *others = launch.factors
+    torch.index_select(values, 0, first, out=product)
+    for factor in others:
+        product *= torch.index_select(values, 0, factor, out=take("factor", *product.shape))
+    scale = nodes.scales.index_select(0, launch.factor_scales.view(-1)).view(arity, runs, batch).sum(dim=0)
+    if launch.sets is not None:
+        top = launch.sets.amax(scale)
+        product *= scale.sub_(top.clamp(min=FLOOR)).exp2_()[:, None]
+        scale = top
+    launch.scales.set(elements.scales, scale[:: launch.runs_per_block])
     if found is None:
         launch.eids.set(elements.values, product)
-
-
-def _products_from_logs(launch: ProductLaunch, elements: ElementBuffers, out: torch.Tensor) -> torch.Tensor:
-    """Values of the launch's element blocks into ``out``, on the scale of each block's largest element; the scales."""
-    _log_products(launch, elements)
-    logs = launch.eids.gather(elements.logs).view(out.shape)
-    top = logs.amax(dim=1)
-    torch.sub(logs, top.clamp(min=FLOOR)[:, None], out=out).exp2_()
-    return top
-
-
-def _log_products(launch: ProductLaunch, elements: ElementBuffers) -> None:
-    """Base-2 logs of the launch's elements into ``elements.logs``."""
-    nodes, batch = elements.nodes, elements.logs.shape[1]
-    total = 0
-    for factor, factor_scale in zip(launch.factors, launch.factor_scales):
-        values, logs = (buffer.view(-1, launch.width, batch).index_select(0, factor) for buffer in (nodes.values, nodes.logs))
-        scale = nodes.scales.index_select(0, factor_scale)[:, None]
-        total = total + log_of(values, scale, logs)
-    launch.eids.set(elements.logs, total)
-    elements.logged.add(id(launch))
 
 
 def _children(launch: SumLaunch, elements: ElementBuffers, low: int, high: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Children of sum blocks low .. high - 1 on one scale: (x [g, E * K, B] in [0, 1], top [g, B] log2)."""
     fan, batch, take = launch.num_child_blocks, elements.values.shape[1], elements.scratch.take
-    if fan == 1:  # the only child block is the largest
-        top = elements.scales.index_select(0, launch.scale_ids[low:high, 0])
-        return launch.cids.gather(elements.values, low, high), top
-    factors = take("factors", (high - low) * fan, batch)
-    torch.index_select(elements.scales, 0, launch.scale_ids[low:high].reshape(-1), out=factors)
-    factors = factors.view(high - low, fan, batch)
-    top = factors.amax(dim=1)
-    factors.sub_(top.clamp(min=FLOOR)[:, None]).exp2_()
-    x = take("children", (high - low) * fan, launch.child_block, batch)
-    torch.mul(launch.cids.gather(elements.values, low * fan, high * fan, out=x), factors.view(-1, 1, batch), out=x)
+    x = launch.cids.view(elements.values, low * fan, high * fan)
+    if x is None:
+        x = launch.cids.gather(elements.values, low * fan, high * fan, out=take("children", (high - low) * fan, launch.child_block, batch))
+    if launch.lead_scales is not None:
+        top = elements.scales.index_select(0, launch.lead_scales[low:high])
+    else:
+        scale = elements.scales.index_select(0, launch.scale_ids[low:high].view(-1)).view(high - low, fan, batch)
+        top = scale.amax(dim=1)
+        factors = scale.sub_(top.clamp(min=FLOOR)[:, None]).exp2_()
+        x = torch.mul(x, factors.view(-1, 1, batch), out=take("children", *x.shape))
     return x.view(high - low, fan * launch.child_block, batch), top
 
 
@@ -120,74 +85,32 @@ def _tiles(launch: SumLaunch, params: torch.Tensor, low: int, high: int) -> torc
     return launch.pids.gather(params, low * fan, high * fan).view(high - low, fan * launch.child_block, launch.sum_block)
 
 
-def _slices(total: int, entries_each: int):
-    """(low, high) slices of ``total`` blocks with at most SCRATCH entries each."""
-    step = max(1, SCRATCH // max(1, entries_each))
-    for low in range(0, total, step):
-        yield low, min(low + step, total)
-
-
 def sum_forward(launch: SumLaunch, params: torch.Tensor, elements: ElementBuffers, nodes: NodeBuffers) -> None:
     """p_n = sum_c theta_c p_c of the launch's sum blocks, into rows ``nids`` of ``nodes``, scaled to a largest value of 1."""
     batch, lost_below = nodes.values.shape[1], lost_value(nodes.values.dtype)
-    for low, high in _slices(launch.num_sum_blocks, launch.num_child_blocks * launch.child_block * batch):
+    for low, high in slices(launch.num_sum_blocks, launch.num_child_blocks * launch.child_block * batch):
         x, top = _children(launch, elements, low, high)
         theta = _tiles(launch, params, low, high)
         found = launch.nids.view(nodes.values, low, high)
         acc = elements.scratch.take("sums", high - low, launch.sum_block, batch) if found is None else found
         torch.bmm(theta.transpose(1, 2), x, out=acc)
-        peak = acc.amax(dim=1)
-        if acc.amin() < lost_below and _needs_logs(acc, top, peak, theta):
-            scale = _sums_from_logs(launch, elements, nodes, acc, top, theta, low, high)
+        lost = not float(acc.amin()) >= lost_below
+        if lost:
+            nodes.careful.add((launch, low))
+            lost = needs_logs(acc, top, theta)
+            if lost and renew_weak_elements(elements):
+                x, top = _children(launch, elements, low, high)
+                torch.bmm(theta.transpose(1, 2), x, out=acc)
+                lost = needs_logs(acc, top, theta)
+        if lost:
+            scale = sums_from_logs(launch, elements, nodes, acc, top, theta, low, high)
         else:
-            scale = peak.log2() + top
+            peak = acc.amax(dim=1)
             acc.div_(peak[:, None])
+            scale = peak.log2_().add_(top)
         nodes.scales.index_copy_(0, launch.nids.starts[low:high], scale)
         if found is None:
             launch.nids.set(nodes.values, acc, low, high)
-
-
-def _lost(acc: torch.Tensor, top: torch.Tensor, theta: torch.Tensor) -> torch.Tensor:
-    """Mask [g, M, B] of accumulators that may lack a child. Rows without parameters are impossible, not lost."""
-    lost = (acc < lost_value(acc.dtype)) & (top > -torch.inf)[:, None]
-    return lost & (theta.amax(dim=1) > 0)[:, :, None]
-
-
-def _needs_logs(acc: torch.Tensor, top: torch.Tensor, peak: torch.Tensor, theta: torch.Tensor) -> bool:
-    """Whether some sum is lost, or a whole block impossible."""
-    return bool((top == -torch.inf).any() or (peak == 0).any() or _lost(acc, top, theta).any())
-
-
-def _sums_from_logs(launch, elements, nodes, acc, top, theta, low: int, high: int) -> torch.Tensor:
-    """Replace lost accumulators exactly; ``acc`` becomes the values, ``nodes.logs`` is written; returns the scales."""
-    lost = _lost(acc, top, theta)
-    logs = acc.log2() + top[:, None]
-    for g, m, b, terms in _lost_children(launch, elements, theta, lost, low):
-        logs[g, m, b] = _logsumexp2(terms)
-    launch.nids.set(nodes.logs, logs, low, high)
-    scale = logs.amax(dim=1)
-    torch.sub(logs, scale.clamp(min=FLOOR)[:, None], out=acc).exp2_()
-    return scale
-
-
-def _lost_children(launch: SumLaunch, elements: ElementBuffers, theta: torch.Tensor, lost: torch.Tensor, low: int):
-    """For slices of the lost (sum block, row, sample) pairs: their numbers, and log2 theta_c p_c [n, E * K] exactly."""
-    fan, width = launch.num_child_blocks, launch.child_block
-    for product in elements.products:
-        if id(product) not in elements.logged:
-            _log_products(product, elements)
-    g, m, b = lost.nonzero(as_tuple=True)
-    for first, last in _slices(len(g), fan * width):
-        gs, ms, bs = g[first:last], m[first:last], b[first:last]
-        rows = launch.cids.numbers.view(-1, fan)[gs + low] * width  # [n, E]
-        rows = (rows[:, :, None] + torch.arange(width, device=rows.device)).view(len(gs), -1)
-        yield gs, ms, bs, theta[gs, :, ms].log2() + elements.logs[rows, bs[:, None]]
-
-
-def _logsumexp2(logs: torch.Tensor) -> torch.Tensor:
-    """log2 of the sum of exp2 over the last axis; -inf when all are."""
-    top = logs.amax(dim=-1)
-    return (logs - top.clamp(min=FLOOR)[..., None]).exp2().sum(dim=-1).log2() + top
 
 
 def param_flows(
@@ -207,23 +130,21 @@ def param_flows(
     Also leaves ``ratios`` [node rows, B] = F_n exp2(top) / p_n and ``tops`` [sum blocks, B] for the element flows. Rows
     that the forward pass took from logarithms get ratio 0 here, and their flows exactly, to the elements too.
     """
-    batch, lost_below = node_flows.shape[1], lost_value(node_flows.dtype)
-    fan, take = launch.num_child_blocks, elements.scratch.take
-    for low, high in _slices(launch.num_sum_blocks, fan * launch.child_block * batch):
+    batch, fan, take = node_flows.shape[1], launch.num_child_blocks, elements.scratch.take
+    for low, high in slices(launch.num_sum_blocks, fan * launch.child_block * batch):
         x, top = _children(launch, elements, low, high)
         tops[launch.first_block + low : launch.first_block + high] = top
         flow = launch.nids.gather(node_flows, low, high)  # [g, M, B]
+        values = launch.nids.gather(nodes.values, low, high)
         scale = nodes.scales.index_select(0, launch.nids.starts[low:high])
-        below = (scale.clamp(min=FLOOR) - top.clamp(min=FLOOR)).exp2_()
-        acc = torch.mul(launch.nids.gather(nodes.values, low, high), below[:, None], out=take("sums", *flow.shape))
-        lost = (acc < lost_below) & (flow > 0) if acc.amin() < lost_below else None
-        ratio = launch.nids.view(ratios, low, high)
-        ratio = torch.div(flow, acc.clamp_(min=lost_below), out=take("ratio", *flow.shape) if ratio is None else ratio)
-        if lost is not None and lost.any():
-            ratio.masked_fill_(lost, 0.0)
+        found, lost = launch.nids.view(ratios, low, high), None
+        ratio = take("ratio", *flow.shape) if found is None else found
+        if (launch, low) in nodes.careful:
+            lost = careful_ratios(values, scale, top, flow, out=ratio)
         else:
-            lost = None
-        if launch.nids.run is None:
+            torch.mul(values, scale.sub_(top).exp2_()[:, None], out=ratio)
+            torch.div(flow, ratio, out=ratio)
+        if found is None:
             launch.nids.set(ratios, ratio, low, high)
         grads = launch.pids.view(flows, low * fan, high * fan)
         if grads is not None and lost is None:
@@ -232,24 +153,9 @@ def param_flows(
         grads = take("grads", high - low, fan * launch.child_block, launch.sum_block)
         torch.baddbmm(grads, x, ratio.transpose(1, 2), beta=0, alpha=FLOW_SCALE, out=grads)
         if lost is not None:
-            logs = log_of(launch.nids.gather(nodes.values, low, high), scale[:, None], launch.nids.gather(nodes.logs, low, high))
             theta = _tiles(launch, params, low, high)
-            for g, m, b, terms in _lost_children(launch, elements, theta, lost, low):
-                _exact_flows(launch, theta, grads, element_flows, flow, logs, (g, m, b), terms, low)
-        launch.pids.add(flows, grads.view(-1), low * fan, high * fan, scratch=elements.scratch)
-
-
-def _exact_flows(launch, theta, grads, element_flows, flow, logs, pairs, terms, low) -> None:
-    """Flows of lost (sum block, row, sample) pairs from logarithms: F_{n,c} = theta_c p_c / p_n F_n."""
-    g, m, b = pairs
-    share = (terms - logs[g, m, b][:, None]).exp2() * flow[g, m, b][:, None]  # [n, E * K]
-    weights = theta[g, :, m]
-    children = torch.arange(terms.shape[1], device=terms.device)
-    ungated = torch.where(weights > 0, share * FLOW_SCALE / weights, 0.0)
-    grads.index_put_((g[:, None], children[None], m[:, None]), ungated, accumulate=True)
-    rows = launch.cids.numbers.view(-1, launch.num_child_blocks)[g + low] * launch.child_block
-    rows = (rows[:, :, None] + torch.arange(launch.child_block, device=rows.device)).view(len(g), -1)
-    element_flows.index_put_((rows, b[:, None].expand_as(rows)), share, accumulate=True)
+            add_lost_flows(launch, theta, elements, nodes, flow, lost, grads, element_flows, low)
+        launch.pids.add(flows, grads.view(-1), low * fan, high * fan)
 
 
 def element_flows(
@@ -258,19 +164,25 @@ def element_flows(
     """Flows of the launch's child blocks, added to ``flows`` [element rows, B]:
     F_c = sum_n theta_{n,c} p_c / p_n F_n over the parents n of c (paper, section 5)."""
     fan, batch, take = launch.num_parents, flows.shape[1], elements.scratch.take
-    for low, high in _slices(launch.num_child_blocks, fan * launch.sum_block * batch):
-        above = take("above", (high - low) * fan, batch)
-        torch.index_select(tops, 0, launch.parents[low:high].reshape(-1), out=above)
-        scale = elements.scales.index_select(0, launch.scale_ids[low:high])[:, None]
-        factors = torch.sub(scale, above.clamp_(min=FLOOR).view(high - low, fan, batch), out=above.view(high - low, fan, batch)).exp2_()
-        ratio = take("parents", (high - low) * fan, launch.sum_block, batch)
-        torch.mul(launch.parids.gather(ratios, low * fan, high * fan, out=ratio), factors.view(-1, 1, batch), out=ratio)
+    for low, high in slices(launch.num_child_blocks, fan * launch.sum_block * batch):
+        ratio = launch.parids.view(ratios, low * fan, high * fan)
+        if ratio is None:
+            ratio = launch.parids.gather(ratios, low * fan, high * fan, out=take("parents", (high - low) * fan, launch.sum_block, batch))
+        if not launch.level:  # the scale of the child is not that of its parents' children
+            above = tops.index_select(0, launch.parents[low:high].view(-1)).clamp_(min=FLOOR).view(high - low, fan, batch)
+            scale = elements.scales.index_select(0, launch.scale_ids[low:high])[:, None]
+            factors = torch.sub(scale, above, out=above).exp2_()
+            ratio = torch.mul(ratio, factors.view(-1, 1, batch), out=take("parents", *ratio.shape))
         theta = launch.parpids.gather(params, low * fan, high * fan).view(high - low, fan, launch.child_block, launch.sum_block)
         theta = theta.transpose(1, 2).reshape(high - low, launch.child_block, fan * launch.sum_block)
         total = take("total", high - low, launch.child_block, batch)
         torch.bmm(theta, ratio.view(high - low, fan * launch.sum_block, batch), out=total)
-        total *= launch.chids.gather(elements.values, low, high)
-        launch.chids.add(flows, total, low, high, scratch=elements.scratch)
+        found = launch.chids.view(flows, low, high)
+        values = launch.chids.gather(elements.values, low, high)
+        if found is not None:
+            found.addcmul_(total, values)
+        else:
+            launch.chids.add(flows, total.mul_(values), low, high)
 
 
 def product_flows(launch: ProductLaunch, element_flows: torch.Tensor, node_flows: torch.Tensor, scratch: Scratch) -> None:
@@ -278,7 +190,7 @@ def product_flows(launch: ProductLaunch, element_flows: torch.Tensor, node_flows
     batch = node_flows.shape[1]
     runs = element_flows.view(-1, launch.width * batch)
     total = F.embedding_bag(launch.parents, runs, launch.offsets, mode="sum")
-    launch.nids.add(node_flows, total.view(-1, launch.width, batch), scratch=scratch)
+    launch.nids.add(node_flows, total.view(-1, launch.width, batch))
 
 
 def input_flows(launch: InputLaunch, x: torch.Tensor, observed: torch.Tensor | None, node_flows: torch.Tensor, flows: torch.Tensor) -> None:
@@ -300,23 +212,24 @@ def em_sums(launch: SumLaunch, params: torch.Tensor, flows: torch.Tensor, step_s
     ``flows`` come without the factor theta and times FLOW_SCALE. n counts the parameters of a row that are not zero;
     zeros stay zero, and a row without flow keeps its parameters when the pseudocount is 0.
     """
-    for low, high in _slices(launch.num_sum_blocks, launch.num_child_blocks * launch.child_block * launch.sum_block):
-        fan = launch.num_child_blocks
+    fan = launch.num_child_blocks
+    for low, high in slices(launch.num_sum_blocks, fan * launch.child_block * launch.sum_block):
         theta = _tiles(launch, params, low, high)
-        counts = theta * _tiles(launch, flows, low, high) / FLOW_SCALE
-        updated = _em_rows(theta, counts, step_size, pseudocount, dim=1)
-        launch.pids.set(params, updated.view(-1), low * fan, high * fan)
+        _em_rows(theta, theta * _tiles(launch, flows, low, high), step_size, FLOW_SCALE * pseudocount, dim=1)
+        if launch.pids.run is None:
+            launch.pids.set(params, theta, low * fan, high * fan)
 
 
 def em_inputs(table: torch.Tensor, flows: torch.Tensor, step_size: float, pseudocount: float) -> None:
     """One EM step of categorical tables [T, stride, num_cats]; ``flows`` are the categories' flows."""
-    table.copy_(_em_rows(table, flows, step_size, pseudocount, dim=2))
+    _em_rows(table, flows.clone(), step_size, pseudocount, dim=2)
 
 
-def _em_rows(theta: torch.Tensor, counts: torch.Tensor, step_size: float, pseudocount: float, dim: int) -> torch.Tensor:
-    nonzero = theta > 0
+def _em_rows(theta: torch.Tensor, counts: torch.Tensor, step_size: float, pseudocount: float, dim: int) -> None:
+    """Move ``theta`` in place towards ``counts`` plus pseudocounts, normalised along ``dim``; ``counts`` is used up."""
     if pseudocount:
-        counts = counts + pseudocount * nonzero / nonzero.sum(dim=dim, keepdim=True).clamp(min=1)
+        edges = theta.sign()
+        counts.addcmul_(edges, pseudocount / edges.sum(dim=dim, keepdim=True).clamp_(min=1))
     total = counts.sum(dim=dim, keepdim=True)
-    target = torch.where(total > 0, counts / total, theta)
-    return theta + step_size * (target - theta) if step_size != 1 else target
+    counts.div_(total.where(total > 0, 1))
+    theta.lerp_(counts, (total > 0).to(theta.dtype).mul_(step_size))

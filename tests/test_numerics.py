@@ -8,9 +8,11 @@ import torch
 from circuits import random_circuit
 from oracle import log_values, node_flows, param_flows, worlds_of
 from pcviz_kernels import reference
+from pcviz_kernels.launches import ProductLaunch
 from trained import digits, pruned_digits, small_pd
 
 import pcviz as pcv
+from pcviz import circuit
 from pcviz.ir.nodes import ProdNodes, inputs, multiply, normalise_edges, summate, topological
 
 F32, F64 = torch.float32, torch.float64
@@ -193,6 +195,29 @@ def test_extreme_parameters(seed):
     extreme_params(root, np.random.default_rng(seed), decades=(8, 20, 36)[seed % 3])
     x = worlds_of(root)
     check_against_enumeration(root, x, (1, 2, 4, 8)[seed // 3 % 4])
+
+
+@pytest.mark.parametrize("block_size", [2, 8])
+def test_elements_that_are_computed_twice_equal_those_that_are_kept(monkeypatch, block_size):
+    """Those too that were renewed because they were weak."""
+    roots = [pruned_digits(3), *(random_circuit(seed) for seed in range(12))]
+    for seed, root in enumerate(roots[1:]):
+        extreme_params(root, np.random.default_rng(seed), decades=36)
+    kept = [tensor_circuit(root, block_size) for root in roots]
+    monkeypatch.setattr(circuit, "KEPT", 0)
+    twice = [tensor_circuit(root, block_size) for root in roots]
+    renewed = set()
+    for one, other in zip(kept, twice):
+        assert len(other._elements) < len(one._elements)
+        x = worlds_of(one.root) if one is not kept[0] else digits(40)
+        nodes = one._forward(one.check_data(x).t().contiguous(), None)
+        renewed.update(type(launch) for launch in nodes.careful)
+        for pc in (one, other):
+            pc.accumulate_flows(x)
+        torch.testing.assert_close(one.edge_flows, other.edge_flows, rtol=1e-6, atol=0)
+        for table, expected in zip(one.table_flows, other.table_flows):
+            torch.testing.assert_close(table, expected, rtol=1e-6, atol=0)
+    assert ProductLaunch in renewed
 
 
 def check_against_enumeration(root, x, block_size):

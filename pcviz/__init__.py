@@ -22,6 +22,8 @@ _NAMES = {
     # files
     "save": ".io",
     "load": ".io",
+    "from_pyjuice": ".exchange",
+    "to_pyjuice": ".exchange",
     # plans
     "compile": ".compiler",
     "plan_summary": ".compiler",

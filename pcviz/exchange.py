@@ -26,7 +26,8 @@ MAX_BLOCK = 1024  # the largest block size that PyJuice's own structures choose
 
 
 def from_pyjuice(root_ns) -> SumNodes:
-    """The circuit of a PyJuice root: ``root_ns`` its node vector, or its TensorCircuit (whose parameters are fetched first).
+    """The circuit of a PyJuice root: ``root_ns`` its node vector, or its TensorCircuit (whose parameters are fetched first; where
+    a sum reads something that is not right below it, PyJuice's compiler has put sums of one child in between, which come along).
 
     Parameters are copied; vectors that have none yet stay without. A sum vector that is fully connected has no edge_ids,
     another one keeps its own at the smaller of its two block sizes. A product of a single child, node by node, such as

@@ -2,7 +2,8 @@
 
     python pyjuice_on_cpu.py FOLDER
 
-For every circuit NAME.safetensors in the folder and its data NAME.npy [B, V] it writes NAME.out.npy [B]. A process of its own,
+For every circuit NAME.safetensors in the folder and its data NAME.npy [B, V] it writes NAME.out.npy [B], and NAME.back, the
+circuit that comes back from PyJuice's compiled one. A process of its own,
 because Triton decides when it is imported whether it interprets, and because PyJuice has to be told that the CPU is its device.
 """
 
@@ -24,8 +25,8 @@ class CudaInName:
     type, index = "cuda", 0
 
 
-def likelihoods(root_ns, x: np.ndarray) -> np.ndarray:
-    """[B] log-likelihoods from the kernels, float32 throughout (the interpreter cannot multiply bfloat16)."""
+def compiled(root_ns):
+    """PyJuice's TensorCircuit on the CPU."""
     torch.cuda.current_device = lambda: 0
     torch.cuda.device = lambda *_: contextlib.nullcontext()
     torch.Tensor.cuda = lambda self, *_, **__: self
@@ -34,16 +35,19 @@ def likelihoods(root_ns, x: np.ndarray) -> np.ndarray:
     pc = pyjuice.TensorCircuit(root_ns, verbose=False, disable_gpu_compilation=True)
     for layer in pc.input_layer_group:
         layer.device = CudaInName
-    with torch.no_grad():
-        return pc(torch.as_tensor(x), force_use_fp32=True).flatten().numpy()
+    return pc
 
 
 def main(folder: str) -> None:
     import pcviz as pcv
 
     for circuit in Path(folder).glob("*.safetensors"):
-        x = np.load(circuit.with_suffix(".npy"))
-        np.save(circuit.with_suffix(".out.npy"), likelihoods(pcv.to_pyjuice(pcv.load(circuit)), x))
+        x = torch.as_tensor(np.load(circuit.with_suffix(".npy")))
+        pc = compiled(pcv.to_pyjuice(pcv.load(circuit)))
+        with torch.no_grad():
+            lls = pc(x, force_use_fp32=True)  # float32 throughout: the interpreter cannot multiply bfloat16
+        np.save(circuit.with_suffix(".out.npy"), lls.flatten().numpy())
+        pcv.save(pcv.from_pyjuice(pc), circuit.with_suffix(".back"))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from trained import pruned_digits
 import pcviz as pcv
 from pcviz.exchange import block_sizes, granularity, tiled_edges
 from pcviz.ir.nodes import InputNodes, ProdNodes, SumNodes, init_params, input_vectors, inputs, multiply, sum_vectors, summate, topological
+from pcviz.peers import pyjuice_circuit
 from pcviz.reference import log_likelihood
 
 TRIT = pcv.Categorical(num_cats=3)
@@ -370,10 +371,10 @@ KERNEL_CIRCUITS = {
 
 @pytest.fixture(scope="module")
 def kernel_results(juice, tmp_path_factory):
-    """{name: (found, expected)}: PyJuice's likelihoods from one process, ours in float64."""
-    folder, expected = tmp_path_factory.mktemp("kernels"), {}
+    """{name: (found, expected, circuit that came back, circuit)}: PyJuice's likelihoods from one process, ours in float64."""
+    folder, expected, roots = tmp_path_factory.mktemp("kernels"), {}, {}
     for name, build in KERNEL_CIRCUITS.items():
-        root = build()
+        root = roots[name] = build()
         init_params(root)
         x = data_for(root, count=16)
         expected[name] = log_likelihood(root, x)
@@ -382,16 +383,31 @@ def kernel_results(juice, tmp_path_factory):
     script = Path(__file__).with_name("pyjuice_on_cpu.py")
     done = subprocess.run([sys.executable, str(script), str(folder)], capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
-    return {name: (np.load(folder / f"{name}.out.npy"), expected[name]) for name in expected}
+    return {name: (np.load(folder / f"{name}.out.npy"), expected[name], pcv.load(folder / f"{name}.back"), roots[name]) for name in roots}
 
 
 @pytest.mark.parametrize("name", KERNEL_CIRCUITS)
 def test_pyjuice_computes_the_same_likelihoods(kernel_results, name):
     """Its own kernels, interpreted; they round to float32 on the way, and what is impossible is very improbable to them."""
-    found, expected = kernel_results[name]
+    found, expected, _, _ = kernel_results[name]
     possible = np.isfinite(expected)
     np.testing.assert_allclose(found[possible], expected[possible], rtol=1e-5, atol=1e-4)
     assert (found[~possible] < -80).all()
+
+
+@pytest.mark.parametrize("name", KERNEL_CIRCUITS)
+def test_compiled_circuits_come_back(kernel_results, name):
+    """From PyJuice's TensorCircuit, whose own layout goes back to the vectors first. Compiling normalises parameters again, and
+    puts sums of one child where a sum reads something that is not right below it."""
+    _, _, found, root = kernel_results[name]
+    sums, expected = list(sum_vectors(found)), list(sum_vectors(root))
+    if name == "random 4":
+        assert len(sums) > len(expected)
+        sums = [nodes for nodes in sums if not np.array_equal(matrix_of(nodes), np.eye(nodes.num_nodes, nodes.num_children))]
+    for a, b in zip(sums, expected, strict=True):
+        np.testing.assert_allclose(matrix_of(a), matrix_of(b), rtol=1e-6)
+    x = data_for(root)
+    np.testing.assert_allclose(log_likelihood(found, x), log_likelihood(root, x), rtol=1e-5)
 
 
 # ---- blocks: needs no PyJuice -----------------------------------------------------------------------------------------------
@@ -476,3 +492,26 @@ def test_random_circuits_have_legal_blocks():
             assert len(set(children + [found[id(nodes)]] * isinstance(nodes, ProdNodes))) <= 1
             if isinstance(nodes, SumNodes) and nodes.edge_ids is not None:
                 reblocked(nodes, found[id(nodes)], children[0])
+
+
+# ---- the circuits that PyJuice is measured on -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name, edges, vectors", [("RAT-256", 7_865_344, 1029), ("HMM-1024", 32_506_880, 95)])
+def test_measured_circuits(juice, name, edges, vectors):
+    """As many edges as PyJuice reports for them; the seed decides everything, and nobody else's random numbers change."""
+    import torch
+
+    states = random.getstate(), torch.get_rng_state()
+    first, again, other = (pcv.from_pyjuice(pyjuice_circuit(name, seed=seed)) for seed in (0, 0, 1))
+    assert random.getstate() == states[0] and torch.equal(torch.get_rng_state(), states[1])
+    assert sum_edges(first) == edges and len(topological(first)) == vectors
+    assert_same_circuit(first, again)
+    assert not np.array_equal(first.params, other.params)
+
+
+def test_measured_circuits_have_names():
+    with pytest.raises(ValueError, match="one of PD-128, PD-256, HCLT-256, HCLT-512, RAT-256, HMM-1024, HMM-2048, got 'PD-64'"):
+        pyjuice_circuit("PD-64")
+    with pytest.raises(ValueError, match="learns its tree from images: pass x"):
+        pyjuice_circuit("HCLT-256")

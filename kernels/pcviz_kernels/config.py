@@ -74,32 +74,28 @@ NAIVE = LaunchConfig(tile_m=1, tile_k=1, tile_b=1, num_warps=1, num_stages=1)
 
 
 def default_config(phase: str, sum_block: int, child_block: int, batch_size: int = 512) -> LaunchConfig:
-    """The rule for tiles. All sides are powers of two.
+    """The rule for tiles, one for every batch size (a new batch compiles no new kernel). All sides are powers of two.
 
-    - Owned block axis (tile_m of forward and param_flows, tile_k of element_flows): the block, at most 64.
-    - Walked axis: 32. It spans several blocks when they are smaller.
-    - Other owned axis: tile_k of param_flows is 64. tile_b is the smallest power of two that holds the batch, at least
-      16 and at most 128 when a step runs on tensor cores (all sides >= 16), else at most 64: without them a step
-      multiplies tile_m x tile_k x tile_b values in registers, and 16,384 is as many as a program of 8 warps holds.
-    - num_warps: 8 where the owned tile has 4,096 values or more, or a step without tensor cores 8,192; else 4.
-      num_stages: 3 with tensor cores, else 2.
+    - With tensor cores (the owned block axis has 16 rows or more): owned block axis and walked axis the block, at most 64;
+      where the walked blocks are below 16, a step of 32 spans several. tile_k of param_flows is 64. tile_b is 128, in
+      param_flows (where it is walked) 64. num_warps 8 where the owned tile has 8,192 values, else 4; num_stages 3.
+    - Without: a step multiplies tile_m x tile_k x tile_b = 4,096 values in registers; the owned axis is the block, tile_b 128.
     """
     check_phase(phase)
     _check_power_of_two("default_config(sum_block=...)", sum_block)
     _check_power_of_two("default_config(child_block=...)", child_block)
     if not _is_count(batch_size):
         raise ValueError(f"default_config(batch_size=...) expects an integer of at least 1, got {batch_size!r}.")
-    block = min(child_block if phase == "element_flows" else sum_block, 64)
-    dense = block >= TENSOR_CORE_TILE
-    if phase == "param_flows":
-        tile_m, tile_k, tile_b = block, 64, 32
-        owned = tile_m * tile_k
+    owned, walked = (child_block, sum_block) if phase == "element_flows" else (sum_block, child_block)
+    if owned < TENSOR_CORE_TILE:
+        owned, walked, tile_b, warps, stages = owned, 32 // owned, 128, 4, 2
     else:
-        tile_b = min(max(TENSOR_CORE_TILE, next_power_of_two(batch_size)), 128 if dense else 64)
-        tile_m, tile_k = (32, block) if phase == "element_flows" else (block, 32)
-        owned = block * tile_b
-    wide = owned >= 4096 if dense else tile_m * tile_k * tile_b >= 8192
-    return LaunchConfig(tile_m, tile_k, tile_b, num_warps=8 if wide else 4, num_stages=3 if dense else 2)
+        owned, walked, tile_b, stages = min(owned, 64), min(walked, 64) if walked >= TENSOR_CORE_TILE else 32, 128, 3
+        if phase == "param_flows":
+            walked, tile_b = 64, 64
+        warps = 8 if phase != "param_flows" and owned * tile_b >= 8192 else 4
+    tile_m, tile_k = (walked, owned) if phase == "element_flows" else (owned, walked)
+    return LaunchConfig(tile_m, tile_k, tile_b, num_warps=warps, num_stages=stages)
 
 
 def next_power_of_two(value: int) -> int:

@@ -1,0 +1,153 @@
+"""impl="triton": one function per launch. Grids and tiles come from the LaunchConfig that the trace and the traffic model read too."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import triton
+
+from .config import LaunchConfig
+from .triton_em import em_inputs_kernel, em_sums_kernel
+from .triton_flows import (
+    element_flows_kernel,
+    element_flows_small_kernel,
+    flow_guard_kernel,
+    input_flows_kernel,
+    param_flows_kernel,
+    param_flows_small_kernel,
+    product_flows_kernel,
+    ratio_kernel,
+)
+from .triton_forward import input_forward_kernel, product_forward_kernel, sum_forward_kernel, sum_forward_small_kernel, sum_guard_kernel
+from .triton_launches import UNIT, TritonBuffers, TritonElements, TritonFactors, TritonInputs, TritonProducts, TritonSums
+
+LEAST_FLOW = 2.0**-30  # a lost sum with less flow hands none down
+GUARD_B = 32
+PITCH = 128  # buffers hold a multiple of this many samples, and kernels fill all of them: no load needs a mask along the batch
+
+
+def columns(batch: int, tile_b: int) -> int:
+    """Batch tiles that cover ``batch`` samples and the padding behind them."""
+    return triton.cdiv(batch, PITCH) * PITCH // tile_b
+
+
+def lost_log2(num_children: int) -> float:
+    """log2 of the accumulator (true values: parameters and children at most 1) below which float16 may have lost a child.
+
+    A float16 times 2^15 is exact to rounding down to 2^-29 and off by at most 2^-40 below it. With C children the error of an
+    accumulator is at most C 2^-40 from each factor; 2^9 times that keeps it below 0.4 % of the sum.
+    """
+    return float(min(math.ceil(math.log2(num_children)) + 1 - 40 + 9, -8))
+
+
+def input_forward(launch: TritonInputs, table: torch.Tensor, x: torch.Tensor, observed: torch.Tensor | None, buffers: TritonBuffers, batch: int) -> None:
+    rows, tile_b = min(UNIT, triton.next_power_of_2(launch.stride)), 64
+    grid = (columns(batch, tile_b), len(launch.variables), triton.cdiv(launch.stride, rows))
+    input_forward_kernel[grid](
+        launch.variables, launch.num_nodes, launch.table_ids, table, x, x if observed is None else observed, buffers.logs, launch.start,
+        launch.stride, launch.num_cats, batch, buffers.pitch, x.stride(0), HAS_MASK=observed is not None, ROWS=rows, TILE_B=tile_b,
+    )  # fmt: skip
+
+
+def product_forward(launch: TritonProducts, buffers: TritonBuffers, batch: int) -> None:
+    tile_b = 64
+    product_forward_kernel[columns(batch, tile_b), len(launch.unit_starts)](
+        launch.unit_starts, launch.unit_rows, launch.factors, buffers.logs, buffers.elements, buffers.tops, launch.num_rows, batch,
+        buffers.pitch, ARITY=launch.arity, ROWS=UNIT, TILE_B=tile_b,
+    )  # fmt: skip
+
+
+def sum_forward(launch: TritonSums, config: LaunchConfig, products: TritonProducts, params, half_params, buffers: TritonBuffers, batch: int) -> None:
+    """Sums of a group, then the lost ones again."""
+    kernel = sum_forward_kernel if config.uses_tensor_cores else sum_forward_small_kernel
+    grid = (columns(batch, config.tile_b), launch.num_sum_blocks * launch.sum_block // config.tile_m)
+    bound = 2.0 ** lost_log2(launch.num_child_blocks * launch.child_block)
+    kernel[grid](
+        launch.nids, launch.cids, launch.pids, launch.units, launch.block_units, launch.num_nodes, half_params, buffers.elements,
+        buffers.tops, buffers.logs, buffers.flags, launch.num_child_blocks, launch.block_units.shape[1], buffers.pitch, bound,
+        M=launch.sum_block, K=launch.child_block, TILE_M=config.tile_m, TILE_K=config.tile_k, TILE_B=config.tile_b,
+        num_warps=config.num_warps, num_stages=config.num_stages,
+    )  # fmt: skip
+    rows = min(16, config.tile_m)
+    sum_guard_kernel[columns(batch, GUARD_B), launch.num_sum_blocks * launch.sum_block // rows](
+        launch.nids, launch.cids, launch.pids, params, products.factors, buffers.logs, buffers.flags, launch.num_child_blocks, products.num_rows,
+        buffers.pitch, M=launch.sum_block, K=launch.child_block, ARITY=products.arity, TILE_M=rows, TILE_K=UNIT, TILE_B=GUARD_B,
+        FLAG_M=config.tile_m, FLAG_B=config.tile_b,
+    )  # fmt: skip
+
+
+def param_flows(launch: TritonSums, config: LaunchConfig, buffers: TritonBuffers, flows: torch.Tensor, batch: int) -> None:
+    """Parameter flows of a group, without the factor theta and times FLOW_SCALE; after ``sum_ratios``."""
+    kernel = param_flows_kernel if config.uses_tensor_cores else param_flows_small_kernel
+    width = launch.num_child_blocks * launch.child_block
+    grid = (triton.cdiv(width, config.tile_k), launch.num_sum_blocks * launch.sum_block // config.tile_m)
+    kernel[grid](
+        launch.cids, launch.pids, launch.units, buffers.elements, buffers.tops, buffers.ratios, buffers.ratio_tops, flows, launch.first_row,
+        launch.first_unit, launch.num_child_blocks, batch, buffers.pitch, lost_log2(width), M=launch.sum_block, K=launch.child_block,
+        ROWS=min(UNIT, launch.sum_block), TILE_M=config.tile_m, TILE_K=config.tile_k, TILE_B=config.tile_b, REPEATS=launch.repeats,
+        num_warps=config.num_warps, num_stages=config.num_stages,
+    )  # fmt: skip
+
+
+def sum_ratios(launch: TritonSums, buffers: TritonBuffers, batch: int) -> None:
+    """F_n / p_n of a group into ``buffers.ratios``; flags the lost sums that have flow."""
+    rows, tile_b = min(UNIT, launch.sum_block), 64
+    ratio_kernel[columns(batch, tile_b), launch.num_sum_blocks * launch.sum_block // rows](
+        launch.nids, launch.block_units, launch.num_nodes, buffers.logs, buffers.flows, buffers.tops, buffers.ratios, buffers.ratio_tops,
+        buffers.flags, launch.first_row, launch.first_unit, launch.block_units.shape[1], batch, buffers.pitch,
+        lost_log2(launch.num_child_blocks * launch.child_block), LEAST_FLOW, M=launch.sum_block, ROWS=rows, TILE_B=tile_b,
+    )  # fmt: skip
+
+
+def flow_guard(launch: TritonSums, products: TritonProducts, params, buffers: TritonBuffers, flows: torch.Tensor, batch: int) -> None:
+    """Flows of the lost sums of a group, to parameters and elements; flags are those of ``sum_ratios``."""
+    rows, flag_m = min(16, launch.sum_block), min(UNIT, launch.sum_block)
+    flow_guard_kernel[columns(batch, GUARD_B), launch.num_sum_blocks * launch.sum_block // rows](
+        launch.nids, launch.cids, launch.pids, launch.block_units, params, products.factors, buffers.logs, buffers.flows, buffers.tops,
+        buffers.element_flows, flows, buffers.flags, launch.num_child_blocks, launch.block_units.shape[1], products.num_rows, batch, buffers.pitch,
+        lost_log2(launch.num_child_blocks * launch.child_block), LEAST_FLOW, M=launch.sum_block, K=launch.child_block, ARITY=products.arity,
+        TILE_M=rows, TILE_K=UNIT, TILE_B=GUARD_B, FLAG_M=flag_m, FLAG_B=64,
+    )  # fmt: skip
+
+
+def element_flows(launch: TritonElements, config: LaunchConfig, half_params, buffers: TritonBuffers, batch: int, add: bool) -> None:
+    """Flows of a group's child blocks into ``buffers.element_flows``; ``add`` to what other groups left there."""
+    kernel = element_flows_kernel if config.uses_tensor_cores else element_flows_small_kernel
+    grid = (columns(batch, config.tile_b), launch.num_child_blocks * launch.child_block // config.tile_k)
+    kernel[grid](
+        launch.chids, launch.units, launch.parrows, launch.parunits, launch.parpids, half_params, buffers.elements, buffers.tops, buffers.ratios,
+        buffers.ratio_tops, buffers.element_flows, launch.num_parents, buffers.pitch, -31.0, M=launch.sum_block, K=launch.child_block,
+        ROWS=min(UNIT, launch.sum_block), TILE_M=config.tile_m, TILE_K=config.tile_k, TILE_B=config.tile_b, ADD=add,
+        num_warps=config.num_warps, num_stages=config.num_stages,
+    )  # fmt: skip
+
+
+def product_flows(launch: TritonFactors, buffers: TritonBuffers, batch: int) -> None:
+    rows, tile_b = min(UNIT, launch.width), 128
+    product_flows_kernel[columns(batch, tile_b), len(launch.nids) * (launch.width // rows)](
+        launch.nids, launch.parents, launch.offsets, buffers.element_flows, buffers.flows, buffers.pitch, WIDTH=launch.width, ROWS=rows, TILE_B=tile_b
+    )
+
+
+def input_flows(launch: TritonInputs, x, observed, buffers: TritonBuffers, flows: torch.Tensor, batch: int) -> None:
+    rows, cats = min(UNIT, max(16, triton.next_power_of_2(launch.stride))), min(128, max(16, triton.next_power_of_2(launch.num_cats)))
+    input_flows_kernel[launch.num_tables, triton.cdiv(launch.stride, rows), triton.cdiv(launch.num_cats, cats)](
+        launch.variables, launch.table_vectors, launch.table_offsets, x, x if observed is None else observed, buffers.flows, flows, launch.start,
+        launch.stride, launch.num_cats, batch, buffers.pitch, x.stride(0), HAS_MASK=observed is not None, ROWS=rows, CATS=cats, TILE_B=64,
+    )  # fmt: skip
+
+
+def em_sums(launch: TritonSums, params, half_params, flows, step_size: float, pseudocount: float) -> None:
+    rows = min(32, launch.sum_block)
+    em_sums_kernel[(launch.num_sum_blocks * launch.sum_block // rows,)](
+        launch.pids, params, half_params, flows, launch.num_child_blocks, step_size, pseudocount, M=launch.sum_block, K=launch.child_block,
+        TILE_M=rows, TILE_K=UNIT,
+    )  # fmt: skip
+
+
+def em_inputs(launch: TritonInputs, table: torch.Tensor, flows: torch.Tensor, step_size: float, pseudocount: float) -> None:
+    rows = min(UNIT, triton.next_power_of_2(launch.stride))
+    em_inputs_kernel[launch.num_tables, triton.cdiv(launch.stride, rows)](
+        table, flows, launch.stride, launch.num_cats, step_size, pseudocount, ROWS=rows, CATS=32
+    )

@@ -1,0 +1,250 @@
+"""Backward kernels (paper, section 5): parameter flows, element flows, flows of nodes and of input tables.
+
+With F_n = d log p_root / d log p_n, an edge has F_{n,c} = theta_{n,c} p_c (F_n / p_n). The ratio F / p of a sum is stored once as
+float16 on a scale of its own (``ratios``), so that both products of the backward pass are plain matrix products.
+"""
+
+import triton
+import triton.language as tl
+
+from .triton_primitives import UNIT, block_top, finite, product_logs, to_half
+
+FLOW_SCALE_LOG2 = tl.constexpr(-40.0)  # launches.FLOW_SCALE
+
+
+@triton.jit(do_not_specialize=["first_row", "first_unit", "num_units", "batch", "lost_log2", "least_flow"])
+def ratio_kernel(nids, block_units, num_nodes, logs, flows, tops, ratios, ratio_tops, flags, first_row, first_unit, num_units, batch, pitch,
+                 lost_log2, least_flow, M: tl.constexpr, ROWS: tl.constexpr, TILE_B: tl.constexpr):  # fmt: skip
+    """F_n / p_n of a unit of sums, scaled to its largest. Lost sums get 0 here and their flows from ``flow_guard``."""
+    g = tl.program_id(1) // (M // ROWS)
+    m = tl.program_id(1) % (M // ROWS) * ROWS + tl.arange(0, ROWS)
+    b = tl.program_id(0) * TILE_B + tl.arange(0, TILE_B)
+    top = block_top(tops, block_units + g * num_units, num_units, pitch, b)
+    real = (m < tl.load(num_nodes + g))[:, None]
+    at = (tl.load(nids + g).to(tl.int64) + m)[:, None] * pitch + b[None, :]
+    log_p = tl.load(logs + at, mask=real, other=-float("inf"))
+    flow = tl.where((b < batch)[None, :], tl.load(flows + at, mask=real, other=0.0), 0.0)
+    lost = log_p < top[None, :] + lost_log2
+    log_ratio = tl.where((flow > 0) & (lost == 0) & (log_p > -float("inf")), tl.log2(flow) - log_p, -float("inf"))
+    largest = tl.max(log_ratio, axis=0)
+    row = first_row + g.to(tl.int64) * M + m
+    tl.store(ratios + row[:, None] * pitch + b[None, :], to_half(tl.exp2(log_ratio - finite(largest)[None, :])))
+    tl.store(ratio_tops + (first_unit + tl.program_id(1)).to(tl.int64) * pitch + b, largest)
+    missed = lost & (flow > least_flow) & (log_p > -float("inf"))
+    tl.store(flags + tl.program_id(1) * tl.num_programs(0) + tl.program_id(0), tl.max(missed.to(tl.int32)))
+
+
+@triton.jit
+def _add(at, value, mask, REPEATS: tl.constexpr):
+    if REPEATS:
+        tl.atomic_add(at, value, mask=mask)
+    else:
+        tl.store(at, tl.load(at, mask=mask, other=0.0) + value, mask=mask)
+
+
+@triton.jit(do_not_specialize=["first_row", "first_unit", "num_children", "batch", "lost_log2"])
+def param_flows_kernel(cids, pids, units, elements, tops, ratios, ratio_tops, param_flows, first_row, first_unit, num_children, batch, pitch,
+                       lost_log2, M: tl.constexpr, K: tl.constexpr, ROWS: tl.constexpr, TILE_M: tl.constexpr, TILE_K: tl.constexpr,
+                       TILE_B: tl.constexpr, REPEATS: tl.constexpr):  # fmt: skip
+    """F_{n,c}(D) / theta_{n,c} = sum_b p_c F_n / p_n, on tensor cores. A program owns [TILE_K, TILE_M] parameters and walks over the batch."""
+    g = tl.program_id(1) // (M // TILE_M)
+    first_m = tl.program_id(1) % (M // TILE_M) * TILE_M
+    m = first_m + tl.arange(0, TILE_M)
+    k = tl.program_id(0) * TILE_K + tl.arange(0, TILE_K)
+    inside = k < num_children * K
+    e = g * num_children + k // K
+    row = tl.load(cids + e, mask=inside, other=0).to(tl.int64) + k % K
+    unit = (tl.load(units + e, mask=inside, other=0) + k % K // UNIT).to(tl.int64)
+    one_unit = tl.load(units + g * num_children + tl.program_id(0) * TILE_K // K) + tl.program_id(0) * TILE_K % K // UNIT
+    ratio_row = first_row + g.to(tl.int64) * M + m
+    ratio_unit = (first_unit + g * (M // ROWS) + first_m // ROWS).to(tl.int64)
+    acc = tl.zeros([TILE_K, TILE_M], tl.float32)
+    for step in range(tl.cdiv(batch, TILE_B)):
+        b = step * TILE_B + tl.arange(0, TILE_B)
+        x = tl.load(elements + row[:, None] * pitch + b[None, :])  # [TILE_K, TILE_B]
+        ratio = tl.load(ratios + ratio_row[:, None] * pitch + b[None, :])  # [TILE_M, TILE_B]
+        above = tl.load(ratio_tops + ratio_unit * pitch + b) + lost_log2
+        if K >= TILE_K:
+            scale = tl.exp2(tl.minimum(tl.load(tops + one_unit.to(tl.int64) * pitch + b) + above, 0.0))[None, :]
+        else:
+            scale = tl.exp2(tl.minimum(tl.load(tops + unit[:, None] * pitch + b[None, :]) + above[None, :], 0.0))
+        acc = tl.dot((x.to(tl.float32) * scale).to(tl.float16), tl.trans(ratio), acc)
+    pid = tl.load(pids + e, mask=inside, other=0).to(tl.int64)
+    at = param_flows + (pid + k % K * M)[:, None] + m[None, :]
+    value = acc * tl.exp2(FLOW_SCALE_LOG2 - 30.0 - lost_log2)
+    _add(at, value, (inside & (pid > 0))[:, None] & (m < M)[None, :], REPEATS)
+
+
+@triton.jit(do_not_specialize=["first_row", "first_unit", "num_children", "batch", "lost_log2"])
+def param_flows_small_kernel(cids, pids, units, elements, tops, ratios, ratio_tops, param_flows, first_row, first_unit, num_children, batch, pitch,
+                             lost_log2, M: tl.constexpr, K: tl.constexpr, ROWS: tl.constexpr, TILE_M: tl.constexpr, TILE_K: tl.constexpr,
+                             TILE_B: tl.constexpr, REPEATS: tl.constexpr):  # fmt: skip
+    """The same for sum blocks below 16 rows, without tensor cores (TILE_M = M)."""
+    g = tl.program_id(1)
+    m = tl.arange(0, M)
+    k = tl.program_id(0) * TILE_K + tl.arange(0, TILE_K)
+    inside = k < num_children * K
+    e = g * num_children + k // K
+    row = tl.load(cids + e, mask=inside, other=0).to(tl.int64) + k % K
+    unit = (tl.load(units + e, mask=inside, other=0) + k % K // UNIT).to(tl.int64)
+    ratio_row = first_row + g.to(tl.int64) * M + m
+    acc = tl.zeros([TILE_K, M, TILE_B], tl.float32)
+    for step in range(tl.cdiv(batch, TILE_B)):
+        b = step * TILE_B + tl.arange(0, TILE_B)
+        x = tl.load(elements + row[:, None] * pitch + b[None, :]).to(tl.float32)
+        above = tl.load(ratio_tops + (first_unit + g).to(tl.int64) * pitch + b)
+        x *= tl.exp2(tl.minimum(tl.load(tops + unit[:, None] * pitch + b[None, :]) + above[None, :], -lost_log2))
+        ratio = tl.load(ratios + ratio_row[:, None] * pitch + b[None, :]).to(tl.float32)
+        acc += x[:, None, :] * ratio[None, :, :]
+    pid = tl.load(pids + e, mask=inside, other=0).to(tl.int64)
+    at = param_flows + (pid + k % K * M)[:, None] + m[None, :]
+    value = tl.sum(acc, axis=2) * tl.exp2(FLOW_SCALE_LOG2 - 30.0)
+    _add(at, value, (inside & (pid > 0))[:, None] & (m < M)[None, :], REPEATS)
+
+
+@triton.jit(do_not_specialize=["num_parents", "lost_log2"])
+def element_flows_kernel(chids, units, parrows, parunits, parpids, params, elements, tops, ratios, ratio_tops, element_flows, num_parents, pitch,
+                         lost_log2, M: tl.constexpr, K: tl.constexpr, ROWS: tl.constexpr, TILE_M: tl.constexpr, TILE_K: tl.constexpr,
+                         TILE_B: tl.constexpr, ADD: tl.constexpr):  # fmt: skip
+    """F_c = p_c sum_n theta_{n,c} F_n / p_n, on tensor cores. A program owns [TILE_K, TILE_B] elements and walks over their parents."""
+    c = tl.program_id(1) // (K // TILE_K)
+    first_k = tl.program_id(1) % (K // TILE_K) * TILE_K
+    k = first_k + tl.arange(0, TILE_K)
+    b = tl.program_id(0) * TILE_B + tl.arange(0, TILE_B)
+    own = tl.load(tops + (tl.load(units + c) + first_k // UNIT).to(tl.int64) * pitch + b)
+    acc = tl.zeros([TILE_B, TILE_K], tl.float32)
+    first = c * num_parents
+    if M >= TILE_M:  # a step lies inside one parent block and one unit of ratios
+        for step in range(num_parents * (M // TILE_M)):
+            r = first + step // (M // TILE_M)
+            j = step % (M // TILE_M) * TILE_M
+            m = j + tl.arange(0, TILE_M)
+            row = tl.load(parrows + r).to(tl.int64) + m
+            ratio = tl.load(ratios + row[:, None] * pitch + b[None, :])  # [TILE_M, TILE_B]
+            theta = tl.load(params + tl.load(parpids + r).to(tl.int64) + k[None, :] * M + m[:, None])  # [TILE_M, TILE_K]
+            above = tl.load(ratio_tops + (tl.load(parunits + r) + j // ROWS).to(tl.int64) * pitch + b)
+            acc += tl.dot(tl.trans(ratio), theta) * tl.exp2(tl.minimum(own + above + lost_log2, 0.0))[:, None]
+    else:
+        for step in range(tl.cdiv(num_parents * M, TILE_M)):
+            m = step * TILE_M + tl.arange(0, TILE_M)
+            inside = m < num_parents * M
+            r = first + m // M
+            row = tl.load(parrows + r, mask=inside, other=0).to(tl.int64) + m % M
+            unit = tl.load(parunits + r, mask=inside, other=0).to(tl.int64)
+            ratio = tl.load(ratios + row[:, None] * pitch + b[None, :]).to(tl.float32)
+            above = tl.load(ratio_tops + unit[:, None] * pitch + b[None, :])
+            ratio *= tl.exp2(tl.minimum(own[None, :] + above + lost_log2, 0.0))
+            at = tl.load(parpids + r, mask=inside, other=0).to(tl.int64) + m % M
+            theta = tl.load(params + at[:, None] + k[None, :] * M, mask=inside[:, None], other=0.0)
+            acc += tl.dot(tl.trans(ratio.to(tl.float16)), theta)
+    row = tl.load(chids + c).to(tl.int64) + k
+    at = row[:, None] * pitch + b[None, :]
+    flow = tl.trans(acc) * tl.load(elements + at).to(tl.float32) * tl.exp2(-45.0 - lost_log2)
+    if ADD:
+        flow += tl.load(element_flows + at)
+    tl.store(element_flows + at, flow)
+
+
+@triton.jit(do_not_specialize=["num_parents", "lost_log2"])
+def element_flows_small_kernel(chids, units, parrows, parunits, parpids, params, elements, tops, ratios, ratio_tops, element_flows, num_parents, pitch,
+                               lost_log2, M: tl.constexpr, K: tl.constexpr, ROWS: tl.constexpr, TILE_M: tl.constexpr, TILE_K: tl.constexpr,
+                               TILE_B: tl.constexpr, ADD: tl.constexpr):  # fmt: skip
+    """The same for child blocks below 16 rows, without tensor cores (TILE_K = K); parents are gathered TILE_M at a time."""
+    c = tl.program_id(1)
+    k = tl.arange(0, K)
+    b = tl.program_id(0) * TILE_B + tl.arange(0, TILE_B)
+    own = tl.load(tops + tl.load(units + c).to(tl.int64) * pitch + b)
+    acc = tl.zeros([TILE_M, K, TILE_B], tl.float32)
+    first = c * num_parents
+    for step in range(tl.cdiv(num_parents * M, TILE_M)):
+        m = step * TILE_M + tl.arange(0, TILE_M)
+        inside = m < num_parents * M
+        r = first + m // M
+        row = tl.load(parrows + r, mask=inside, other=0).to(tl.int64) + m % M
+        unit = (tl.load(parunits + r, mask=inside, other=0) + m % M // ROWS).to(tl.int64)
+        ratio = tl.load(ratios + row[:, None] * pitch + b[None, :]).to(tl.float32)
+        above = tl.load(ratio_tops + unit[:, None] * pitch + b[None, :])
+        ratio *= tl.exp2(tl.minimum(own[None, :] + above, -lost_log2))
+        at = tl.load(parpids + r, mask=inside, other=0).to(tl.int64) + m % M
+        theta = tl.load(params + at[:, None] + k[None, :] * M, mask=inside[:, None], other=0.0).to(tl.float32)
+        acc += theta[:, :, None] * ratio[:, None, :]
+    row = tl.load(chids + c).to(tl.int64) + k
+    at = row[:, None] * pitch + b[None, :]
+    flow = tl.sum(acc, axis=0) * tl.load(elements + at).to(tl.float32) * 2.842170943040401e-14  # 2^-45
+    if ADD:
+        flow += tl.load(element_flows + at)
+    tl.store(element_flows + at, flow)
+
+
+@triton.jit
+def product_flows_kernel(nids, parents, offsets, element_flows, flows, pitch, WIDTH: tl.constexpr, ROWS: tl.constexpr, TILE_B: tl.constexpr):
+    """F_n = sum of F_c over the products c with factor n, added to the node's flow. A program owns [ROWS, TILE_B] of one run."""
+    run = tl.program_id(1) // (WIDTH // ROWS)
+    r = tl.program_id(1) % (WIDTH // ROWS) * ROWS + tl.arange(0, ROWS)
+    b = tl.program_id(0) * TILE_B + tl.arange(0, TILE_B)
+    at = flows + (tl.load(nids + run).to(tl.int64) + r)[:, None] * pitch + b[None, :]
+    total = tl.load(at)
+    for i in range(tl.load(offsets + run), tl.load(offsets + run + 1)):
+        row = tl.load(parents + i).to(tl.int64) + r
+        total += tl.load(element_flows + row[:, None] * pitch + b[None, :])
+    tl.store(at, total)
+
+
+@triton.jit(do_not_specialize=["start", "stride", "num_cats", "batch"])
+def input_flows_kernel(variables, table_vectors, table_offsets, x, observed, flows, table_flows, start, stride, num_cats, batch, pitch, x_pitch,
+                       HAS_MASK: tl.constexpr, ROWS: tl.constexpr, CATS: tl.constexpr, TILE_B: tl.constexpr):  # fmt: skip
+    """F_{n,k}(D) = sum of F_n over the samples with x_v = k: a matrix product with the indicators of x_v = k, so that the order
+    of the sum is fixed. A program owns [ROWS, CATS] of one table and walks over its vectors and the batch."""
+    table = tl.program_id(0)
+    r = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
+    k = tl.program_id(2) * CATS + tl.arange(0, CATS)
+    acc = tl.zeros([ROWS, CATS], tl.float32)
+    for i in range(tl.load(table_offsets + table), tl.load(table_offsets + table + 1)):
+        v = tl.load(table_vectors + i)
+        variable = tl.load(variables + v).to(tl.int64)
+        row = start + v.to(tl.int64) * stride + r
+        for step in range(tl.cdiv(batch, TILE_B)):
+            b = step * TILE_B + tl.arange(0, TILE_B)
+            flow = tl.load(flows + row[:, None] * pitch + b[None, :], mask=(r < stride)[:, None], other=0.0)
+            category = tl.load(x + variable * x_pitch + b, mask=b < batch, other=-1)
+            if HAS_MASK:
+                category = tl.where(tl.load(observed + variable * x_pitch + b, mask=b < batch, other=0) != 0, category, -1)
+            hit = (category[:, None] == k[None, :]).to(tl.float16)
+            acc = tl.dot(to_half(flow), hit, acc)
+    at = table_flows + (table.to(tl.int64) * num_cats + k)[None, :] * stride + r[:, None]
+    mask = (r < stride)[:, None] & (k < num_cats)[None, :]
+    tl.store(at, tl.load(at, mask=mask, other=0.0) + acc * 3.0517578125e-05, mask=mask)
+
+
+@triton.jit(do_not_specialize=["num_children", "num_units", "num_rows", "batch", "lost_log2", "least_flow"])
+def flow_guard_kernel(nids, cids, pids, block_units, params, factors, logs, flows, tops, element_flows, param_flows, flags, num_children, num_units,
+                      num_rows, batch, pitch, lost_log2, least_flow, M: tl.constexpr, K: tl.constexpr, ARITY: tl.constexpr, TILE_M: tl.constexpr,
+                      TILE_K: tl.constexpr, TILE_B: tl.constexpr, FLAG_M: tl.constexpr, FLAG_B: tl.constexpr):  # fmt: skip
+    """Flows of the edges of lost sums, exactly: F_{n,c} = theta_{n,c} p_c / p_n F_n from float32 parameters and logarithms."""
+    g = tl.program_id(1) // (M // TILE_M)
+    first_m = tl.program_id(1) % (M // TILE_M) * TILE_M
+    tile = tl.program_id(1) * TILE_M // FLAG_M * tl.cdiv(tl.num_programs(0) * TILE_B, FLAG_B) + tl.program_id(0) * TILE_B // FLAG_B
+    if tl.load(flags + tile) != 0:
+        b = tl.program_id(0) * TILE_B + tl.arange(0, TILE_B)
+        first, nid = g * num_children, tl.load(nids + g).to(tl.int64)
+        lost_below = block_top(tops, block_units + g * num_units, num_units, pitch, b) + lost_log2
+        for i in range(TILE_M):
+            m = first_m + i
+            log_p = tl.load(logs + (nid + m) * pitch + b, mask=b < batch, other=-float("inf"))
+            flow = tl.load(flows + (nid + m) * pitch + b, mask=b < batch, other=0.0)
+            lost = (log_p < lost_below) & (log_p > -float("inf")) & (flow > least_flow)
+            if tl.max(lost.to(tl.int32)) != 0:
+                for step in range(tl.cdiv(num_children * K, TILE_K)):
+                    k = step * TILE_K + tl.arange(0, TILE_K)
+                    inside = k < num_children * K
+                    e = first + k // K
+                    row = tl.load(cids + e, mask=inside, other=0) + k % K
+                    pid = tl.load(pids + e, mask=inside, other=0).to(tl.int64) + k % K * M + m
+                    theta = tl.load(params + pid, mask=inside, other=0.0)
+                    edge = theta > 0
+                    terms = product_logs(factors, logs, row, inside & edge, b, num_rows, pitch, ARITY) - finite(log_p)[None, :]
+                    use = edge[:, None] & lost[None, :]
+                    share = tl.where(use, tl.exp2(terms + tl.log2(theta)[:, None]) * flow[None, :], 0.0)
+                    tl.atomic_add(element_flows + row.to(tl.int64)[:, None] * pitch + b[None, :], share, mask=use)
+                    ungated = tl.sum(share * tl.exp2(FLOW_SCALE_LOG2), axis=1) / tl.where(edge, theta, 1.0)
+                    tl.atomic_add(param_flows + pid, ungated, mask=inside & edge)

@@ -1,0 +1,154 @@
+"""Forward kernels: inputs, products, sums (paper, sections 2, 4.1 and 4.2).
+
+A sum block is a plain matrix product of float16 values, each unit of children brought to the largest scale among them. Sums
+too far below that scale for float16 (kernels/README.md, "Guard") are marked and computed again by ``sum_guard``.
+Orientation: the batch is the first axis of every matrix product, so that narrow sum blocks still fill the tensor cores.
+"""
+
+import triton
+import triton.language as tl
+
+from .triton_primitives import UNIT, block_top, finite, product_logs, to_half
+
+LOST = tl.constexpr(float("inf"))  # log p of a sum that sum_guard has to compute
+
+
+@triton.jit(do_not_specialize=["start", "stride", "num_cats", "batch"])
+def input_forward_kernel(variables, num_nodes, table_ids, table, x, observed, logs, start, stride, num_cats, batch, pitch, x_pitch,
+                         HAS_MASK: tl.constexpr, ROWS: tl.constexpr, TILE_B: tl.constexpr):  # fmt: skip
+    """log p_n(x) = log theta_{n, x_v}; 0 where v is hidden. A program owns [ROWS, TILE_B] of one vector."""
+    v = tl.program_id(1)
+    b = tl.program_id(0) * TILE_B + tl.arange(0, TILE_B)
+    r = tl.program_id(2) * ROWS + tl.arange(0, ROWS)
+    variable = tl.load(variables + v).to(tl.int64)
+    category = tl.load(x + variable * x_pitch + b, mask=b < batch, other=0)
+    row = tl.load(table_ids + v).to(tl.int64) * num_cats + category
+    p = tl.load(table + row[:, None] * stride + r[None, :], mask=(r < stride)[None, :], other=0.0)  # [TILE_B, ROWS]
+    value = tl.log2(p)
+    if HAS_MASK:
+        seen = tl.load(observed + variable * x_pitch + b, mask=b < batch, other=1)
+        real = r < tl.load(num_nodes + v)
+        value = tl.where((seen == 0)[:, None] & real[None, :], 0.0, value)
+    row = start + v.to(tl.int64) * stride + r
+    tl.store(logs + row[:, None] * pitch + b[None, :], tl.trans(value), mask=(r < stride)[:, None])
+
+
+@triton.jit(do_not_specialize=["num_rows", "batch"])
+def product_forward_kernel(unit_starts, unit_rows, factors, logs, elements, tops, num_rows, batch, pitch,
+                           ARITY: tl.constexpr, ROWS: tl.constexpr, TILE_B: tl.constexpr):  # fmt: skip
+    """p_c = prod_n p_n. A program owns a unit of elements and TILE_B samples: sums of logarithms, scaled to the largest."""
+    unit = tl.program_id(1)
+    b = tl.program_id(0) * TILE_B + tl.arange(0, TILE_B)
+    start = tl.load(unit_starts + unit)
+    r = tl.arange(0, ROWS)
+    valid = r < tl.load(unit_rows + unit)
+    total = product_logs(factors, logs, start + r, valid, b, num_rows, pitch, ARITY)
+    total = tl.where((b < batch)[None, :], total, -float("inf"))  # columns past the batch: p = 0
+    top = tl.max(total, axis=0)
+    value = to_half(tl.exp2(total - finite(top)[None, :]))
+    tl.store(elements + (start + r).to(tl.int64)[:, None] * pitch + b[None, :], value, mask=valid[:, None])
+    tl.store(tops + unit.to(tl.int64) * pitch + b, top)
+
+
+@triton.jit(do_not_specialize=["num_children", "num_units", "lost_below"])
+def sum_forward_kernel(nids, cids, pids, units, block_units, num_nodes, params, elements, tops, logs, flags,
+                       num_children, num_units, pitch, lost_below,
+                       M: tl.constexpr, K: tl.constexpr, TILE_M: tl.constexpr, TILE_K: tl.constexpr, TILE_B: tl.constexpr):  # fmt: skip
+    """p_n = sum_c theta_{n,c} p_c on tensor cores. A program owns [TILE_M, TILE_B] sums and walks over their children."""
+    g = tl.program_id(1) // (M // TILE_M)
+    m = tl.program_id(1) % (M // TILE_M) * TILE_M + tl.arange(0, TILE_M)
+    b = tl.program_id(0) * TILE_B + tl.arange(0, TILE_B)
+    top = block_top(tops, block_units + g * num_units, num_units, pitch, b)
+    base = finite(top)
+    acc = tl.zeros([TILE_B, TILE_M], tl.float32)
+    first = g * num_children
+    if K >= TILE_K:  # a step lies inside one child block and one unit
+        for step in range(num_children * (K // TILE_K)):
+            e = first + step // (K // TILE_K)
+            j = step % (K // TILE_K) * TILE_K
+            k = j + tl.arange(0, TILE_K)
+            row = tl.load(cids + e).to(tl.int64) + k
+            x = tl.load(elements + row[:, None] * pitch + b[None, :])  # [TILE_K, TILE_B]
+            theta = tl.load(params + tl.load(pids + e).to(tl.int64) + k[:, None] * M + m[None, :])  # [TILE_K, TILE_M]
+            scale = tl.load(tops + (tl.load(units + e) + j // UNIT).to(tl.int64) * pitch + b)
+            acc += tl.dot(tl.trans(x), theta) * tl.exp2(scale - base)[:, None]
+    else:  # a step spans child blocks, each on its own scale
+        for step in range(tl.cdiv(num_children * K, TILE_K)):
+            k = step * TILE_K + tl.arange(0, TILE_K)
+            inside = k < num_children * K
+            e = first + k // K
+            row = tl.load(cids + e, mask=inside, other=0).to(tl.int64) + k % K
+            unit = tl.load(units + e, mask=inside, other=0).to(tl.int64)
+            x = tl.load(elements + row[:, None] * pitch + b[None, :]).to(tl.float32)
+            x *= tl.exp2(tl.load(tops + unit[:, None] * pitch + b[None, :]) - base[None, :])
+            at = tl.load(pids + e, mask=inside, other=0).to(tl.int64) + k % K * M
+            theta = tl.load(params + at[:, None] + m[None, :], mask=inside[:, None], other=0.0)
+            acc += tl.dot(tl.trans(x.to(tl.float16)), theta)
+    value = tl.trans(acc) * 9.313225746154785e-10  # 2^-30: both factors are stored times 2^15
+    lost = (value < lost_below) & (top > -float("inf"))[None, :] & (m < tl.load(num_nodes + g))[:, None]
+    row = tl.load(nids + g).to(tl.int64) + m
+    tl.store(logs + row[:, None] * pitch + b[None, :], tl.where(lost, LOST, tl.log2(value) + top[None, :]))
+    tl.store(flags + tl.program_id(1) * tl.num_programs(0) + tl.program_id(0), tl.max(lost.to(tl.int32)))
+
+
+@triton.jit(do_not_specialize=["num_children", "num_units", "lost_below"])
+def sum_forward_small_kernel(nids, cids, pids, units, block_units, num_nodes, params, elements, tops, logs, flags,
+                             num_children, num_units, pitch, lost_below,
+                             M: tl.constexpr, K: tl.constexpr, TILE_M: tl.constexpr, TILE_K: tl.constexpr, TILE_B: tl.constexpr):  # fmt: skip
+    """The same for sum blocks below 16 rows, without tensor cores: TILE_M = M rows, children gathered TILE_K at a time."""
+    g = tl.program_id(1)
+    m = tl.arange(0, M)
+    b = tl.program_id(0) * TILE_B + tl.arange(0, TILE_B)
+    top = block_top(tops, block_units + g * num_units, num_units, pitch, b)
+    base = finite(top)
+    acc = tl.zeros([TILE_K, M, TILE_B], tl.float32)
+    first = g * num_children
+    for step in range(tl.cdiv(num_children * K, TILE_K)):
+        k = step * TILE_K + tl.arange(0, TILE_K)
+        inside = k < num_children * K
+        e = first + k // K
+        row = tl.load(cids + e, mask=inside, other=0).to(tl.int64) + k % K
+        unit = (tl.load(units + e, mask=inside, other=0) + k % K // UNIT).to(tl.int64)
+        x = tl.load(elements + row[:, None] * pitch + b[None, :]).to(tl.float32)
+        x *= tl.exp2(tl.load(tops + unit[:, None] * pitch + b[None, :]) - base[None, :])
+        at = tl.load(pids + e, mask=inside, other=0).to(tl.int64) + k % K * M
+        theta = tl.load(params + at[:, None] + m[None, :], mask=inside[:, None], other=0.0).to(tl.float32)
+        acc += theta[:, :, None] * x[:, None, :]
+    value = tl.sum(acc, axis=0) * 9.313225746154785e-10
+    lost = (value < lost_below) & (top > -float("inf"))[None, :] & (m < tl.load(num_nodes + g))[:, None]
+    row = tl.load(nids + g).to(tl.int64) + m
+    tl.store(logs + row[:, None] * pitch + b[None, :], tl.where(lost, LOST, tl.log2(value) + top[None, :]))
+    tl.store(flags + tl.program_id(1) * tl.num_programs(0) + tl.program_id(0), tl.max(lost.to(tl.int32)))
+
+
+@triton.jit(do_not_specialize=["num_children", "num_rows"])
+def sum_guard_kernel(nids, cids, pids, params, factors, logs, flags, num_children, num_rows, pitch,
+                     M: tl.constexpr, K: tl.constexpr, ARITY: tl.constexpr, TILE_M: tl.constexpr, TILE_K: tl.constexpr,
+                     TILE_B: tl.constexpr, FLAG_M: tl.constexpr, FLAG_B: tl.constexpr):  # fmt: skip
+    """Exact log-sum-exp of the sums that ``sum_forward`` marked as lost, from float32 parameters and their own children's logarithms."""
+    g = tl.program_id(1) // (M // TILE_M)
+    first_m = tl.program_id(1) % (M // TILE_M) * TILE_M
+    tile = tl.program_id(1) * TILE_M // FLAG_M * tl.cdiv(tl.num_programs(0) * TILE_B, FLAG_B) + tl.program_id(0) * TILE_B // FLAG_B
+    if tl.load(flags + tile) != 0:
+        b = tl.program_id(0) * TILE_B + tl.arange(0, TILE_B)
+        first, nid = g * num_children, tl.load(nids + g).to(tl.int64)
+        for i in range(TILE_M):
+            m = first_m + i
+            at = logs + (nid + m) * pitch + b
+            lost = tl.load(at) == LOST
+            if tl.max(lost.to(tl.int32)) != 0:
+                best = tl.full([TILE_B], -float("inf"), tl.float32)
+                total = tl.zeros([TILE_B], tl.float32)
+                for step in range(tl.cdiv(num_children * K, TILE_K)):
+                    k = step * TILE_K + tl.arange(0, TILE_K)
+                    inside = k < num_children * K
+                    e = first + k // K
+                    row = tl.load(cids + e, mask=inside, other=0) + k % K
+                    pid = tl.load(pids + e, mask=inside, other=0).to(tl.int64) + k % K * M + m
+                    theta = tl.load(params + pid, mask=inside, other=0.0)
+                    terms = tl.log2(theta)[:, None] + product_logs(factors, logs, row, inside & (theta > 0), b, num_rows, pitch, ARITY)
+                    terms = tl.where((theta > 0)[:, None], terms, -float("inf"))
+                    new = tl.maximum(best, tl.max(terms, axis=0))
+                    total = total * tl.exp2(best - finite(new)) + tl.sum(tl.exp2(terms - finite(new)[None, :]), axis=0)
+                    best = new
+                tl.store(at, tl.log2(total) + finite(best), mask=lost)

@@ -1,0 +1,135 @@
+"""What one launch of a Triton kernel reads and writes: compact int32 index tensors of a plan's groups on a device.
+
+Numbers differ from ``launches.py`` in one point: scales belong to *units* of up to ``UNIT`` consecutive rows, whatever the
+block size, so that at block size 1 a scale is not kept for every node.
+
+Shape legend: G sum blocks of M rows with E child blocks of K rows each, U distinct units among a sum block's children; C
+child blocks of a backward launch with R parent blocks each; T input tables; V input vectors; B samples.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+UNIT = 64  # rows that share a log-scale; tiles never span two units
+
+
+@dataclass(frozen=True, eq=False)
+class TritonInputs:
+    """V input vectors of ``stride`` rows each from node row ``start``; categorical tables [T, num_cats, stride].
+
+    ``variables``, ``num_nodes``, ``table_ids`` int32 [V]: variable, rows without missing ones, and table of each vector;
+    ``table_vectors`` int32 [V] vectors ordered by table, table t having ``table_offsets[t] .. table_offsets[t + 1]``.
+    """
+
+    start: int
+    stride: int
+    num_cats: int
+    num_tables: int
+    variables: torch.Tensor
+    num_nodes: torch.Tensor
+    table_ids: torch.Tensor
+    table_vectors: torch.Tensor
+    table_offsets: torch.Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class TritonProducts:
+    """All elements of a layer. ``unit_starts``, ``unit_rows`` int32 [units]: element rows of a unit, unit 0 the null block.
+
+    ``factors`` int32 [arity, element rows]: node row of each factor; 0 is the null row (p = 0), -1 no factor (p = 1).
+    """
+
+    arity: int
+    num_rows: int
+    unit_starts: torch.Tensor
+    unit_rows: torch.Tensor
+    factors: torch.Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class TritonSums:
+    """One forward group, and the parameter flows of its blocks. ``nids`` [G] node rows, ``cids`` [G, E] element rows,
+    ``pids`` [G, E] parameter entries of tiles [K, M], ``units`` [G, E] unit of each child block's first row, ``block_units``
+    [G, U] distinct units (padded with 0), ``num_nodes`` [G] rows without missing ones.
+
+    ``first_row``, ``first_unit``: of this group in the layer's buffers of ratios and their log-scales. ``repeats``: some
+    parameter tile occurs twice here (ties), so that flows must be added atomically.
+    """
+
+    sum_block: int
+    child_block: int
+    num_sum_blocks: int
+    num_child_blocks: int
+    nids: torch.Tensor
+    cids: torch.Tensor
+    pids: torch.Tensor
+    units: torch.Tensor
+    block_units: torch.Tensor
+    num_nodes: torch.Tensor
+    first_row: int
+    first_unit: int
+    repeats: bool
+
+
+@dataclass(frozen=True, eq=False)
+class TritonElements:
+    """One backward group. ``chids`` [C] element rows, ``units`` [C] unit of each one's first row; of the parents:
+    ``parrows`` [C, R] rows in the layer's ratios, ``parunits`` [C, R] their units (0: pseudo), ``parpids`` [C, R] tiles [K, M]."""
+
+    sum_block: int
+    child_block: int
+    num_child_blocks: int
+    num_parents: int
+    chids: torch.Tensor
+    units: torch.Tensor
+    parrows: torch.Tensor
+    parunits: torch.Tensor
+    parpids: torch.Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class TritonFactors:
+    """Flows from products to their factors: ``nids`` [n] node rows of runs of ``width``; run i is a factor of the element
+    runs ``parents[offsets[i] .. offsets[i + 1]]`` (first element rows)."""
+
+    width: int
+    nids: torch.Tensor
+    parents: torch.Tensor
+    offsets: torch.Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class TritonLayer:
+    products: TritonProducts
+    sums: tuple[TritonSums, ...]
+    elements: tuple[TritonElements, ...]
+    factors: tuple[TritonFactors, ...]
+    num_ratio_rows: int
+    num_ratio_units: int
+
+
+@dataclass(frozen=True, eq=False)
+class TritonBuffers:
+    """Buffers of one micro-batch, rows of ``pitch`` samples; block 0 of every index is a null block.
+
+    ``logs`` float32 [node rows, pitch] base-2 logarithms of inputs and sums; ``flows`` float32 likewise. Of the layer at hand:
+    ``elements`` float16 [element rows, pitch] values p / 2^top * 2^15, ``tops`` float32 [units, pitch] (log2 of the unit's
+    largest element), ``ratios`` float16 and ``ratio_tops`` float32 likewise for F / p of sums, ``element_flows`` float32.
+    ``flags`` int32: which tiles of the last launch hold lost pairs.
+    """
+
+    logs: torch.Tensor
+    flows: torch.Tensor
+    elements: torch.Tensor
+    tops: torch.Tensor
+    ratios: torch.Tensor
+    ratio_tops: torch.Tensor
+    element_flows: torch.Tensor
+    flags: torch.Tensor
+
+    @property
+    def pitch(self) -> int:
+        return self.logs.shape[1]

@@ -1,0 +1,40 @@
+"""Pieces that several Triton kernels share. Logarithms are to base 2; see kernels/README.md for layout and guard."""
+
+import triton
+import triton.language as tl
+
+HALF = tl.constexpr(15.0)  # values in [0, 1] are stored as float16 times 2^15: 29 bits below the largest keep full precision
+UNIT = tl.constexpr(64)
+
+
+@triton.jit
+def finite(top):
+    """``top`` where it is finite, else 0: a base that may be subtracted."""
+    return tl.where(top > -float("inf"), top, 0.0)
+
+
+@triton.jit
+def to_half(values):
+    """Values in [0, 1] as float16 times 2^15."""
+    return (values * 32768.0).to(tl.float16)
+
+
+@triton.jit
+def block_top(tops, block_units, num_units, pitch, b):
+    """[tile_b] largest log-scale among the units that a sum block reads."""
+    top = tl.full(b.shape, -float("inf"), tl.float32)
+    for u in range(num_units):
+        unit = tl.load(block_units + u).to(tl.int64)
+        top = tl.maximum(top, tl.load(tops + unit * pitch + b))
+    return top
+
+
+@triton.jit
+def product_logs(factors, logs, rows, valid, b, num_rows, pitch, ARITY: tl.constexpr):
+    """[rows, tile_b] log2 of elements from the logarithms of their factors; -inf where not ``valid``."""
+    total = tl.zeros([rows.shape[0], b.shape[0]], tl.float32)
+    for a in tl.static_range(ARITY):
+        factor = tl.load(factors + a * num_rows + rows, mask=valid, other=0)
+        at = logs + factor.to(tl.int64)[:, None] * pitch + b[None, :]
+        total += tl.load(at, mask=(factor >= 0)[:, None] & (b < pitch)[None, :], other=0.0)
+    return tl.where(valid[:, None], total, -float("inf"))

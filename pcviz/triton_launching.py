@@ -1,0 +1,150 @@
+"""Index tensors of a plan, on a device, as the launch records that the Triton kernels take."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from pcviz_kernels.triton_launches import UNIT, TritonElements, TritonFactors, TritonInputs, TritonLayer, TritonProducts, TritonSums
+
+from .compiler.layering import num_blocks
+from .compiler.plan import InputGroup, LayerPlan, SumGroup
+
+
+def input_launch(group: InputGroup, device) -> TritonInputs:
+    vectors = np.arange(len(group.vectors))
+    return TritonInputs(
+        start=group.start,
+        stride=group.stride,
+        num_cats=group.num_cats,
+        num_tables=len(vectors),
+        variables=_tensor([nodes.var for nodes in group.vectors], device),
+        num_nodes=_tensor([nodes.num_nodes for nodes in group.vectors], device),
+        table_ids=_tensor(vectors, device),
+        table_vectors=_tensor(vectors, device),
+        table_offsets=_tensor(np.arange(len(vectors) + 1), device),
+    )
+
+
+def layer_launches(layer: LayerPlan, device) -> TritonLayer:
+    """Launches of one layer; units are runs of up to UNIT rows of an element vector, or of a sum block."""
+    starts, rows = _units(layer)
+    first_row, first_unit, sums = 0, num_blocks(max(group.sum_block for group in layer.groups), UNIT), []  # the first units stand for pseudo parents
+    ratio_rows, ratio_units = [], []
+    real = _real_rows(layer)
+    for group in layer.groups:
+        sums.append(_sum(group, starts, real, first_row, first_unit, device))
+        each = num_blocks(group.sum_block, UNIT)
+        ratio_rows.append(first_row + group.sum_block * np.arange(len(group.nids)))
+        ratio_units.append(first_unit + each * np.arange(len(group.nids)))
+        first_row += group.sum_block * len(group.nids)
+        first_unit += each * len(group.nids)
+    nids = np.concatenate([group.nids for group in layer.groups])
+    order = np.argsort(nids)
+    tables = [np.concatenate(pieces)[order] for pieces in (ratio_rows, ratio_units)]
+
+    def parents(parids: np.ndarray) -> list[np.ndarray]:
+        position = np.minimum(np.searchsorted(nids[order], parids), len(order) - 1)
+        return [np.where(parids > 0, table[position], 0) for table in tables]
+
+    return TritonLayer(
+        products=_products(layer, starts, rows, device),
+        sums=tuple(sums),
+        elements=tuple(_element(group, starts, parents, device) for group in layer.backward_groups),
+        factors=tuple(_factors(group, device) for group in layer.products),
+        num_ratio_rows=first_row,
+        num_ratio_units=first_unit,
+    )
+
+
+def _tensor(array, device) -> torch.Tensor:
+    array = np.ascontiguousarray(array)
+    return torch.as_tensor(array.astype(np.int64 if array.size and array.max() >= 2**31 else np.int32), device=device)
+
+
+def _units(layer: LayerPlan) -> tuple[np.ndarray, np.ndarray]:
+    """First element row and rows of every unit: those of the null block, then of each element vector."""
+    null = layer.sections[0]
+    pieces = [(null.start, null.width)]
+    sections = np.array([section.start for section in layer.sections])
+    for element, start in layer.elements:
+        width = layer.sections[int(np.searchsorted(sections, start, side="right")) - 1].width
+        pieces.append((start, num_blocks(element.num_nodes, width) * width))
+    starts = np.concatenate([np.arange(start, start + rows, UNIT) for start, rows in pieces])
+    ends = np.concatenate([np.minimum(np.arange(start, start + rows, UNIT) + UNIT, start + rows) for start, rows in pieces])
+    return starts, ends - starts
+
+
+def _unit_of(starts: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    return (np.searchsorted(starts, rows.ravel(), side="right") - 1).reshape(rows.shape)
+
+
+def _real_rows(layer: LayerPlan) -> tuple[np.ndarray, np.ndarray]:
+    """(first node rows of all sum blocks ascending, their rows without missing ones)."""
+    nids = np.concatenate([slot.start + slot.grid.sum_block * np.arange(slot.grid.num_rows) for slot in layer.sums])
+    rows = np.concatenate([slot.grid.real_rows() for slot in layer.sums])
+    order = np.argsort(nids)
+    return nids[order], rows[order]
+
+
+def _sum(group: SumGroup, starts, real, first_row: int, first_unit: int, device) -> TritonSums:
+    units = _unit_of(starts, group.cids)
+    nids, rows = real
+    stored = group.pids[group.pids > 0]
+    return TritonSums(
+        sum_block=group.sum_block,
+        child_block=group.child_block,
+        num_sum_blocks=group.cids.shape[0],
+        num_child_blocks=group.cids.shape[1],
+        nids=_tensor(group.nids, device),
+        cids=_tensor(group.cids, device),
+        pids=_tensor(group.pids, device),
+        units=_tensor(units, device),
+        block_units=_tensor(_distinct_units(units, num_blocks(group.child_block, UNIT)), device),
+        num_nodes=_tensor(rows[np.searchsorted(nids, group.nids)], device),
+        first_row=first_row,
+        first_unit=first_unit,
+        repeats=len(np.unique(stored)) < len(stored),
+    )
+
+
+def _distinct_units(units: np.ndarray, each: int) -> np.ndarray:
+    """[G, U] the units that each sum block reads, without repeats in a row; padded with the null unit."""
+    if each > 1:
+        units = (units[:, :, None] + np.arange(each)).reshape(len(units), -1)
+    new = np.ones(units.shape, dtype=bool)
+    new[:, 1:] = units[:, 1:] != units[:, :-1]
+    counts = new.sum(axis=1)
+    table = np.zeros((len(units), counts.max()), dtype=np.int64)
+    table[np.arange(counts.max()) < counts[:, None]] = units[new]
+    return table
+
+
+def _products(layer: LayerPlan, starts: np.ndarray, rows: np.ndarray, device) -> TritonProducts:
+    arity = max(group.cids.shape[1] for group in layer.products)
+    factors = np.full((arity, layer.num_element_rows), -1, dtype=np.int32)
+    factors[0] = 0  # rows that no product fills are impossible
+    for group in layer.products:
+        runs = np.arange(group.width)
+        at = (group.eids[:, None] + runs).ravel()
+        for a, cids in enumerate(group.cids.T):
+            factors[a, at] = np.where(cids[:, None] > 0, cids[:, None] + runs, 0).ravel()
+    return TritonProducts(arity, layer.num_element_rows, _tensor(starts, device), _tensor(rows, device), _tensor(factors, device))
+
+
+def _element(group, starts, parents, device) -> TritonElements:
+    parrows, parunits = parents(group.parids)
+    return TritonElements(
+        sum_block=group.sum_block,
+        child_block=group.child_block,
+        num_child_blocks=group.parids.shape[0],
+        num_parents=group.parids.shape[1],
+        chids=_tensor(group.chids, device),
+        units=_tensor(_unit_of(starts, group.chids), device),
+        parrows=_tensor(parrows, device),
+        parunits=_tensor(parunits, device),
+        parpids=_tensor(group.parpids, device),
+    )
+
+
+def _factors(group, device) -> TritonFactors:
+    return TritonFactors(group.width, _tensor(group.nids, device), _tensor(group.parids, device), _tensor(group.offsets, device))

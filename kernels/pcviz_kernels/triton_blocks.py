@@ -52,27 +52,29 @@ def input_forward(launch: TritonInputs, table: torch.Tensor, x: torch.Tensor, ob
 
 def product_forward(launch: TritonProducts, buffers: TritonBuffers, batch: int) -> None:
     tile_b = 64
-    product_forward_kernel[columns(batch, tile_b), len(launch.unit_starts)](
-        launch.unit_starts, launch.unit_rows, launch.factors, buffers.logs, buffers.elements, buffers.tops, launch.num_rows, batch,
-        buffers.pitch, ARITY=launch.arity, ROWS=UNIT, TILE_B=tile_b,
+    num_columns = columns(batch, tile_b)
+    product_forward_kernel[(num_columns * len(launch.unit_starts),)](
+        launch.unit_starts, launch.unit_rows, launch.factors, buffers.logs, buffers.elements, buffers.tops, launch.arity, launch.num_rows, batch,
+        num_columns, buffers.pitch, PAIRS=launch.arity <= 2, ROWS=UNIT, TILE_B=tile_b,
     )  # fmt: skip
 
 
 def sum_forward(launch: TritonSums, config: LaunchConfig, products: TritonProducts, params, half_params, buffers: TritonBuffers, batch: int) -> None:
     """Sums of a group, then the lost ones again."""
     kernel = sum_forward_kernel if config.uses_tensor_cores else sum_forward_small_kernel
-    grid = (columns(batch, config.tile_b), launch.num_sum_blocks * launch.sum_block // config.tile_m)
+    num_columns = columns(batch, config.tile_b)
+    grid = (num_columns * (launch.num_sum_blocks * launch.sum_block // config.tile_m),)
     bound = 2.0 ** lost_log2(launch.num_child_blocks * launch.child_block)
     kernel[grid](
         launch.nids, launch.cids, launch.pids, launch.units, launch.block_units, launch.num_nodes, half_params, buffers.elements,
-        buffers.tops, buffers.logs, buffers.flags, launch.num_child_blocks, launch.block_units.shape[1], buffers.pitch, bound,
+        buffers.tops, buffers.logs, buffers.flags, launch.num_child_blocks, launch.block_units.shape[1], num_columns, buffers.pitch, bound,
         M=launch.sum_block, K=launch.child_block, TILE_M=config.tile_m, TILE_K=config.tile_k, TILE_B=config.tile_b,
         num_warps=config.num_warps, num_stages=config.num_stages,
     )  # fmt: skip
-    rows = min(16, config.tile_m)
-    sum_guard_kernel[columns(batch, GUARD_B), launch.num_sum_blocks * launch.sum_block // rows](
-        launch.nids, launch.cids, launch.pids, params, products.factors, buffers.logs, buffers.flags, launch.num_child_blocks, products.num_rows,
-        buffers.pitch, M=launch.sum_block, K=launch.child_block, ARITY=products.arity, TILE_M=rows, TILE_K=UNIT, TILE_B=GUARD_B,
+    rows, num_columns = min(16, config.tile_m), columns(batch, GUARD_B)
+    sum_guard_kernel[(num_columns * (launch.num_sum_blocks * launch.sum_block // rows),)](
+        launch.nids, launch.cids, launch.pids, params, products.factors, buffers.logs, buffers.flags, launch.num_child_blocks, products.arity, products.num_rows,
+        num_columns, buffers.pitch, M=launch.sum_block, K=launch.child_block, PAIRS=products.arity <= 2, TILE_M=rows, TILE_K=UNIT, TILE_B=GUARD_B,
         FLAG_M=config.tile_m, FLAG_B=config.tile_b,
     )  # fmt: skip
 
@@ -81,10 +83,11 @@ def param_flows(launch: TritonSums, config: LaunchConfig, buffers: TritonBuffers
     """Parameter flows of a group, without the factor theta and times FLOW_SCALE; after ``sum_ratios``."""
     kernel = param_flows_kernel if config.uses_tensor_cores else param_flows_small_kernel
     width = launch.num_child_blocks * launch.child_block
-    grid = (triton.cdiv(width, config.tile_k), launch.num_sum_blocks * launch.sum_block // config.tile_m)
+    num_columns = triton.cdiv(width, config.tile_k)
+    grid = (num_columns * (launch.num_sum_blocks * launch.sum_block // config.tile_m),)
     kernel[grid](
         launch.cids, launch.pids, launch.units, buffers.elements, buffers.tops, buffers.ratios, buffers.ratio_tops, flows, launch.first_row,
-        launch.first_unit, launch.num_child_blocks, batch, buffers.pitch, lost_log2(width), M=launch.sum_block, K=launch.child_block,
+        launch.first_unit, launch.num_child_blocks, batch, num_columns, buffers.pitch, lost_log2(width), M=launch.sum_block, K=launch.child_block,
         ROWS=min(UNIT, launch.sum_block), TILE_M=config.tile_m, TILE_K=config.tile_k, TILE_B=config.tile_b, REPEATS=launch.repeats,
         num_warps=config.num_warps, num_stages=config.num_stages,
     )  # fmt: skip
@@ -93,9 +96,10 @@ def param_flows(launch: TritonSums, config: LaunchConfig, buffers: TritonBuffers
 def sum_ratios(launch: TritonSums, buffers: TritonBuffers, batch: int) -> None:
     """F_n / p_n of a group into ``buffers.ratios``; flags the lost sums that have flow."""
     rows, tile_b = min(UNIT, launch.sum_block), 64
-    ratio_kernel[columns(batch, tile_b), launch.num_sum_blocks * launch.sum_block // rows](
+    num_columns = columns(batch, tile_b)
+    ratio_kernel[(num_columns * (launch.num_sum_blocks * launch.sum_block // rows),)](
         launch.nids, launch.block_units, launch.num_nodes, buffers.logs, buffers.flows, buffers.tops, buffers.ratios, buffers.ratio_tops,
-        buffers.flags, launch.first_row, launch.first_unit, launch.block_units.shape[1], batch, buffers.pitch,
+        buffers.flags, launch.first_row, launch.first_unit, launch.block_units.shape[1], batch, num_columns, buffers.pitch,
         lost_log2(launch.num_child_blocks * launch.child_block), LEAST_FLOW, M=launch.sum_block, ROWS=rows, TILE_B=tile_b,
     )  # fmt: skip
 
@@ -103,10 +107,11 @@ def sum_ratios(launch: TritonSums, buffers: TritonBuffers, batch: int) -> None:
 def flow_guard(launch: TritonSums, products: TritonProducts, params, buffers: TritonBuffers, flows: torch.Tensor, batch: int) -> None:
     """Flows of the lost sums of a group, to parameters and elements; flags are those of ``sum_ratios``."""
     rows, flag_m = min(16, launch.sum_block), min(UNIT, launch.sum_block)
-    flow_guard_kernel[columns(batch, GUARD_B), launch.num_sum_blocks * launch.sum_block // rows](
+    num_columns = columns(batch, GUARD_B)
+    flow_guard_kernel[(num_columns * (launch.num_sum_blocks * launch.sum_block // rows),)](
         launch.nids, launch.cids, launch.pids, launch.block_units, params, products.factors, buffers.logs, buffers.flows, buffers.tops,
-        buffers.element_flows, flows, buffers.flags, launch.num_child_blocks, launch.block_units.shape[1], products.num_rows, batch, buffers.pitch,
-        lost_log2(launch.num_child_blocks * launch.child_block), LEAST_FLOW, M=launch.sum_block, K=launch.child_block, ARITY=products.arity,
+        buffers.element_flows, flows, buffers.flags, launch.num_child_blocks, launch.block_units.shape[1], products.arity, products.num_rows, batch, num_columns, buffers.pitch,
+        lost_log2(launch.num_child_blocks * launch.child_block), LEAST_FLOW, M=launch.sum_block, K=launch.child_block, PAIRS=products.arity <= 2,
         TILE_M=rows, TILE_K=UNIT, TILE_B=GUARD_B, FLAG_M=flag_m, FLAG_B=64,
     )  # fmt: skip
 
@@ -114,10 +119,11 @@ def flow_guard(launch: TritonSums, products: TritonProducts, params, buffers: Tr
 def element_flows(launch: TritonElements, config: LaunchConfig, half_params, buffers: TritonBuffers, batch: int, add: bool) -> None:
     """Flows of a group's child blocks into ``buffers.element_flows``; ``add`` to what other groups left there."""
     kernel = element_flows_kernel if config.uses_tensor_cores else element_flows_small_kernel
-    grid = (columns(batch, config.tile_b), launch.num_child_blocks * launch.child_block // config.tile_k)
+    num_columns = columns(batch, config.tile_b)
+    grid = (num_columns * (launch.num_child_blocks * launch.child_block // config.tile_k),)
     kernel[grid](
         launch.chids, launch.units, launch.parrows, launch.parunits, launch.parpids, half_params, buffers.elements, buffers.tops, buffers.ratios,
-        buffers.ratio_tops, buffers.element_flows, launch.num_parents, buffers.pitch, -31.0, M=launch.sum_block, K=launch.child_block,
+        buffers.ratio_tops, buffers.element_flows, launch.num_parents, num_columns, buffers.pitch, -31.0, M=launch.sum_block, K=launch.child_block,
         ROWS=min(UNIT, launch.sum_block), TILE_M=config.tile_m, TILE_K=config.tile_k, TILE_B=config.tile_b, ADD=add,
         num_warps=config.num_warps, num_stages=config.num_stages,
     )  # fmt: skip
@@ -125,8 +131,9 @@ def element_flows(launch: TritonElements, config: LaunchConfig, half_params, buf
 
 def product_flows(launch: TritonFactors, buffers: TritonBuffers, batch: int) -> None:
     rows, tile_b = min(UNIT, launch.width), 128
-    product_flows_kernel[columns(batch, tile_b), len(launch.nids) * (launch.width // rows)](
-        launch.nids, launch.parents, launch.offsets, buffers.element_flows, buffers.flows, buffers.pitch, WIDTH=launch.width, ROWS=rows, TILE_B=tile_b
+    num_columns = columns(batch, tile_b)
+    product_flows_kernel[(num_columns * (len(launch.nids) * (launch.width // rows)),)](
+        launch.nids, launch.parents, launch.offsets, buffers.element_flows, buffers.flows, num_columns, buffers.pitch, WIDTH=launch.width, ROWS=rows, TILE_B=tile_b
     )
 
 

@@ -7,7 +7,7 @@ from .triton_primitives import to_half
 
 
 @triton.jit(do_not_specialize=["num_children", "step_size", "pseudocount"])
-def em_sums_kernel(pids, params, half_params, param_flows, num_children, step_size, pseudocount,
+def em_sums_kernel(pids, weights, half_params, param_flows, num_children, step_size, pseudocount,
                    M: tl.constexpr, K: tl.constexpr, TILE_M: tl.constexpr, TILE_K: tl.constexpr):  # fmt: skip
     """A program owns TILE_M sums of one block: totals over all their children, then the update. Flows are cleared."""
     g = tl.program_id(0) // (M // TILE_M)
@@ -19,7 +19,7 @@ def em_sums_kernel(pids, params, half_params, param_flows, num_children, step_si
         inside = k < num_children * K
         pid = tl.load(pids + g * num_children + k // K, mask=inside, other=0).to(tl.int64)
         at = (pid + k % K * M)[:, None] + m[None, :]
-        theta = tl.load(params + at, mask=inside[:, None], other=0.0)
+        theta = tl.load(weights + at, mask=inside[:, None], other=0.0)
         total += tl.sum(theta * tl.load(param_flows + at, mask=inside[:, None], other=0.0), axis=0)
         edges += tl.sum((theta > 0).to(tl.float32), axis=0)
     total = total * 1099511627776.0 + tl.where(edges > 0, pseudocount, 0.0)  # 2^40: launches.FLOW_SCALE
@@ -30,11 +30,11 @@ def em_sums_kernel(pids, params, half_params, param_flows, num_children, step_si
         pid = tl.load(pids + g * num_children + k // K, mask=inside, other=0).to(tl.int64)
         at = (pid + k % K * M)[:, None] + m[None, :]
         mask = (inside & (pid > 0))[:, None] & (m < M)[None, :]
-        theta = tl.load(params + at, mask=mask, other=0.0)
+        theta = tl.load(weights + at, mask=mask, other=0.0)
         count = theta * tl.load(param_flows + at, mask=mask, other=0.0) * 1099511627776.0
         target = (count + tl.where(theta > 0, share[None, :], 0.0)) / total[None, :]
         theta = tl.where((total > 0)[None, :], theta + step_size * (target - theta), theta)
-        tl.store(params + at, theta, mask=mask)
+        tl.store(weights + at, theta, mask=mask)
         tl.store(half_params + at, to_half(theta), mask=mask)
         tl.store(param_flows + at, tl.zeros([TILE_K, TILE_M], tl.float32), mask=mask)
 

@@ -12,13 +12,14 @@ from .triton_primitives import UNIT, block_top, finite, product_logs, to_half
 FLOW_SCALE_LOG2 = tl.constexpr(-40.0)  # launches.FLOW_SCALE
 
 
-@triton.jit(do_not_specialize=["first_row", "first_unit", "num_units", "batch", "lost_log2", "least_flow"])
-def ratio_kernel(nids, block_units, num_nodes, logs, flows, tops, ratios, ratio_tops, flags, first_row, first_unit, num_units, batch, pitch,
+@triton.jit(do_not_specialize=["num_columns", "first_row", "first_unit", "num_units", "batch", "lost_log2", "least_flow"])
+def ratio_kernel(nids, block_units, num_nodes, logs, flows, tops, ratios, ratio_tops, flags, first_row, first_unit, num_units, batch, num_columns, pitch,
                  lost_log2, least_flow, M: tl.constexpr, ROWS: tl.constexpr, TILE_B: tl.constexpr):  # fmt: skip
     """F_n / p_n of a unit of sums, scaled to its largest. Lost sums get 0 here and their flows from ``flow_guard``."""
-    g = tl.program_id(1) // (M // ROWS)
-    m = tl.program_id(1) % (M // ROWS) * ROWS + tl.arange(0, ROWS)
-    b = tl.program_id(0) * TILE_B + tl.arange(0, TILE_B)
+    column, tile = tl.program_id(0) % num_columns, tl.program_id(0) // num_columns
+    g = tile // (M // ROWS)
+    m = tile % (M // ROWS) * ROWS + tl.arange(0, ROWS)
+    b = column * TILE_B + tl.arange(0, TILE_B)
     top = block_top(tops, block_units + g * num_units, num_units, pitch, b)
     real = (m < tl.load(num_nodes + g))[:, None]
     at = (tl.load(nids + g).to(tl.int64) + m)[:, None] * pitch + b[None, :]
@@ -29,9 +30,9 @@ def ratio_kernel(nids, block_units, num_nodes, logs, flows, tops, ratios, ratio_
     largest = tl.max(log_ratio, axis=0)
     row = first_row + g.to(tl.int64) * M + m
     tl.store(ratios + row[:, None] * pitch + b[None, :], to_half(tl.exp2(log_ratio - finite(largest)[None, :])))
-    tl.store(ratio_tops + (first_unit + tl.program_id(1)).to(tl.int64) * pitch + b, largest)
+    tl.store(ratio_tops + (first_unit + tile).to(tl.int64) * pitch + b, largest)
     missed = lost & (flow > least_flow) & (log_p > -float("inf"))
-    tl.store(flags + tl.program_id(1) * tl.num_programs(0) + tl.program_id(0), tl.max(missed.to(tl.int32)))
+    tl.store(flags + tile * num_columns + column, tl.max(missed.to(tl.int32)))
 
 
 @triton.jit
@@ -42,20 +43,21 @@ def _add(at, value, mask, REPEATS: tl.constexpr):
         tl.store(at, tl.load(at, mask=mask, other=0.0) + value, mask=mask)
 
 
-@triton.jit(do_not_specialize=["first_row", "first_unit", "num_children", "batch", "lost_log2"])
-def param_flows_kernel(cids, pids, units, elements, tops, ratios, ratio_tops, param_flows, first_row, first_unit, num_children, batch, pitch,
+@triton.jit(do_not_specialize=["num_columns", "first_row", "first_unit", "num_children", "batch", "lost_log2"])
+def param_flows_kernel(cids, pids, units, elements, tops, ratios, ratio_tops, param_flows, first_row, first_unit, num_children, batch, num_columns, pitch,
                        lost_log2, M: tl.constexpr, K: tl.constexpr, ROWS: tl.constexpr, TILE_M: tl.constexpr, TILE_K: tl.constexpr,
                        TILE_B: tl.constexpr, REPEATS: tl.constexpr):  # fmt: skip
     """F_{n,c}(D) / theta_{n,c} = sum_b p_c F_n / p_n, on tensor cores. A program owns [TILE_K, TILE_M] parameters and walks over the batch."""
-    g = tl.program_id(1) // (M // TILE_M)
-    first_m = tl.program_id(1) % (M // TILE_M) * TILE_M
+    column, tile = tl.program_id(0) % num_columns, tl.program_id(0) // num_columns
+    g = tile // (M // TILE_M)
+    first_m = tile % (M // TILE_M) * TILE_M
     m = first_m + tl.arange(0, TILE_M)
-    k = tl.program_id(0) * TILE_K + tl.arange(0, TILE_K)
+    k = column * TILE_K + tl.arange(0, TILE_K)
     inside = k < num_children * K
     e = g * num_children + k // K
     row = tl.load(cids + e, mask=inside, other=0).to(tl.int64) + k % K
     unit = (tl.load(units + e, mask=inside, other=0) + k % K // UNIT).to(tl.int64)
-    one_unit = tl.load(units + g * num_children + tl.program_id(0) * TILE_K // K) + tl.program_id(0) * TILE_K % K // UNIT
+    one_unit = tl.load(units + g * num_children + column * TILE_K // K) + column * TILE_K % K // UNIT
     ratio_row = first_row + g.to(tl.int64) * M + m
     ratio_unit = (first_unit + g * (M // ROWS) + first_m // ROWS).to(tl.int64)
     acc = tl.zeros([TILE_K, TILE_M], tl.float32)
@@ -75,14 +77,15 @@ def param_flows_kernel(cids, pids, units, elements, tops, ratios, ratio_tops, pa
     _add(at, value, (inside & (pid > 0))[:, None] & (m < M)[None, :], REPEATS)
 
 
-@triton.jit(do_not_specialize=["first_row", "first_unit", "num_children", "batch", "lost_log2"])
-def param_flows_small_kernel(cids, pids, units, elements, tops, ratios, ratio_tops, param_flows, first_row, first_unit, num_children, batch, pitch,
+@triton.jit(do_not_specialize=["num_columns", "first_row", "first_unit", "num_children", "batch", "lost_log2"])
+def param_flows_small_kernel(cids, pids, units, elements, tops, ratios, ratio_tops, param_flows, first_row, first_unit, num_children, batch, num_columns, pitch,
                              lost_log2, M: tl.constexpr, K: tl.constexpr, ROWS: tl.constexpr, TILE_M: tl.constexpr, TILE_K: tl.constexpr,
                              TILE_B: tl.constexpr, REPEATS: tl.constexpr):  # fmt: skip
     """The same for sum blocks below 16 rows, without tensor cores (TILE_M = M)."""
-    g = tl.program_id(1)
+    column, tile = tl.program_id(0) % num_columns, tl.program_id(0) // num_columns
+    g = tile
     m = tl.arange(0, M)
-    k = tl.program_id(0) * TILE_K + tl.arange(0, TILE_K)
+    k = column * TILE_K + tl.arange(0, TILE_K)
     inside = k < num_children * K
     e = g * num_children + k // K
     row = tl.load(cids + e, mask=inside, other=0).to(tl.int64) + k % K
@@ -102,15 +105,16 @@ def param_flows_small_kernel(cids, pids, units, elements, tops, ratios, ratio_to
     _add(at, value, (inside & (pid > 0))[:, None] & (m < M)[None, :], REPEATS)
 
 
-@triton.jit(do_not_specialize=["num_parents", "lost_log2"])
-def element_flows_kernel(chids, units, parrows, parunits, parpids, params, elements, tops, ratios, ratio_tops, element_flows, num_parents, pitch,
+@triton.jit(do_not_specialize=["num_columns", "num_parents", "lost_log2"])
+def element_flows_kernel(chids, units, parrows, parunits, parpids, weights, elements, tops, ratios, ratio_tops, element_flows, num_parents, num_columns, pitch,
                          lost_log2, M: tl.constexpr, K: tl.constexpr, ROWS: tl.constexpr, TILE_M: tl.constexpr, TILE_K: tl.constexpr,
                          TILE_B: tl.constexpr, ADD: tl.constexpr):  # fmt: skip
     """F_c = p_c sum_n theta_{n,c} F_n / p_n, on tensor cores. A program owns [TILE_K, TILE_B] elements and walks over their parents."""
-    c = tl.program_id(1) // (K // TILE_K)
-    first_k = tl.program_id(1) % (K // TILE_K) * TILE_K
+    column, tile = tl.program_id(0) % num_columns, tl.program_id(0) // num_columns
+    c = tile // (K // TILE_K)
+    first_k = tile % (K // TILE_K) * TILE_K
     k = first_k + tl.arange(0, TILE_K)
-    b = tl.program_id(0) * TILE_B + tl.arange(0, TILE_B)
+    b = column * TILE_B + tl.arange(0, TILE_B)
     own = tl.load(tops + (tl.load(units + c) + first_k // UNIT).to(tl.int64) * pitch + b)
     acc = tl.zeros([TILE_B, TILE_K], tl.float32)
     first = c * num_parents
@@ -121,7 +125,7 @@ def element_flows_kernel(chids, units, parrows, parunits, parpids, params, eleme
             m = j + tl.arange(0, TILE_M)
             row = tl.load(parrows + r).to(tl.int64) + m
             ratio = tl.load(ratios + row[:, None] * pitch + b[None, :])  # [TILE_M, TILE_B]
-            theta = tl.load(params + tl.load(parpids + r).to(tl.int64) + k[None, :] * M + m[:, None])  # [TILE_M, TILE_K]
+            theta = tl.load(weights + tl.load(parpids + r).to(tl.int64) + k[None, :] * M + m[:, None])  # [TILE_M, TILE_K]
             above = tl.load(ratio_tops + (tl.load(parunits + r) + j // ROWS).to(tl.int64) * pitch + b)
             acc += tl.dot(tl.trans(ratio), theta) * tl.exp2(tl.minimum(own + above + lost_log2, 0.0))[:, None]
     else:
@@ -135,7 +139,7 @@ def element_flows_kernel(chids, units, parrows, parunits, parpids, params, eleme
             above = tl.load(ratio_tops + unit[:, None] * pitch + b[None, :])
             ratio *= tl.exp2(tl.minimum(own[None, :] + above + lost_log2, 0.0))
             at = tl.load(parpids + r, mask=inside, other=0).to(tl.int64) + m % M
-            theta = tl.load(params + at[:, None] + k[None, :] * M, mask=inside[:, None], other=0.0)
+            theta = tl.load(weights + at[:, None] + k[None, :] * M, mask=inside[:, None], other=0.0)
             acc += tl.dot(tl.trans(ratio.to(tl.float16)), theta)
     row = tl.load(chids + c).to(tl.int64) + k
     at = row[:, None] * pitch + b[None, :]
@@ -145,14 +149,15 @@ def element_flows_kernel(chids, units, parrows, parunits, parpids, params, eleme
     tl.store(element_flows + at, flow)
 
 
-@triton.jit(do_not_specialize=["num_parents", "lost_log2"])
-def element_flows_small_kernel(chids, units, parrows, parunits, parpids, params, elements, tops, ratios, ratio_tops, element_flows, num_parents, pitch,
+@triton.jit(do_not_specialize=["num_columns", "num_parents", "lost_log2"])
+def element_flows_small_kernel(chids, units, parrows, parunits, parpids, weights, elements, tops, ratios, ratio_tops, element_flows, num_parents, num_columns, pitch,
                                lost_log2, M: tl.constexpr, K: tl.constexpr, ROWS: tl.constexpr, TILE_M: tl.constexpr, TILE_K: tl.constexpr,
                                TILE_B: tl.constexpr, ADD: tl.constexpr):  # fmt: skip
     """The same for child blocks below 16 rows, without tensor cores (TILE_K = K); parents are gathered TILE_M at a time."""
-    c = tl.program_id(1)
+    column, tile = tl.program_id(0) % num_columns, tl.program_id(0) // num_columns
+    c = tile
     k = tl.arange(0, K)
-    b = tl.program_id(0) * TILE_B + tl.arange(0, TILE_B)
+    b = column * TILE_B + tl.arange(0, TILE_B)
     own = tl.load(tops + tl.load(units + c).to(tl.int64) * pitch + b)
     acc = tl.zeros([TILE_M, K, TILE_B], tl.float32)
     first = c * num_parents
@@ -166,7 +171,7 @@ def element_flows_small_kernel(chids, units, parrows, parunits, parpids, params,
         above = tl.load(ratio_tops + unit[:, None] * pitch + b[None, :])
         ratio *= tl.exp2(tl.minimum(own[None, :] + above, -lost_log2))
         at = tl.load(parpids + r, mask=inside, other=0).to(tl.int64) + m % M
-        theta = tl.load(params + at[:, None] + k[None, :] * M, mask=inside[:, None], other=0.0).to(tl.float32)
+        theta = tl.load(weights + at[:, None] + k[None, :] * M, mask=inside[:, None], other=0.0).to(tl.float32)
         acc += theta[:, :, None] * ratio[:, None, :]
     row = tl.load(chids + c).to(tl.int64) + k
     at = row[:, None] * pitch + b[None, :]
@@ -176,12 +181,13 @@ def element_flows_small_kernel(chids, units, parrows, parunits, parpids, params,
     tl.store(element_flows + at, flow)
 
 
-@triton.jit
-def product_flows_kernel(nids, parents, offsets, element_flows, flows, pitch, WIDTH: tl.constexpr, ROWS: tl.constexpr, TILE_B: tl.constexpr):
+@triton.jit(do_not_specialize=["num_columns"])
+def product_flows_kernel(nids, parents, offsets, element_flows, flows, num_columns, pitch, WIDTH: tl.constexpr, ROWS: tl.constexpr, TILE_B: tl.constexpr):
     """F_n = sum of F_c over the products c with factor n, added to the node's flow. A program owns [ROWS, TILE_B] of one run."""
-    run = tl.program_id(1) // (WIDTH // ROWS)
-    r = tl.program_id(1) % (WIDTH // ROWS) * ROWS + tl.arange(0, ROWS)
-    b = tl.program_id(0) * TILE_B + tl.arange(0, TILE_B)
+    column, tile = tl.program_id(0) % num_columns, tl.program_id(0) // num_columns
+    run = tile // (WIDTH // ROWS)
+    r = tile % (WIDTH // ROWS) * ROWS + tl.arange(0, ROWS)
+    b = column * TILE_B + tl.arange(0, TILE_B)
     at = flows + (tl.load(nids + run).to(tl.int64) + r)[:, None] * pitch + b[None, :]
     total = tl.load(at)
     for i in range(tl.load(offsets + run), tl.load(offsets + run + 1)):
@@ -216,16 +222,17 @@ def input_flows_kernel(variables, table_vectors, table_offsets, x, observed, flo
     tl.store(at, tl.load(at, mask=mask, other=0.0) + acc * 3.0517578125e-05, mask=mask)
 
 
-@triton.jit(do_not_specialize=["num_children", "num_units", "num_rows", "batch", "lost_log2", "least_flow"])
-def flow_guard_kernel(nids, cids, pids, block_units, params, factors, logs, flows, tops, element_flows, param_flows, flags, num_children, num_units,
-                      num_rows, batch, pitch, lost_log2, least_flow, M: tl.constexpr, K: tl.constexpr, ARITY: tl.constexpr, TILE_M: tl.constexpr,
+@triton.jit(do_not_specialize=["num_columns", "arity", "num_children", "num_units", "num_rows", "batch", "lost_log2", "least_flow"])
+def flow_guard_kernel(nids, cids, pids, block_units, weights, factors, logs, flows, tops, element_flows, param_flows, flags, num_children, num_units,
+                      arity, num_rows, batch, num_columns, pitch, lost_log2, least_flow, M: tl.constexpr, K: tl.constexpr, PAIRS: tl.constexpr, TILE_M: tl.constexpr,
                       TILE_K: tl.constexpr, TILE_B: tl.constexpr, FLAG_M: tl.constexpr, FLAG_B: tl.constexpr):  # fmt: skip
     """Flows of the edges of lost sums, exactly: F_{n,c} = theta_{n,c} p_c / p_n F_n from float32 parameters and logarithms."""
-    g = tl.program_id(1) // (M // TILE_M)
-    first_m = tl.program_id(1) % (M // TILE_M) * TILE_M
-    tile = tl.program_id(1) * TILE_M // FLAG_M * tl.cdiv(tl.num_programs(0) * TILE_B, FLAG_B) + tl.program_id(0) * TILE_B // FLAG_B
-    if tl.load(flags + tile) != 0:
-        b = tl.program_id(0) * TILE_B + tl.arange(0, TILE_B)
+    column, tile = tl.program_id(0) % num_columns, tl.program_id(0) // num_columns
+    g = tile // (M // TILE_M)
+    first_m = tile % (M // TILE_M) * TILE_M
+    flag = tile * TILE_M // FLAG_M * tl.cdiv(num_columns * TILE_B, FLAG_B) + column * TILE_B // FLAG_B
+    if tl.load(flags + flag) != 0:
+        b = column * TILE_B + tl.arange(0, TILE_B)
         first, nid = g * num_children, tl.load(nids + g).to(tl.int64)
         lost_below = block_top(tops, block_units + g * num_units, num_units, pitch, b) + lost_log2
         for i in range(TILE_M):
@@ -240,9 +247,9 @@ def flow_guard_kernel(nids, cids, pids, block_units, params, factors, logs, flow
                     e = first + k // K
                     row = tl.load(cids + e, mask=inside, other=0) + k % K
                     pid = tl.load(pids + e, mask=inside, other=0).to(tl.int64) + k % K * M + m
-                    theta = tl.load(params + pid, mask=inside, other=0.0)
+                    theta = tl.load(weights + pid, mask=inside, other=0.0)
                     edge = theta > 0
-                    terms = product_logs(factors, logs, row, inside & edge, b, num_rows, pitch, ARITY) - finite(log_p)[None, :]
+                    terms = product_logs(factors, logs, row, inside & edge, b, arity, num_rows, pitch, PAIRS) - finite(log_p)[None, :]
                     use = edge[:, None] & lost[None, :]
                     share = tl.where(use, tl.exp2(terms + tl.log2(theta)[:, None]) * flow[None, :], 0.0)
                     tl.atomic_add(element_flows + row.to(tl.int64)[:, None] * pitch + b[None, :], share, mask=use)

@@ -33,16 +33,17 @@ def input_forward_kernel(variables, num_nodes, table_ids, table, x, observed, lo
     tl.store(logs + row[:, None] * pitch + b[None, :], tl.trans(value), mask=(r < stride)[:, None])
 
 
-@triton.jit(do_not_specialize=["num_rows", "batch"])
-def product_forward_kernel(unit_starts, unit_rows, factors, logs, elements, tops, num_rows, batch, pitch,
-                           ARITY: tl.constexpr, ROWS: tl.constexpr, TILE_B: tl.constexpr):  # fmt: skip
+@triton.jit(do_not_specialize=["num_columns", "arity", "num_rows", "batch"])
+def product_forward_kernel(unit_starts, unit_rows, factors, logs, elements, tops, arity, num_rows, batch, num_columns, pitch,
+                           PAIRS: tl.constexpr, ROWS: tl.constexpr, TILE_B: tl.constexpr):  # fmt: skip
     """p_c = prod_n p_n. A program owns a unit of elements and TILE_B samples: sums of logarithms, scaled to the largest."""
-    unit = tl.program_id(1)
-    b = tl.program_id(0) * TILE_B + tl.arange(0, TILE_B)
+    column, tile = tl.program_id(0) % num_columns, tl.program_id(0) // num_columns
+    unit = tile
+    b = column * TILE_B + tl.arange(0, TILE_B)
     start = tl.load(unit_starts + unit)
     r = tl.arange(0, ROWS)
     valid = r < tl.load(unit_rows + unit)
-    total = product_logs(factors, logs, start + r, valid, b, num_rows, pitch, ARITY)
+    total = product_logs(factors, logs, start + r, valid, b, arity, num_rows, pitch, PAIRS)
     total = tl.where((b < batch)[None, :], total, -float("inf"))  # columns past the batch: p = 0
     top = tl.max(total, axis=0)
     value = to_half(tl.exp2(total - finite(top)[None, :]))
@@ -50,14 +51,15 @@ def product_forward_kernel(unit_starts, unit_rows, factors, logs, elements, tops
     tl.store(tops + unit.to(tl.int64) * pitch + b, top)
 
 
-@triton.jit(do_not_specialize=["num_children", "num_units", "lost_below"])
-def sum_forward_kernel(nids, cids, pids, units, block_units, num_nodes, params, elements, tops, logs, flags,
-                       num_children, num_units, pitch, lost_below,
+@triton.jit(do_not_specialize=["num_columns", "num_children", "num_units", "lost_below"])
+def sum_forward_kernel(nids, cids, pids, units, block_units, num_nodes, weights, elements, tops, logs, flags,
+                       num_children, num_units, num_columns, pitch, lost_below,
                        M: tl.constexpr, K: tl.constexpr, TILE_M: tl.constexpr, TILE_K: tl.constexpr, TILE_B: tl.constexpr):  # fmt: skip
     """p_n = sum_c theta_{n,c} p_c on tensor cores. A program owns [TILE_M, TILE_B] sums and walks over their children."""
-    g = tl.program_id(1) // (M // TILE_M)
-    m = tl.program_id(1) % (M // TILE_M) * TILE_M + tl.arange(0, TILE_M)
-    b = tl.program_id(0) * TILE_B + tl.arange(0, TILE_B)
+    column, tile = tl.program_id(0) % num_columns, tl.program_id(0) // num_columns
+    g = tile // (M // TILE_M)
+    m = tile % (M // TILE_M) * TILE_M + tl.arange(0, TILE_M)
+    b = column * TILE_B + tl.arange(0, TILE_B)
     top = block_top(tops, block_units + g * num_units, num_units, pitch, b)
     base = finite(top)
     acc = tl.zeros([TILE_B, TILE_M], tl.float32)
@@ -69,7 +71,7 @@ def sum_forward_kernel(nids, cids, pids, units, block_units, num_nodes, params, 
             k = j + tl.arange(0, TILE_K)
             row = tl.load(cids + e).to(tl.int64) + k
             x = tl.load(elements + row[:, None] * pitch + b[None, :])  # [TILE_K, TILE_B]
-            theta = tl.load(params + tl.load(pids + e).to(tl.int64) + k[:, None] * M + m[None, :])  # [TILE_K, TILE_M]
+            theta = tl.load(weights + tl.load(pids + e).to(tl.int64) + k[:, None] * M + m[None, :])  # [TILE_K, TILE_M]
             scale = tl.load(tops + (tl.load(units + e) + j // UNIT).to(tl.int64) * pitch + b)
             acc += tl.dot(tl.trans(x), theta) * tl.exp2(scale - base)[:, None]
     else:  # a step spans child blocks, each on its own scale
@@ -82,23 +84,24 @@ def sum_forward_kernel(nids, cids, pids, units, block_units, num_nodes, params, 
             x = tl.load(elements + row[:, None] * pitch + b[None, :]).to(tl.float32)
             x *= tl.exp2(tl.load(tops + unit[:, None] * pitch + b[None, :]) - base[None, :])
             at = tl.load(pids + e, mask=inside, other=0).to(tl.int64) + k % K * M
-            theta = tl.load(params + at[:, None] + m[None, :], mask=inside[:, None], other=0.0)
+            theta = tl.load(weights + at[:, None] + m[None, :], mask=inside[:, None], other=0.0)
             acc += tl.dot(tl.trans(x.to(tl.float16)), theta)
     value = tl.trans(acc) * 9.313225746154785e-10  # 2^-30: both factors are stored times 2^15
     lost = (value < lost_below) & (top > -float("inf"))[None, :] & (m < tl.load(num_nodes + g))[:, None]
     row = tl.load(nids + g).to(tl.int64) + m
     tl.store(logs + row[:, None] * pitch + b[None, :], tl.where(lost, LOST, tl.log2(value) + top[None, :]))
-    tl.store(flags + tl.program_id(1) * tl.num_programs(0) + tl.program_id(0), tl.max(lost.to(tl.int32)))
+    tl.store(flags + tile * num_columns + column, tl.max(lost.to(tl.int32)))
 
 
-@triton.jit(do_not_specialize=["num_children", "num_units", "lost_below"])
-def sum_forward_small_kernel(nids, cids, pids, units, block_units, num_nodes, params, elements, tops, logs, flags,
-                             num_children, num_units, pitch, lost_below,
+@triton.jit(do_not_specialize=["num_columns", "num_children", "num_units", "lost_below"])
+def sum_forward_small_kernel(nids, cids, pids, units, block_units, num_nodes, weights, elements, tops, logs, flags,
+                             num_children, num_units, num_columns, pitch, lost_below,
                              M: tl.constexpr, K: tl.constexpr, TILE_M: tl.constexpr, TILE_K: tl.constexpr, TILE_B: tl.constexpr):  # fmt: skip
     """The same for sum blocks below 16 rows, without tensor cores: TILE_M = M rows, children gathered TILE_K at a time."""
-    g = tl.program_id(1)
+    column, tile = tl.program_id(0) % num_columns, tl.program_id(0) // num_columns
+    g = tile
     m = tl.arange(0, M)
-    b = tl.program_id(0) * TILE_B + tl.arange(0, TILE_B)
+    b = column * TILE_B + tl.arange(0, TILE_B)
     top = block_top(tops, block_units + g * num_units, num_units, pitch, b)
     base = finite(top)
     acc = tl.zeros([TILE_K, M, TILE_B], tl.float32)
@@ -112,25 +115,26 @@ def sum_forward_small_kernel(nids, cids, pids, units, block_units, num_nodes, pa
         x = tl.load(elements + row[:, None] * pitch + b[None, :]).to(tl.float32)
         x *= tl.exp2(tl.load(tops + unit[:, None] * pitch + b[None, :]) - base[None, :])
         at = tl.load(pids + e, mask=inside, other=0).to(tl.int64) + k % K * M
-        theta = tl.load(params + at[:, None] + m[None, :], mask=inside[:, None], other=0.0).to(tl.float32)
+        theta = tl.load(weights + at[:, None] + m[None, :], mask=inside[:, None], other=0.0).to(tl.float32)
         acc += theta[:, :, None] * x[:, None, :]
     value = tl.sum(acc, axis=0) * 9.313225746154785e-10
     lost = (value < lost_below) & (top > -float("inf"))[None, :] & (m < tl.load(num_nodes + g))[:, None]
     row = tl.load(nids + g).to(tl.int64) + m
     tl.store(logs + row[:, None] * pitch + b[None, :], tl.where(lost, LOST, tl.log2(value) + top[None, :]))
-    tl.store(flags + tl.program_id(1) * tl.num_programs(0) + tl.program_id(0), tl.max(lost.to(tl.int32)))
+    tl.store(flags + tile * num_columns + column, tl.max(lost.to(tl.int32)))
 
 
-@triton.jit(do_not_specialize=["num_children", "num_rows"])
-def sum_guard_kernel(nids, cids, pids, params, factors, logs, flags, num_children, num_rows, pitch,
-                     M: tl.constexpr, K: tl.constexpr, ARITY: tl.constexpr, TILE_M: tl.constexpr, TILE_K: tl.constexpr,
+@triton.jit(do_not_specialize=["num_columns", "arity", "num_children", "num_rows"])
+def sum_guard_kernel(nids, cids, pids, weights, factors, logs, flags, num_children, arity, num_rows, num_columns, pitch,
+                     M: tl.constexpr, K: tl.constexpr, PAIRS: tl.constexpr, TILE_M: tl.constexpr, TILE_K: tl.constexpr,
                      TILE_B: tl.constexpr, FLAG_M: tl.constexpr, FLAG_B: tl.constexpr):  # fmt: skip
     """Exact log-sum-exp of the sums that ``sum_forward`` marked as lost, from float32 parameters and their own children's logarithms."""
-    g = tl.program_id(1) // (M // TILE_M)
-    first_m = tl.program_id(1) % (M // TILE_M) * TILE_M
-    tile = tl.program_id(1) * TILE_M // FLAG_M * tl.cdiv(tl.num_programs(0) * TILE_B, FLAG_B) + tl.program_id(0) * TILE_B // FLAG_B
-    if tl.load(flags + tile) != 0:
-        b = tl.program_id(0) * TILE_B + tl.arange(0, TILE_B)
+    column, tile = tl.program_id(0) % num_columns, tl.program_id(0) // num_columns
+    g = tile // (M // TILE_M)
+    first_m = tile % (M // TILE_M) * TILE_M
+    flag = tile * TILE_M // FLAG_M * tl.cdiv(num_columns * TILE_B, FLAG_B) + column * TILE_B // FLAG_B
+    if tl.load(flags + flag) != 0:
+        b = column * TILE_B + tl.arange(0, TILE_B)
         first, nid = g * num_children, tl.load(nids + g).to(tl.int64)
         for i in range(TILE_M):
             m = first_m + i
@@ -145,8 +149,8 @@ def sum_guard_kernel(nids, cids, pids, params, factors, logs, flags, num_childre
                     e = first + k // K
                     row = tl.load(cids + e, mask=inside, other=0) + k % K
                     pid = tl.load(pids + e, mask=inside, other=0).to(tl.int64) + k % K * M + m
-                    theta = tl.load(params + pid, mask=inside, other=0.0)
-                    terms = tl.log2(theta)[:, None] + product_logs(factors, logs, row, inside & (theta > 0), b, num_rows, pitch, ARITY)
+                    theta = tl.load(weights + pid, mask=inside, other=0.0)
+                    terms = tl.log2(theta)[:, None] + product_logs(factors, logs, row, inside & (theta > 0), b, arity, num_rows, pitch, PAIRS)
                     terms = tl.where((theta > 0)[:, None], terms, -float("inf"))
                     new = tl.maximum(best, tl.max(terms, axis=0))
                     total = total * tl.exp2(best - finite(new)) + tl.sum(tl.exp2(terms - finite(new)[None, :]), axis=0)

@@ -30,11 +30,19 @@ def block_top(tops, block_units, num_units, pitch, b):
 
 
 @triton.jit
-def product_logs(factors, logs, rows, valid, b, num_rows, pitch, ARITY: tl.constexpr):
-    """[rows, tile_b] log2 of elements from the logarithms of their factors; -inf where not ``valid``."""
-    total = tl.zeros([rows.shape[0], b.shape[0]], tl.float32)
-    for a in tl.static_range(ARITY):
-        factor = tl.load(factors + a * num_rows + rows, mask=valid, other=0)
-        at = logs + factor.to(tl.int64)[:, None] * pitch + b[None, :]
-        total += tl.load(at, mask=(factor >= 0)[:, None] & (b < pitch)[None, :], other=0.0)
+def _factor_logs(factors, logs, rows, valid, b, pitch):
+    factor = tl.load(factors + rows, mask=valid, other=0)
+    return tl.load(logs + factor.to(tl.int64)[:, None] * pitch + b[None, :], mask=(factor >= 0)[:, None], other=0.0)
+
+
+@triton.jit
+def product_logs(factors, logs, rows, valid, b, arity, num_rows, pitch, PAIRS: tl.constexpr):
+    """[rows, tile_b] log2 of elements from the logarithms of their ``arity`` factors (PAIRS: at most two); -inf where not ``valid``."""
+    total = _factor_logs(factors, logs, rows, valid, b, pitch)
+    if PAIRS:
+        if arity == 2:
+            total += _factor_logs(factors + num_rows, logs, rows, valid, b, pitch)
+    else:
+        for a in range(1, arity):
+            total += _factor_logs(factors + a * num_rows, logs, rows, valid, b, pitch)
     return tl.where(valid[:, None], total, -float("inf"))

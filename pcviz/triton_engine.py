@@ -1,102 +1,198 @@
-"""The Triton engine: buffers of one micro-batch, and the order of launches in a forward and a backward pass."""
+"""The Triton engine: buffers of one micro-batch, and the order of launches in a forward and a backward pass.
+
+On a GPU the launches of a pass are recorded once per batch size as a CUDA graph and replayed, so that no time is lost between
+them. Under Triton's interpreter (TRITON_INTERPRET=1, set before the first import) the same launches run on a CPU.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from pcviz_kernels import triton_blocks as kernels
 from pcviz_kernels.config import default_config
-from pcviz_kernels.triton_launches import UNIT, TritonBuffers
+from pcviz_kernels.triton_launches import UNIT, TritonBuffers, TritonLayer
 
 from .compiler.plan import CircuitPlan
 from .triton_launching import input_launch, layer_launches
 
-
+VARIANTS = ("scaled", "paper")
+LARGEST_BATCH = 4096
+FREE_SHARE = 0.8  # of the memory that is free when buffers are made
+GRAPHS = 8  # recorded passes that are kept
 
 
 class TritonEngine:
-    """Values and flows of a plan on a GPU (or, under Triton's interpreter, on a CPU). ``batch`` samples at most at a time."""
+    """Values and flows of a plan on a GPU. ``variant``: the kernel of the sums, "scaled" or the running maximum of the "paper"."""
 
-    def __init__(self, plan: CircuitPlan, device: torch.device, batch: int):
-        self.plan, self.device, self.batch = plan, device, batch
+    def __init__(self, plan: CircuitPlan, device: torch.device, variant: str | None = None):
+        if variant is not None and variant not in VARIANTS:
+            raise ValueError(f"variant expects one of {', '.join(map(repr, VARIANTS))}, got {variant!r}.")
+        self.plan, self.device, self.variant = plan, device, variant or VARIANTS[0]
         self.inputs = tuple(input_launch(group, device) for group in plan.inputs)
         self.layers = tuple(layer_launches(layer, device) for layer in plan.layers)
         self.root_row = plan.rows_of(plan.root).start
-        self.configs = {}
-        pitch = kernels.columns(batch, 1)
+        self.launches = 0  # of the last pass that was not a replay
+        self.settings = torch.zeros(2, dtype=torch.float32, device=device)
+        self.buffers = self.x = self.observed = None
+        self._graphs: dict[tuple, torch.cuda.CUDAGraph] = {}
+        self._compiled: set[tuple] = set()
 
-        def buffer(rows: int, dtype=torch.float32) -> torch.Tensor:
-            return torch.full((rows, pitch), torch.nan, dtype=dtype, device=device)  # nothing may be read unwritten
-
-        widest = max(layer.products.num_rows for layer in self.layers)
-        blocks = max(sum(launch.num_sum_blocks * launch.sum_block for launch in layer.sums) for layer in self.layers)
-        self.buffers = TritonBuffers(
-            logs=buffer(plan.num_node_rows),
-            flows=buffer(plan.num_node_rows),
-            elements=buffer(widest, torch.float16),
-            tops=buffer(max(len(layer.products.unit_starts) for layer in self.layers)),
-            ratios=buffer(max(layer.num_ratio_rows for layer in self.layers), torch.float16),
-            ratio_tops=buffer(max(layer.num_ratio_units for layer in self.layers)),
-            element_flows=buffer(widest),
-            flags=torch.zeros(blocks * (pitch // 64), dtype=torch.int32, device=device),
-        )
-        self.buffers.logs[: min(plan.starts.values())] = -torch.inf
-        self.buffers.ratio_tops[: UNIT] = -torch.inf
-        self.params = self.half_params = self.edge_flows = None
-        self.tables, self.table_flows = [], []
+    # ---- parameters -------------------------------------------------------------------------------------------------
 
     def load(self, flat: torch.Tensor, tables: list[torch.Tensor]) -> None:
-        """Parameters in the plan's layout; tables [vectors, stride, categories]."""
+        """Parameters in the plan's layout; tables [T, stride, categories]."""
+        self._graphs.clear()
         self.params = flat.to(self.device, torch.float32)
         self.half_params = (self.params * 2.0**15).half()
         self.edge_flows = torch.zeros_like(self.params)
-        self.tables = [table.to(self.device, torch.float32).transpose(1, 2).contiguous() for table in tables]
-        self.table_flows = [torch.zeros_like(table) for table in self.tables]
+        self._tables = [table.to(self.device, torch.float32).transpose(1, 2).contiguous() for table in tables]
+        self._table_flows = [torch.zeros_like(table) for table in self._tables]
+
+    @property
+    def tables(self) -> list[torch.Tensor]:
+        return [table.transpose(1, 2) for table in self._tables]
+
+    @property
+    def table_flows(self) -> list[torch.Tensor]:
+        return [flows.transpose(1, 2) for flows in self._table_flows]
+
+    # ---- memory -----------------------------------------------------------------------------------------------------
+
+    def bytes_per_sample(self) -> int:
+        """Bytes of the buffers per sample of a micro-batch (a multiple of ``kernels.PITCH`` samples is allocated)."""
+        return sum(rows * dtype.itemsize for rows, dtype in self._rows().values()) + 5 * self.plan.num_vars
+
+    def _rows(self) -> dict[str, tuple[int, torch.dtype]]:
+        elements = max(layer.products.num_rows for layer in self.layers)
+        sums = max(layer.num_ratio_rows for layer in self.layers)
+        return {
+            "logs": (self.plan.num_node_rows, torch.float32),
+            "flows": (self.plan.num_node_rows, torch.float32),
+            "elements": (elements, torch.float16),
+            "tops": (max(len(layer.products.unit_starts) for layer in self.layers), torch.float32),
+            "ratios": (sums, torch.float16),
+            "ratio_tops": (max(layer.num_ratio_units for layer in self.layers), torch.float32),
+            "element_flows": (elements, torch.float32),
+        }
+
+    @property
+    def micro_batch(self) -> int:
+        """Samples that fit at a time, at most LARGEST_BATCH."""
+        if self.device.type != "cuda":
+            return kernels.PITCH
+        free = torch.cuda.mem_get_info(self.device)[0] + (0 if self.buffers is None else self.bytes_per_sample() * self.buffers.pitch)
+        free += torch.cuda.memory_reserved(self.device) - torch.cuda.memory_allocated(self.device)
+        fits = int(FREE_SHARE * free / self.bytes_per_sample()) // kernels.PITCH * kernels.PITCH
+        if fits == 0:
+            need, has = (f"{size / 2**30:.2f} GiB" for size in (kernels.PITCH * self.bytes_per_sample() / FREE_SHARE, free))
+            raise RuntimeError(f"out of memory: {kernels.PITCH} samples, the smallest batch, need {need}, and {has} are free on {self.device}.")
+        return min(fits, LARGEST_BATCH)
+
+    def _reserve(self, batch: int) -> None:
+        """Buffers for ``batch`` samples, filled with NaN: nothing may be read unwritten."""
+        pitch = kernels.columns(batch, 1)
+        if self.buffers is not None and self.buffers.pitch >= pitch:
+            return
+        self._graphs.clear()
+        self.buffers = self.x = self.observed = None
+        buffers = {name: torch.full((rows, pitch), torch.nan, dtype=dtype, device=self.device) for name, (rows, dtype) in self._rows().items()}
+        rows = max(launch.num_sum_blocks * launch.sum_block for layer in self.layers for launch in layer.sums)
+        self.buffers = TritonBuffers(**buffers, flags=torch.zeros(rows * (pitch // 64), dtype=torch.int32, device=self.device))
+        self.buffers.logs.fill_(-torch.inf)  # rows that no node has are impossible; they are never written
+        self.buffers.ratio_tops[:UNIT] = -torch.inf  # of pseudo parents
+        for nodes in self.plan.node_vectors():
+            self.buffers.logs[self.plan.rows_of(nodes)] = torch.nan
+        self.x = torch.zeros((self.plan.num_vars, pitch), dtype=torch.int32, device=self.device)
+        self.observed = torch.zeros((self.plan.num_vars, pitch), dtype=torch.uint8, device=self.device)
+
+    # ---- passes -----------------------------------------------------------------------------------------------------
+
+    def run(self, x: torch.Tensor, observed: torch.Tensor | None, backward: bool) -> None:
+        """A forward pass for x [V, b] integers, ``observed`` bool [V, b or 1]; then, if asked for, the backward pass, which adds to
+        the parameter flows. Results are in ``buffers``, columns 0 .. b - 1."""
+        batch, masked = x.shape[1], observed is not None
+        self._reserve(batch)
+        self.x[:, :batch] = x
+        if masked:
+            self.observed[:, :batch] = observed
+
+        def launch() -> None:
+            mask = self.observed if masked else None
+            self._forward(mask, batch)
+            if backward:
+                self._backward(mask, batch)
+
+        self._replay(("run", batch, masked, backward), launch)
+
+    def em_step(self, step_size: float, pseudocount: float) -> None:
+        """One EM update from the accumulated flows, which are cleared."""
+        self.settings.copy_(torch.tensor([step_size, pseudocount]))
+        self._replay(("em",), self._em)
+
+    def clear_flows(self) -> None:
+        self.edge_flows.zero_()
+        for flows in self._table_flows:
+            flows.zero_()
+
+    def _replay(self, key: tuple, launch: Callable[[], None]) -> None:
+        """Run ``launch``: as it is the first time (kernels are compiled then), from a recorded graph afterwards."""
+        kind = (key[0], *key[2:])
+        if self.device.type != "cuda" or kind not in self._compiled:
+            self._compiled.add(kind)
+            launch()
+            return
+        graph = self._graphs.pop(key, None)
+        if graph is None:
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph):
+                launch()
+        self._graphs[key] = graph  # the most recent is last
+        if len(self._graphs) > GRAPHS:
+            del self._graphs[next(iter(self._graphs))]
+        graph.replay()
 
     def config(self, phase: str, launch):
-        key = (phase, launch.sum_block, launch.child_block)
-        if key not in self.configs:
-            self.configs[key] = default_config(*key)
-        return self.configs[key]
+        return default_config(phase, launch.sum_block, launch.child_block)
 
-    def forward(self, x: torch.Tensor, observed: torch.Tensor | None, batch: int) -> None:
-        """Logarithms of inputs and sums for x [V, batch or more] int32; ``observed`` uint8 likewise."""
-        for launch, table in zip(self.inputs, self.tables):
-            kernels.input_forward(launch, table, x, observed, self.buffers, batch)
+    def _forward(self, observed: torch.Tensor | None, batch: int) -> None:
+        paper = self.variant == "paper"
+        products, sums = (kernels.product_forward_paper, kernels.sum_forward_paper) if paper else (kernels.product_forward, kernels.sum_forward)
+        for launch, table in zip(self.inputs, self._tables):
+            kernels.input_forward(launch, table, self.x, observed, self.buffers, batch)
         for layer in self.layers:
-            kernels.product_forward(layer.products, self.buffers, batch)
+            products(layer.products, self.buffers, batch)
             for launch in layer.sums:
-                kernels.sum_forward(launch, self.config("forward", launch), layer.products, self.params, self.half_params, self.buffers, batch)
+                sums(launch, self.config("forward", launch), layer.products, self.params, self.half_params, self.buffers, batch)
 
-    def backward(self, x: torch.Tensor, observed: torch.Tensor | None, batch: int) -> None:
-        """Flows of nodes, and parameter flows added to ``edge_flows`` and ``table_flows``; after ``forward`` on the same x."""
+    def _backward(self, observed: torch.Tensor | None, batch: int) -> None:
         buffers = self.buffers
         buffers.flows.zero_()
         buffers.flows[self.root_row, :batch] = (buffers.logs[self.root_row, :batch] > -torch.inf).float()
         for layer in reversed(self.layers):
             self._layer_backward(layer, batch)
-        for launch, flows in zip(self.inputs, self.table_flows):
-            kernels.input_flows(launch, x, observed, buffers, flows, batch)
+        for launch, flows in zip(self.inputs, self._table_flows):
+            kernels.input_flows(launch, self.x, observed, buffers, flows, batch)
 
-    def _layer_backward(self, layer, batch: int) -> None:
+    def _layer_backward(self, layer: TritonLayer, batch: int) -> None:
         buffers = self.buffers
         kernels.product_forward(layer.products, buffers, batch)
-        shapes = {(launch.sum_block, launch.child_block) for launch in layer.elements}
-        if len(shapes) > 1:  # a child block may get flows from several groups
+        shared = len({(launch.sum_block, launch.child_block) for launch in layer.elements}) > 1  # a child block may get flows from two groups
+        if shared:
             buffers.element_flows[: layer.products.num_rows].zero_()
         for launch in layer.sums:
             kernels.sum_ratios(launch, buffers, batch)
             kernels.param_flows(launch, self.config("param_flows", launch), buffers, self.edge_flows, batch)
         for launch in layer.elements:
-            kernels.element_flows(launch, self.config("element_flows", launch), self.half_params, buffers, batch, add=len(shapes) > 1)
+            kernels.element_flows(launch, self.config("element_flows", launch), self.half_params, buffers, batch, add=shared)
         for launch in layer.sums:
             kernels.flow_guard(launch, layer.products, self.params, buffers, self.edge_flows, batch)
         for launch in layer.factors:
             kernels.product_flows(launch, buffers, batch)
 
-    def em_step(self, step_size: float, pseudocount: float) -> None:
-        """One EM update from the accumulated flows, which are cleared."""
+    def _em(self) -> None:
         for layer in self.layers:
             for launch in layer.sums:
-                kernels.em_sums(launch, self.params, self.half_params, self.edge_flows, step_size, pseudocount)
-        for launch, table, flows in zip(self.inputs, self.tables, self.table_flows):
-            kernels.em_inputs(launch, table, flows, step_size, pseudocount)
+                kernels.em_sums(launch, self.params, self.half_params, self.edge_flows, self.settings)
+        for launch, table, flows in zip(self.inputs, self._tables, self._table_flows):
+            kernels.em_inputs(launch, table, flows, self.settings)

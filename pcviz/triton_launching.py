@@ -11,45 +11,43 @@ from .compiler.plan import InputGroup, LayerPlan, SumGroup
 
 
 def input_launch(group: InputGroup, device) -> TritonInputs:
-    vectors = np.arange(len(group.vectors))
+    order = np.argsort(group.table_ids, kind="stable")
+    counts = np.bincount(group.table_ids, minlength=len(group.sources))
     return TritonInputs(
         start=group.start,
         stride=group.stride,
         num_cats=group.num_cats,
-        num_tables=len(vectors),
+        num_tables=len(group.sources),
         variables=_tensor([nodes.var for nodes in group.vectors], device),
         num_nodes=_tensor([nodes.num_nodes for nodes in group.vectors], device),
-        table_ids=_tensor(vectors, device),
-        table_vectors=_tensor(vectors, device),
-        table_offsets=_tensor(np.arange(len(vectors) + 1), device),
+        table_ids=_tensor(group.table_ids, device),
+        table_vectors=_tensor(order, device),
+        table_offsets=_tensor(np.concatenate([[0], np.cumsum(counts)]), device),
     )
 
 
 def layer_launches(layer: LayerPlan, device) -> TritonLayer:
     """Launches of one layer; units are runs of up to UNIT rows of an element vector, or of a sum block."""
     starts, rows = _units(layer)
+    unit_of = np.repeat(np.arange(len(starts)), rows)  # of every element row
     first_row, first_unit, sums = 0, num_blocks(max(group.sum_block for group in layer.groups), UNIT), []  # the first units stand for pseudo parents
     ratio_rows, ratio_units = [], []
     real = _real_rows(layer)
     for group in layer.groups:
-        sums.append(_sum(group, starts, real, first_row, first_unit, device))
+        sums.append(_sum(group, unit_of, real, first_row, first_unit, device))
         each = num_blocks(group.sum_block, UNIT)
         ratio_rows.append(first_row + group.sum_block * np.arange(len(group.nids)))
         ratio_units.append(first_unit + each * np.arange(len(group.nids)))
         first_row += group.sum_block * len(group.nids)
         first_unit += each * len(group.nids)
     nids = np.concatenate([group.nids for group in layer.groups])
-    order = np.argsort(nids)
-    tables = [np.concatenate(pieces)[order] for pieces in (ratio_rows, ratio_units)]
-
-    def parents(parids: np.ndarray) -> list[np.ndarray]:
-        position = np.minimum(np.searchsorted(nids[order], parids), len(order) - 1)
-        return [np.where(parids > 0, table[position], 0) for table in tables]
+    parent_tables = np.zeros((2, nids.max() + 1), dtype=np.int32)  # by node row, 0 for the null row
+    parent_tables[:, nids] = np.concatenate(ratio_rows), np.concatenate(ratio_units)
 
     return TritonLayer(
         products=_products(layer, starts, rows, device),
         sums=tuple(sums),
-        elements=tuple(_element(group, starts, parents, device) for group in layer.backward_groups),
+        elements=tuple(_element(group, unit_of, parent_tables, device) for group in layer.backward_groups),
         factors=tuple(_factors(group, device) for group in layer.products),
         num_ratio_rows=first_row,
         num_ratio_units=first_unit,
@@ -74,10 +72,6 @@ def _units(layer: LayerPlan) -> tuple[np.ndarray, np.ndarray]:
     return starts, ends - starts
 
 
-def _unit_of(starts: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    return (np.searchsorted(starts, rows.ravel(), side="right") - 1).reshape(rows.shape)
-
-
 def _real_rows(layer: LayerPlan) -> tuple[np.ndarray, np.ndarray]:
     """(first node rows of all sum blocks ascending, their rows without missing ones)."""
     nids = np.concatenate([slot.start + slot.grid.sum_block * np.arange(slot.grid.num_rows) for slot in layer.sums])
@@ -86,10 +80,10 @@ def _real_rows(layer: LayerPlan) -> tuple[np.ndarray, np.ndarray]:
     return nids[order], rows[order]
 
 
-def _sum(group: SumGroup, starts, real, first_row: int, first_unit: int, device) -> TritonSums:
-    units = _unit_of(starts, group.cids)
+def _sum(group: SumGroup, unit_of: np.ndarray, real, first_row: int, first_unit: int, device) -> TritonSums:
+    units = unit_of[group.cids]
     nids, rows = real
-    stored = group.pids[group.pids > 0]
+    pids = _tensor(group.pids, device)
     return TritonSums(
         sum_block=group.sum_block,
         child_block=group.child_block,
@@ -97,13 +91,14 @@ def _sum(group: SumGroup, starts, real, first_row: int, first_unit: int, device)
         num_child_blocks=group.cids.shape[1],
         nids=_tensor(group.nids, device),
         cids=_tensor(group.cids, device),
-        pids=_tensor(group.pids, device),
+        pids=pids,
         units=_tensor(units, device),
         block_units=_tensor(_distinct_units(units, num_blocks(group.child_block, UNIT)), device),
         num_nodes=_tensor(rows[np.searchsorted(nids, group.nids)], device),
         first_row=first_row,
         first_unit=first_unit,
-        repeats=len(np.unique(stored)) < len(stored),
+        em_pids=pids if group.first_use.all() else _tensor(group.pids[group.first_use], device),
+        repeats=group.repeats,
     )
 
 
@@ -120,7 +115,7 @@ def _distinct_units(units: np.ndarray, each: int) -> np.ndarray:
 
 
 def _products(layer: LayerPlan, starts: np.ndarray, rows: np.ndarray, device) -> TritonProducts:
-    arity = max(group.cids.shape[1] for group in layer.products)
+    arity = max(2, *(group.cids.shape[1] for group in layer.products))
     factors = np.full((arity, layer.num_element_rows), -1, dtype=np.int32)
     factors[0] = 0  # rows that no product fills are impossible
     for group in layer.products:
@@ -131,15 +126,15 @@ def _products(layer: LayerPlan, starts: np.ndarray, rows: np.ndarray, device) ->
     return TritonProducts(arity, layer.num_element_rows, _tensor(starts, device), _tensor(rows, device), _tensor(factors, device))
 
 
-def _element(group, starts, parents, device) -> TritonElements:
-    parrows, parunits = parents(group.parids)
+def _element(group, unit_of, parent_tables, device) -> TritonElements:
+    parrows, parunits = parent_tables[:, group.parids]
     return TritonElements(
         sum_block=group.sum_block,
         child_block=group.child_block,
         num_child_blocks=group.parids.shape[0],
         num_parents=group.parids.shape[1],
         chids=_tensor(group.chids, device),
-        units=_tensor(_unit_of(starts, group.chids), device),
+        units=_tensor(unit_of[group.chids], device),
         parrows=_tensor(parrows, device),
         parunits=_tensor(parunits, device),
         parpids=_tensor(group.parpids, device),

@@ -77,7 +77,7 @@ def default_config(phase: str, sum_block: int, child_block: int, batch_size: int
     """The rule for tiles, one for every batch size (a new batch compiles no new kernel). All sides are powers of two.
 
     - With tensor cores (the owned block axis has 16 rows or more): owned block axis and walked axis the block, at most 64;
-      where the walked blocks are below 16, a step of 32 spans several. tile_k of param_flows is 64. tile_b is 128, in
+      where the walked blocks are below 16, a step of 32 spans several. tile_b is 128, in
       param_flows (where it is walked) 64. num_warps 8 where the owned tile has 8,192 values, else 4; num_stages 3.
     - Without: a step multiplies tile_m x tile_k x tile_b = 4,096 values in registers; the owned axis is the block, tile_b 128.
     """
@@ -92,7 +92,7 @@ def default_config(phase: str, sum_block: int, child_block: int, batch_size: int
     else:
         owned, walked, tile_b, stages = min(owned, 64), min(walked, 64) if walked >= TENSOR_CORE_TILE else 32, 128, 3
         if phase == "param_flows":
-            walked, tile_b = 64, 64
+            walked, tile_b = max(walked, 16), 64
         warps = 8 if phase != "param_flows" and owned * tile_b >= 8192 else 4
     tile_m, tile_k = (walked, owned) if phase == "element_flows" else (owned, walked)
     return LaunchConfig(tile_m, tile_k, tile_b, num_warps=warps, num_stages=stages)

@@ -19,7 +19,15 @@ from .triton_flows import (
     product_flows_kernel,
     ratio_kernel,
 )
-from .triton_forward import input_forward_kernel, product_forward_kernel, sum_forward_kernel, sum_forward_small_kernel, sum_guard_kernel
+from .triton_forward import (
+    input_forward_kernel,
+    product_forward_kernel,
+    product_logs_kernel,
+    sum_forward_kernel,
+    sum_forward_paper_kernel,
+    sum_forward_small_kernel,
+    sum_guard_kernel,
+)
 from .triton_launches import UNIT, TritonBuffers, TritonElements, TritonFactors, TritonInputs, TritonProducts, TritonSums
 
 LEAST_FLOW = 2.0**-30  # a lost sum with less flow hands none down
@@ -55,7 +63,7 @@ def product_forward(launch: TritonProducts, buffers: TritonBuffers, batch: int) 
     num_columns = columns(batch, tile_b)
     product_forward_kernel[(num_columns * len(launch.unit_starts),)](
         launch.unit_starts, launch.unit_rows, launch.factors, buffers.logs, buffers.elements, buffers.tops, launch.arity, launch.num_rows, batch,
-        num_columns, buffers.pitch, PAIRS=launch.arity <= 2, ROWS=UNIT, TILE_B=tile_b,
+        num_columns, buffers.pitch, PAIRS=launch.arity == 2, ROWS=UNIT, TILE_B=tile_b,
     )  # fmt: skip
 
 
@@ -63,19 +71,46 @@ def sum_forward(launch: TritonSums, config: LaunchConfig, products: TritonProduc
     """Sums of a group, then the lost ones again."""
     kernel = sum_forward_kernel if config.uses_tensor_cores else sum_forward_small_kernel
     num_columns = columns(batch, config.tile_b)
-    grid = (num_columns * (launch.num_sum_blocks * launch.sum_block // config.tile_m),)
-    bound = 2.0 ** lost_log2(launch.num_child_blocks * launch.child_block)
-    kernel[grid](
+    kernel[(num_columns * (launch.num_sum_blocks * launch.sum_block // config.tile_m),)](
         launch.nids, launch.cids, launch.pids, launch.units, launch.block_units, launch.num_nodes, half_params, buffers.elements,
-        buffers.tops, buffers.logs, buffers.flags, launch.num_child_blocks, launch.block_units.shape[1], num_columns, buffers.pitch, bound,
-        M=launch.sum_block, K=launch.child_block, TILE_M=config.tile_m, TILE_K=config.tile_k, TILE_B=config.tile_b,
+        buffers.tops, buffers.logs, buffers.flags, launch.num_child_blocks, launch.block_units.shape[1], num_columns, buffers.pitch,
+        _lost_below(launch), M=launch.sum_block, K=launch.child_block, TILE_M=config.tile_m, TILE_K=config.tile_k, TILE_B=config.tile_b,
         num_warps=config.num_warps, num_stages=config.num_stages,
     )  # fmt: skip
+    _sum_guard(launch, config, products, params, buffers, batch)
+
+
+def product_forward_paper(launch: TritonProducts, buffers: TritonBuffers, batch: int) -> None:
+    """Logarithms of all elements of a layer, in the buffer of element flows, which a forward pass does not need."""
+    tile_b = 64
+    num_columns = columns(batch, tile_b)
+    product_logs_kernel[(num_columns * len(launch.unit_starts),)](
+        launch.unit_starts, launch.unit_rows, launch.factors, buffers.logs, buffers.element_flows, launch.arity, launch.num_rows, batch,
+        num_columns, buffers.pitch, PAIRS=launch.arity == 2, ROWS=UNIT, TILE_B=tile_b,
+    )  # fmt: skip
+
+
+def sum_forward_paper(launch: TritonSums, config: LaunchConfig, products: TritonProducts, params, half_params, buffers: TritonBuffers, batch: int) -> None:
+    """``sum_forward`` by the kernel of the paper, after ``product_forward_paper``."""
+    num_columns = columns(batch, config.tile_b)
+    sum_forward_paper_kernel[(num_columns * (launch.num_sum_blocks * launch.sum_block // config.tile_m),)](
+        launch.nids, launch.cids, launch.pids, launch.num_nodes, half_params, buffers.element_flows, buffers.logs, buffers.flags,
+        launch.num_child_blocks, num_columns, buffers.pitch, _lost_below(launch), M=launch.sum_block, K=launch.child_block, TILE_M=config.tile_m,
+        TILE_K=config.tile_k, TILE_B=config.tile_b, TENSOR_CORES=config.uses_tensor_cores, num_warps=config.num_warps, num_stages=config.num_stages,
+    )  # fmt: skip
+    _sum_guard(launch, config, products, params, buffers, batch)
+
+
+def _lost_below(launch: TritonSums) -> float:
+    return 2.0 ** lost_log2(launch.num_child_blocks * launch.child_block)
+
+
+def _sum_guard(launch: TritonSums, config: LaunchConfig, products: TritonProducts, params, buffers: TritonBuffers, batch: int) -> None:
     rows, num_columns = min(16, config.tile_m), columns(batch, GUARD_B)
     sum_guard_kernel[(num_columns * (launch.num_sum_blocks * launch.sum_block // rows),)](
-        launch.nids, launch.cids, launch.pids, params, products.factors, buffers.logs, buffers.flags, launch.num_child_blocks, products.arity, products.num_rows,
-        num_columns, buffers.pitch, M=launch.sum_block, K=launch.child_block, PAIRS=products.arity <= 2, TILE_M=rows, TILE_K=UNIT, TILE_B=GUARD_B,
-        FLAG_M=config.tile_m, FLAG_B=config.tile_b,
+        launch.nids, launch.cids, launch.pids, params, products.factors, buffers.logs, buffers.flags, launch.num_child_blocks, products.arity,
+        products.num_rows, num_columns, buffers.pitch, M=launch.sum_block, K=launch.child_block, PAIRS=products.arity == 2, TILE_M=rows, TILE_K=UNIT,
+        TILE_B=GUARD_B, FLAG_M=config.tile_m, FLAG_B=config.tile_b,
     )  # fmt: skip
 
 
@@ -111,7 +146,7 @@ def flow_guard(launch: TritonSums, products: TritonProducts, params, buffers: Tr
     flow_guard_kernel[(num_columns * (launch.num_sum_blocks * launch.sum_block // rows),)](
         launch.nids, launch.cids, launch.pids, launch.block_units, params, products.factors, buffers.logs, buffers.flows, buffers.tops,
         buffers.element_flows, flows, buffers.flags, launch.num_child_blocks, launch.block_units.shape[1], products.arity, products.num_rows, batch, num_columns, buffers.pitch,
-        lost_log2(launch.num_child_blocks * launch.child_block), LEAST_FLOW, M=launch.sum_block, K=launch.child_block, PAIRS=products.arity <= 2,
+        lost_log2(launch.num_child_blocks * launch.child_block), LEAST_FLOW, M=launch.sum_block, K=launch.child_block, PAIRS=products.arity == 2,
         TILE_M=rows, TILE_K=UNIT, TILE_B=GUARD_B, FLAG_M=flag_m, FLAG_B=64,
     )  # fmt: skip
 
@@ -138,23 +173,29 @@ def product_flows(launch: TritonFactors, buffers: TritonBuffers, batch: int) -> 
 
 
 def input_flows(launch: TritonInputs, x, observed, buffers: TritonBuffers, flows: torch.Tensor, batch: int) -> None:
-    rows, cats = min(UNIT, max(16, triton.next_power_of_2(launch.stride))), min(128, max(16, triton.next_power_of_2(launch.num_cats)))
+    rows, cats = min(UNIT, max(16, triton.next_power_of_2(launch.stride))), min(256, max(16, triton.next_power_of_2(launch.num_cats)))
     input_flows_kernel[launch.num_tables, triton.cdiv(launch.stride, rows), triton.cdiv(launch.num_cats, cats)](
         launch.variables, launch.table_vectors, launch.table_offsets, x, x if observed is None else observed, buffers.flows, flows, launch.start,
         launch.stride, launch.num_cats, batch, buffers.pitch, x.stride(0), HAS_MASK=observed is not None, ROWS=rows, CATS=cats, TILE_B=64,
+        num_warps=8 if rows * cats >= 8192 else 4,
     )  # fmt: skip
 
 
-def em_sums(launch: TritonSums, params, half_params, flows, step_size: float, pseudocount: float) -> None:
+def em_sums(launch: TritonSums, params, half_params, flows, settings: torch.Tensor) -> None:
+    """One EM step of the parameters that this group is the first to use; their flows are cleared. ``settings``: float32
+    [step size, pseudocount], on the device so that a recorded graph of launches reads them anew."""
     rows = min(32, launch.sum_block)
-    em_sums_kernel[(launch.num_sum_blocks * launch.sum_block // rows,)](
-        launch.pids, params, half_params, flows, launch.num_child_blocks, step_size, pseudocount, M=launch.sum_block, K=launch.child_block,
-        TILE_M=rows, TILE_K=UNIT,
-    )  # fmt: skip
+    num_blocks = len(launch.em_pids)
+    if num_blocks:
+        em_sums_kernel[(num_blocks * launch.sum_block // rows,)](
+            launch.em_pids, params, half_params, flows, launch.num_child_blocks, settings, M=launch.sum_block,
+            K=launch.child_block, TILE_M=rows, TILE_K=UNIT,
+        )  # fmt: skip
 
 
-def em_inputs(launch: TritonInputs, table: torch.Tensor, flows: torch.Tensor, step_size: float, pseudocount: float) -> None:
+def em_inputs(launch: TritonInputs, table: torch.Tensor, flows: torch.Tensor, settings: torch.Tensor) -> None:
+    """One EM step of the tables [T, num_cats, stride]; their flows are cleared."""
     rows = min(UNIT, triton.next_power_of_2(launch.stride))
     em_inputs_kernel[launch.num_tables, triton.cdiv(launch.stride, rows)](
-        table, flows, launch.stride, launch.num_cats, step_size, pseudocount, ROWS=rows, CATS=32
+        table, flows, launch.stride, launch.num_cats, settings, ROWS=rows, CATS=32
     )

@@ -6,10 +6,11 @@ import triton.language as tl
 from .triton_primitives import to_half
 
 
-@triton.jit(do_not_specialize=["num_children", "step_size", "pseudocount"])
-def em_sums_kernel(pids, weights, half_params, param_flows, num_children, step_size, pseudocount,
+@triton.jit(do_not_specialize=["num_children"])
+def em_sums_kernel(pids, weights, half_params, param_flows, num_children, settings,
                    M: tl.constexpr, K: tl.constexpr, TILE_M: tl.constexpr, TILE_K: tl.constexpr):  # fmt: skip
     """A program owns TILE_M sums of one block: totals over all their children, then the update. Flows are cleared."""
+    step_size, pseudocount = tl.load(settings), tl.load(settings + 1)
     g = tl.program_id(0) // (M // TILE_M)
     m = tl.program_id(0) % (M // TILE_M) * TILE_M + tl.arange(0, TILE_M)
     total = tl.zeros([TILE_M], tl.float32)
@@ -39,9 +40,10 @@ def em_sums_kernel(pids, weights, half_params, param_flows, num_children, step_s
         tl.store(param_flows + at, tl.zeros([TILE_K, TILE_M], tl.float32), mask=mask)
 
 
-@triton.jit(do_not_specialize=["stride", "num_cats", "step_size", "pseudocount"])
-def em_inputs_kernel(table, table_flows, stride, num_cats, step_size, pseudocount, ROWS: tl.constexpr, CATS: tl.constexpr):
+@triton.jit(do_not_specialize=["stride", "num_cats"])
+def em_inputs_kernel(table, table_flows, stride, num_cats, settings, ROWS: tl.constexpr, CATS: tl.constexpr):
     """The same over the categories of input nodes; tables [T, num_cats, stride]. A program owns ROWS nodes of one table."""
+    step_size, pseudocount = tl.load(settings), tl.load(settings + 1)
     first = tl.program_id(0).to(tl.int64) * num_cats
     r = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
     total = tl.zeros([ROWS], tl.float32)

@@ -156,3 +156,54 @@ def sum_guard_kernel(nids, cids, pids, weights, factors, logs, flags, num_childr
                     total = total * tl.exp2(best - finite(new)) + tl.sum(tl.exp2(terms - finite(new)[None, :]), axis=0)
                     best = new
                 tl.store(at, tl.log2(total) + finite(best), mask=lost)
+
+
+@triton.jit(do_not_specialize=["num_columns", "arity", "num_rows", "batch"])
+def product_logs_kernel(unit_starts, unit_rows, factors, logs, elements, arity, num_rows, batch, num_columns, pitch,
+                        PAIRS: tl.constexpr, ROWS: tl.constexpr, TILE_B: tl.constexpr):  # fmt: skip
+    """log p_c of a unit of elements, float32: what the kernel of the paper reads."""
+    column, tile = tl.program_id(0) % num_columns, tl.program_id(0) // num_columns
+    b = column * TILE_B + tl.arange(0, TILE_B)
+    rows = tl.load(unit_starts + tile) + tl.arange(0, ROWS)
+    valid = tl.arange(0, ROWS) < tl.load(unit_rows + tile)
+    total = product_logs(factors, logs, rows, valid, b, arity, num_rows, pitch, PAIRS)
+    total = tl.where((b < batch)[None, :], total, -float("inf"))
+    tl.store(elements + rows.to(tl.int64)[:, None] * pitch + b[None, :], total, mask=valid[:, None])
+
+
+@triton.jit(do_not_specialize=["num_columns", "num_children", "lost_below"])
+def sum_forward_paper_kernel(nids, cids, pids, num_nodes, weights, elements, logs, flags, num_children, num_columns, pitch, lost_below,
+                             M: tl.constexpr, K: tl.constexpr, TILE_M: tl.constexpr, TILE_K: tl.constexpr, TILE_B: tl.constexpr,
+                             TENSOR_CORES: tl.constexpr):  # fmt: skip
+    """The kernel of the paper (section 4.1): log-sum-exp with a running maximum, over logarithms of the children.
+
+    A program owns [TILE_M, TILE_B] sums. Each step takes TILE_K children, brings them to the largest value seen so far,
+    multiplies by the parameters, and adds to an accumulator that is brought to the new maximum.
+    """
+    column, tile = tl.program_id(0) % num_columns, tl.program_id(0) // num_columns
+    g = tile // (M // TILE_M)
+    m = tile % (M // TILE_M) * TILE_M + tl.arange(0, TILE_M)
+    b = column * TILE_B + tl.arange(0, TILE_B)
+    largest = tl.full([TILE_B], -float("inf"), tl.float32)
+    acc = tl.zeros([TILE_B, TILE_M], tl.float32)
+    for step in range(tl.cdiv(num_children * K, TILE_K)):
+        k = step * TILE_K + tl.arange(0, TILE_K)
+        inside = k < num_children * K
+        e = g * num_children + k // K
+        row = tl.load(cids + e, mask=inside, other=0).to(tl.int64) + k % K
+        child = tl.load(elements + row[:, None] * pitch + b[None, :])  # [TILE_K, TILE_B] log p
+        at = tl.load(pids + e, mask=inside, other=0).to(tl.int64) + k % K * M
+        theta = tl.load(weights + at[:, None] + m[None, :], mask=inside[:, None], other=0.0)  # [TILE_K, TILE_M]
+        new = tl.maximum(largest, tl.max(child, axis=0))
+        x = to_half(tl.exp2(child - finite(new)[None, :]))
+        if TENSOR_CORES:
+            products = tl.dot(tl.trans(x), theta)
+        else:
+            products = tl.trans(tl.sum(theta.to(tl.float32)[:, :, None] * x.to(tl.float32)[:, None, :], axis=0))
+        acc = acc * tl.exp2(largest - finite(new))[:, None] + products
+        largest = new
+    value = tl.trans(acc) * 9.313225746154785e-10  # 2^-30
+    lost = (value < lost_below) & (largest > -float("inf"))[None, :] & (m < tl.load(num_nodes + g))[:, None]
+    row = tl.load(nids + g).to(tl.int64) + m
+    tl.store(logs + row[:, None] * pitch + b[None, :], tl.where(lost, LOST, tl.log2(value) + largest[None, :]))
+    tl.store(flags + tile * num_columns + column, tl.max(lost.to(tl.int32)))

@@ -55,8 +55,9 @@ class TritonSums:
     ``pids`` [G, E] parameter entries of tiles [K, M], ``units`` [G, E] unit of each child block's first row, ``block_units``
     [G, U] distinct units (padded with 0), ``num_nodes`` [G] rows without missing ones.
 
-    ``first_row``, ``first_unit``: of this group in the layer's buffers of ratios and their log-scales. ``repeats``: some
-    parameter tile occurs twice here (ties), so that flows must be added atomically.
+    ``first_row``, ``first_unit``: of this group in the layer's buffers of ratios and their log-scales. Tied sum blocks have the
+    same ``pids``: ``em_pids`` [g, E] are those that EM updates here, ``repeats`` says that some occur twice in this launch, so
+    that flows must be added atomically.
     """
 
     sum_block: int
@@ -69,6 +70,7 @@ class TritonSums:
     units: torch.Tensor
     block_units: torch.Tensor
     num_nodes: torch.Tensor
+    em_pids: torch.Tensor
     first_row: int
     first_unit: int
     repeats: bool

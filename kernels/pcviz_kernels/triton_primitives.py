@@ -23,9 +23,10 @@ def to_half(values):
 def block_top(tops, block_units, num_units, pitch, b):
     """[tile_b] largest log-scale among the units that a sum block reads."""
     top = tl.full(b.shape, -float("inf"), tl.float32)
-    for u in range(num_units):
-        unit = tl.load(block_units + u).to(tl.int64)
-        top = tl.maximum(top, tl.load(tops + unit * pitch + b))
+    for first in range(0, num_units, 8):
+        u = first + tl.arange(0, 8)
+        unit = tl.load(block_units + u, mask=u < num_units, other=0).to(tl.int64)  # unit 0 is a null unit
+        top = tl.maximum(top, tl.max(tl.load(tops + unit[:, None] * pitch + b[None, :]), axis=0))
     return top
 
 
@@ -37,11 +38,10 @@ def _factor_logs(factors, logs, rows, valid, b, pitch):
 
 @triton.jit
 def product_logs(factors, logs, rows, valid, b, arity, num_rows, pitch, PAIRS: tl.constexpr):
-    """[rows, tile_b] log2 of elements from the logarithms of their ``arity`` factors (PAIRS: at most two); -inf where not ``valid``."""
+    """[rows, tile_b] log2 of elements from the logarithms of their ``arity`` factors (PAIRS: exactly two); -inf where not ``valid``."""
     total = _factor_logs(factors, logs, rows, valid, b, pitch)
     if PAIRS:
-        if arity == 2:
-            total += _factor_logs(factors + num_rows, logs, rows, valid, b, pitch)
+        total += _factor_logs(factors + num_rows, logs, rows, valid, b, pitch)
     else:
         for a in range(1, arity):
             total += _factor_logs(factors + a * num_rows, logs, rows, valid, b, pitch)

@@ -1,0 +1,76 @@
+"""Every Triton kernel compiles to machine code for the GPUs that are asked for, without a GPU; what the interpreter lets through
+(a matrix product on too small a tile, say) fails here."""
+
+import pytest
+
+triton = pytest.importorskip("triton", reason="Triton has no build for this system")
+
+from pcviz_kernels import triton_em, triton_flows, triton_forward  # noqa: E402
+from pcviz_kernels.config import default_config  # noqa: E402
+from triton.backends.compiler import GPUTarget  # noqa: E402
+from triton.compiler import ASTSource  # noqa: E402
+
+FLOAT32 = {"table", "logs", "tops", "flows", "element_flows", "param_flows", "ratio_tops", "table_flows", "settings"}
+FLOAT16 = {"half_params", "ratios"}
+SCALARS = {"lost_below": "fp32", "lost_log2": "fp32", "least_flow": "fp32"}
+INTEGERS = {"start", "stride", "num_cats", "batch", "num_rows", "num_children", "num_units", "first_row", "first_unit", "num_parents", "pitch"}
+INTEGERS |= {"x_pitch", "arity", "num_columns"}
+GUARDED = {"sum_guard_kernel", "flow_guard_kernel", "em_sums_kernel"}  # they read the float32 parameters
+SHAPES = [(1, 64), (1, 1), (2, 2), (8, 8), (16, 16), (32, 32), (64, 64), (128, 128), (256, 256), (64, 8), (8, 32)]
+
+
+def argument_type(kernel, name: str) -> str:
+    if name in SCALARS or name in INTEGERS:
+        return SCALARS.get(name, "i32")
+    if name == "weights":
+        return "*fp32" if kernel.__name__ in GUARDED else "*fp16"
+    if name == "elements":
+        return "*fp32" if kernel.__name__ in ("product_logs_kernel", "sum_forward_paper_kernel") else "*fp16"
+    if name in FLOAT32 | FLOAT16:
+        return "*fp32" if name in FLOAT32 else "*fp16"
+    return "*u8" if name == "observed" else "*i32"
+
+
+def machine_code(kernel, capability: int, num_warps: int = 4, num_stages: int = 2, **constants) -> str:
+    """PTX of ``kernel``; compiling goes on to machine code. Names that it does not have are left out of ``constants``."""
+    constants = {name: value for name, value in constants.items() if name in kernel.arg_names}
+    signature = {name: "constexpr" if name in constants else argument_type(kernel, name) for name in kernel.arg_names}
+    aligned = {(i,): [["tt.divisibility", 16]] for i, name in enumerate(kernel.arg_names) if signature[name][0] == "*" or name in ("pitch", "x_pitch")}
+    options = {"num_warps": num_warps, "num_stages": num_stages}
+    compiled = triton.compile(ASTSource(kernel, signature, constants, aligned), target=GPUTarget("cuda", capability, 32), options=options)
+    assert len(compiled.asm["cubin"]) > 0
+    return compiled.asm["ptx"]
+
+
+def launches(sum_block: int, child_block: int):
+    """(phase, kernel) that a group of this shape launches, as triton_blocks chooses."""
+    for phase, kernels in (
+        ("forward", (triton_forward.sum_forward_kernel, triton_forward.sum_forward_small_kernel)),
+        ("param_flows", (triton_flows.param_flows_kernel, triton_flows.param_flows_small_kernel)),
+        ("element_flows", (triton_flows.element_flows_kernel, triton_flows.element_flows_small_kernel)),
+    ):
+        config = default_config(phase, sum_block, child_block)
+        yield phase, kernels[0 if config.uses_tensor_cores else 1], config
+
+
+@pytest.mark.parametrize("sum_block, child_block", SHAPES)
+def test_matrix_kernels_compile_at_every_block_shape(sum_block, child_block):
+    for capability in (90,) if (sum_block, child_block) not in ((8, 8), (64, 64)) else (80, 90):
+        for _, kernel, config in launches(sum_block, child_block):
+            sizes = {"M": sum_block, "K": child_block, "ROWS": min(64, sum_block), "REPEATS": False, "ADD": False}
+            sizes |= {"TILE_M": config.tile_m, "TILE_K": config.tile_k, "TILE_B": config.tile_b}
+            ptx = machine_code(kernel, capability, config.num_warps, config.num_stages, **sizes)
+            assert ("mma" in ptx) == config.uses_tensor_cores, f"{kernel.__name__} {config}: tensor cores"
+            assert ".local" not in ptx, f"{kernel.__name__} {config} spills registers"
+
+
+@pytest.mark.parametrize("capability", [80, 90])
+@pytest.mark.parametrize("kernel", [
+    triton_forward.input_forward_kernel, triton_forward.product_forward_kernel, triton_forward.product_logs_kernel,
+    triton_forward.sum_forward_paper_kernel, triton_forward.sum_guard_kernel, triton_flows.ratio_kernel, triton_flows.flow_guard_kernel,
+    triton_flows.product_flows_kernel, triton_flows.input_flows_kernel, triton_flows.param_flows_kernel, triton_em.em_sums_kernel,
+    triton_em.em_inputs_kernel,
+], ids=lambda kernel: kernel.__name__)  # fmt: skip
+def test_the_other_kernels_compile(kernel, capability):
+    sizes = {"M": 64, "K": 64, "WIDTH": 64, "ROWS": 64, "CATS": 32, "TILE_M": 16, "TILE_K": 64, "TILE_B": 64, "FLAG_M": 64, "FLAG_B": 128}
+    machine_code(kernel, capability, PAIRS=False, HAS_MASK=True, REPEATS=True, TENSOR_CORES=True, **sizes)

@@ -1,0 +1,260 @@
+"""``pcviz bench step``: a training step of large circuits on a GPU, ours and PyJuice's in one process, as rows for assets/recorded.
+
+Both engines run the same circuit: PyJuice's, carried over with its parameters. Before anything is timed, both likelihoods are
+compared with float64 on part of the batch; a configuration that is wrong gets no time.
+"""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import gc
+import hashlib
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from . import __version__
+from .circuit import TensorCircuit
+from .compiler import compile as compile_circuit
+from .ir.nodes import InputNodes, ProdNodes, SumNodes, topological
+from .peers import SEQUENCE, SIZES, SYMBOLS, pyjuice_circuit
+
+CHECKED = 16  # samples compared with float64
+LARGEST_ERROR, LARGEST_MEAN_ERROR = 2e-2, 2e-3  # nats: what is asked of the default precision
+STEP_SIZE, PSEUDOCOUNT = 0.01, 0.1
+
+
+@dataclass(frozen=True)
+class StepRow:
+    """One circuit and engine. Times are medians in ms; ``samples`` are the steps behind ``step_ms``. Errors in nats, against float64."""
+
+    date: str
+    gpu: str
+    driver: str
+    torch: str
+    triton: str
+    commit: str
+    kernel_hash: str
+    engine: str
+    circuit: str
+    block_size: int
+    batch_size: int
+    precision: str
+    variant: str
+    nodes: int
+    edges: int
+    sum_edges: int
+    compile_s: float
+    first_step_s: float
+    forward_ms: float
+    forward_backward_ms: float
+    step_ms: float
+    peak_gib: float
+    max_abs_error: float
+    mean_error: float
+    samples: str
+
+
+def kernel_hash() -> str:
+    """First 12 digits of the SHA-256 of the Triton kernels' source: rows older than the kernels can be told."""
+    import pcviz_kernels
+
+    folder = Path(pcviz_kernels.__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("triton_*.py")) + [folder / "config.py"]:
+        digest.update(path.read_text(encoding="utf-8").encode())
+    return digest.hexdigest()[:12]
+
+
+def bench_step(names, images: np.ndarray | None, *, block_size: int, batch_size: int, repeats: int, variants: tuple[str, ...], peers: bool, commit: str, out: Path | None) -> Iterator[str]:
+    """Lines, one a circuit and engine; rows go to ``out`` (CSV) as they are measured. ``peers``: PyJuice too."""
+    unknown = sorted(set(names) - set(SIZES))
+    if unknown:
+        raise ValueError(f"bench step knows the circuits {', '.join(SIZES)}, got {', '.join(unknown)}.")
+    if not torch.cuda.is_available():
+        raise ValueError("bench step needs a CUDA device; on this machine try 'pcviz bench digits'.")
+    for name in names:
+        for row in _circuit_rows(name, images, block_size, batch_size, repeats, variants, peers, commit):
+            if out is not None:
+                append_row(out, row)
+            yield (
+                f"{row.circuit} {row.engine} {row.variant}: step {row.step_ms:.2f} ms, forward {row.forward_ms:.2f}, + backward {row.forward_backward_ms:.2f}, "
+                f"peak {row.peak_gib:.2f} GiB, compile {row.compile_s:.1f} s, first step {row.first_step_s:.1f} s, "
+                f"log p within {row.max_abs_error:.1e} of float64 (mean {row.mean_error:+.1e})"
+            )
+
+
+def append_row(path: Path, row) -> None:
+    """Append a record to a CSV file, with a header when it is new."""
+    new = not path.exists()
+    with open(path, "a", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(asdict(row)))
+        if new:
+            writer.writeheader()
+        writer.writerow(asdict(row))
+
+
+def sample_data(name: str, images: np.ndarray | None, batch_size: int) -> np.ndarray:
+    """One batch: images, or for an HMM sequences of random symbols."""
+    if name.startswith("HMM"):
+        return np.random.default_rng(0).integers(0, SYMBOLS, (batch_size, SEQUENCE))
+    if images is None or len(images) < batch_size:
+        raise ValueError(f"{name} needs at least {batch_size} images of 784 pixels; pass --images with a folder of IDX files (Fashion-MNIST).")
+    return np.asarray(images[:batch_size])
+
+
+def _circuit_rows(name, images, block_size, batch_size, repeats, variants, peers, commit) -> Iterator[StepRow]:
+    from .exchange import from_pyjuice
+
+    x = sample_data(name, images, batch_size)
+    root_ns = pyjuice_circuit(name, images)
+    root = from_pyjuice(root_ns)
+    exact = _exact(root, block_size, x)
+    for variant in variants:
+        yield _measure(name, partial(_Ours, root, block_size, variant), root, x, exact, repeats, commit, f"pcviz {__version__}", block_size, variant)
+    if peers:
+        import pyjuice
+
+        engine = f"pyjuice {pyjuice.__version__}"
+        yield _measure(name, partial(_PyJuice, root_ns), root, x, exact, repeats, commit, engine, 0, "default")
+
+
+def _exact(root: SumNodes, block_size: int, x: np.ndarray) -> np.ndarray:
+    """float64 log-likelihoods of the first samples, by the torch engine."""
+    pc = TensorCircuit(compile_circuit(root, block_size=block_size), device="cuda", impl="torch", dtype=torch.float64)
+    found = pc(x[:CHECKED]).cpu().numpy()
+    del pc
+    _free()
+    return found
+
+
+class _Ours:
+    """pcviz as the benchmark calls it."""
+
+    precision = "fp16"
+
+    def __init__(self, root: SumNodes, block_size: int, variant: str):
+        self.pc = TensorCircuit(compile_circuit(root, block_size=block_size), device="cuda", impl="triton", variant=variant)
+        if self.pc.impl != "triton":
+            raise RuntimeError(f"asked for impl='triton', got {self.pc.impl!r}.")
+
+    def prepare(self, x: np.ndarray) -> None:
+        self.x = self.pc.check_data(x)
+
+    def forward(self) -> torch.Tensor:
+        return self.pc(self.x)
+
+    def forward_backward(self) -> None:
+        self.pc.accumulate_flows(self.x)
+
+    def em(self) -> None:
+        self.pc.em_step(STEP_SIZE, PSEUDOCOUNT)
+
+
+class _PyJuice:
+    """PyJuice as its documentation trains: forward, backward and mini-batch EM, CUDA graphs recorded."""
+
+    precision = "default"
+
+    def __init__(self, root_ns):
+        import pyjuice
+
+        self.pc = pyjuice.compile(root_ns)
+        self.pc.to("cuda")
+
+    def prepare(self, x: np.ndarray) -> None:
+        self.x = torch.as_tensor(x.astype(np.int64), device="cuda")
+
+    def forward(self) -> torch.Tensor:
+        return self.pc(self.x, record_cudagraph=True)[:, 0]
+
+    def forward_backward(self) -> None:
+        self.pc(self.x, record_cudagraph=True)
+        self.pc.backward(self.x, flows_memory=0.0, record_cudagraph=True)
+
+    def em(self) -> None:
+        self.pc.mini_batch_em(step_size=STEP_SIZE, pseudocount=PSEUDOCOUNT)
+
+
+def _measure(name, build: Callable, root, x, exact, repeats, commit, engine, block_size, variant) -> StepRow:
+    """Check, warm up and time one engine; its memory is given back."""
+    _free()
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    compile_s, running = _seconds(build)
+    running.prepare(x)
+
+    def step() -> None:
+        running.forward_backward()
+        running.em()
+
+    with torch.no_grad():
+        found = running.forward()[:CHECKED].double().cpu().numpy()
+    error = found - exact
+    if not (np.abs(error).max() <= LARGEST_ERROR and abs(error.mean()) <= LARGEST_MEAN_ERROR) and engine.startswith("pcviz"):
+        raise RuntimeError(f"{name}, {engine} {variant}: log p is off by up to {np.abs(error).max():.1e} nats (mean {error.mean():+.1e}); it gets no time.")
+    first_step_s, _ = _seconds(step)
+    forward, both, steps = (_milliseconds(run, repeats) for run in (running.forward, running.forward_backward, step))
+    peak = (torch.cuda.max_memory_allocated() - before) / 2**30
+    row = StepRow(
+        **_machine(), commit=commit, kernel_hash=kernel_hash() if engine.startswith("pcviz") else "", engine=engine, circuit=name, block_size=block_size,
+        batch_size=len(x), precision=running.precision, variant=variant, **_counts(root), compile_s=round(compile_s, 2), first_step_s=round(first_step_s, 2),
+        forward_ms=round(statistics.median(forward), 4), forward_backward_ms=round(statistics.median(both), 4), step_ms=round(statistics.median(steps), 4),
+        peak_gib=round(peak, 3), max_abs_error=float(f"{np.abs(error).max():.2e}"), mean_error=float(f"{error.mean():.2e}"),
+        samples=" ".join(f"{value:.3f}" for value in steps),
+    )  # fmt: skip
+    del running
+    _free()
+    return row
+
+
+def _seconds(run: Callable) -> tuple[float, object]:
+    torch.cuda.synchronize()
+    start = time.perf_counter()
+    result = run()
+    torch.cuda.synchronize()
+    return time.perf_counter() - start, result
+
+
+def _milliseconds(run: Callable, repeats: int) -> list[float]:
+    """Times by CUDA events, after three warm-up calls."""
+    for _ in range(3):
+        run()
+    samples = []
+    for _ in range(repeats):
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start.record()
+        run()
+        end.record()
+        end.synchronize()
+        samples.append(start.elapsed_time(end))
+    return samples
+
+
+def _free() -> None:
+    gc.collect()
+    torch.cuda.empty_cache()
+
+
+def _counts(root: SumNodes) -> dict[str, int]:
+    vectors = topological(root)
+    sum_edges = sum(nodes.num_edges for nodes in vectors if isinstance(nodes, SumNodes))
+    product_edges = sum(nodes.num_nodes * nodes.arity for nodes in vectors if isinstance(nodes, ProdNodes))
+    return {"nodes": sum(nodes.num_nodes for nodes in vectors), "edges": sum_edges + product_edges, "sum_edges": sum_edges}
+
+
+def _machine() -> dict[str, str]:
+    import subprocess
+
+    import triton
+
+    query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    driver = subprocess.run(query, capture_output=True, text=True, check=False).stdout.split("\n")[0].strip()
+    return {"date": datetime.date.today().isoformat(), "gpu": torch.cuda.get_device_name(), "driver": driver, "torch": torch.__version__, "triton": triton.__version__}

@@ -63,13 +63,14 @@ def bench_digits(repeats: int = 15) -> Iterator[str]:
 def layer_times(pc: TensorCircuit, x: torch.Tensor, repeats: int) -> tuple[float, float, float]:
     """(sum launches, product launches, torch.bmm on the sum launches' shapes) in ms for one micro-batch."""
     with torch.no_grad():
-        nodes = pc._forward(x.t().contiguous(), None)
+        engine = pc.engine
+        nodes = engine.forward(x.t().contiguous(), None)
         sums = products = bmm = 0.0
-        for layer in pc._layers:
-            products += median_ms(lambda: pc._elements_of(layer, nodes), repeats)  # noqa: B023 (called at once)
-            elements = pc._elements_of(layer, nodes)
+        for layer in engine.layers:
+            products += median_ms(lambda: engine.elements_of(layer, nodes), repeats)  # noqa: B023 (called at once)
+            elements = engine.elements_of(layer, nodes)
             for launch in layer.sums:
-                sums += median_ms(lambda: pc._kernels.sum_forward(launch, pc.params, elements, nodes), repeats)  # noqa: B023
+                sums += median_ms(lambda: engine.kernels.sum_forward(launch, pc.params, elements, nodes), repeats)  # noqa: B023
                 bmm += median_ms(_bmm_of(launch, len(x)), repeats)
     return sums, products, bmm
 

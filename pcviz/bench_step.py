@@ -21,9 +21,10 @@ import numpy as np
 import torch
 
 from . import __version__
+from .benchmark import WrongResult
 from .circuit import TensorCircuit
 from .compiler import compile as compile_circuit
-from .ir.nodes import InputNodes, ProdNodes, SumNodes, topological
+from .ir.nodes import ProdNodes, SumNodes, topological
 from .peers import SEQUENCE, SIZES, SYMBOLS, pyjuice_circuit
 
 CHECKED = 16  # samples compared with float64
@@ -73,7 +74,18 @@ def kernel_hash() -> str:
     return digest.hexdigest()[:12]
 
 
-def bench_step(names, images: np.ndarray | None, *, block_size: int, batch_size: int, repeats: int, variants: tuple[str, ...], peers: bool, commit: str, out: Path | None) -> Iterator[str]:
+def bench_step(
+    names,
+    images: np.ndarray | None,
+    *,
+    block_size: int,
+    batch_size: int,
+    repeats: int,
+    variants: tuple[str, ...],
+    peers: bool,
+    commit: str,
+    out: Path | None,
+) -> Iterator[str]:
     """Lines, one a circuit and engine; rows go to ``out`` (CSV) as they are measured. ``peers``: PyJuice too."""
     unknown = sorted(set(names) - set(SIZES))
     if unknown:
@@ -85,8 +97,9 @@ def bench_step(names, images: np.ndarray | None, *, block_size: int, batch_size:
             if out is not None:
                 append_row(out, row)
             yield (
-                f"{row.circuit} {row.engine} {row.variant}: step {row.step_ms:.2f} ms, forward {row.forward_ms:.2f}, + backward {row.forward_backward_ms:.2f}, "
-                f"peak {row.peak_gib:.2f} GiB, compile {row.compile_s:.1f} s, first step {row.first_step_s:.1f} s, "
+                f"{row.circuit} {row.engine} {row.variant}: step {row.step_ms:.2f} ms, forward {row.forward_ms:.2f}, "
+                f"forward + backward {row.forward_backward_ms:.2f}, peak {row.peak_gib:.2f} GiB, "
+                f"compile {row.compile_s:.1f} s, first step {row.first_step_s:.1f} s, "
                 f"log p within {row.max_abs_error:.1e} of float64 (mean {row.mean_error:+.1e})"
             )
 
@@ -195,24 +208,24 @@ def _measure(name, build: Callable, root, x, exact, repeats, commit, engine, blo
         running.forward_backward()
         running.em()
 
-    with torch.no_grad():
-        found = running.forward()[:CHECKED].double().cpu().numpy()
-    error = found - exact
+    first_forward_s, found = _seconds(running.forward)
+    error = found[:CHECKED].double().cpu().numpy() - exact
     if not (np.abs(error).max() <= LARGEST_ERROR and abs(error.mean()) <= LARGEST_MEAN_ERROR) and engine.startswith("pcviz"):
-        raise RuntimeError(f"{name}, {engine} {variant}: log p is off by up to {np.abs(error).max():.1e} nats (mean {error.mean():+.1e}); it gets no time.")
-    first_step_s, _ = _seconds(step)
+        found = f"up to {np.abs(error).max():.1e} nats (mean {error.mean():+.1e})"
+        raise WrongResult(f"{name}, {engine} {variant}: log p is off by {found} against float64; it gets no time.")
+    first_step_s = first_forward_s + _seconds(step)[0]
     forward, both, steps = (_milliseconds(run, repeats) for run in (running.forward, running.forward_backward, step))
     peak = (torch.cuda.max_memory_allocated() - before) / 2**30
-    row = StepRow(
-        **_machine(), commit=commit, kernel_hash=kernel_hash() if engine.startswith("pcviz") else "", engine=engine, circuit=name, block_size=block_size,
-        batch_size=len(x), precision=running.precision, variant=variant, **_counts(root), compile_s=round(compile_s, 2), first_step_s=round(first_step_s, 2),
-        forward_ms=round(statistics.median(forward), 4), forward_backward_ms=round(statistics.median(both), 4), step_ms=round(statistics.median(steps), 4),
+    return StepRow(
+        **_machine(), commit=commit, kernel_hash=kernel_hash() if engine.startswith("pcviz") else "", engine=engine, circuit=name,
+        block_size=block_size,
+        batch_size=len(x), precision=running.precision, variant=variant, **_counts(root), compile_s=round(compile_s, 2),
+        first_step_s=round(first_step_s, 2),
+        forward_ms=round(statistics.median(forward), 4), forward_backward_ms=round(statistics.median(both), 4),
+        step_ms=round(statistics.median(steps), 4),
         peak_gib=round(peak, 3), max_abs_error=float(f"{np.abs(error).max():.2e}"), mean_error=float(f"{error.mean():.2e}"),
         samples=" ".join(f"{value:.3f}" for value in steps),
     )  # fmt: skip
-    del running
-    _free()
-    return row
 
 
 def _seconds(run: Callable) -> tuple[float, object]:
@@ -257,4 +270,5 @@ def _machine() -> dict[str, str]:
 
     query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
     driver = subprocess.run(query, capture_output=True, text=True, check=False).stdout.split("\n")[0].strip()
-    return {"date": datetime.date.today().isoformat(), "gpu": torch.cuda.get_device_name(), "driver": driver, "torch": torch.__version__, "triton": triton.__version__}
+    versions = {"torch": torch.__version__, "triton": triton.__version__}
+    return {"date": datetime.date.today().isoformat(), "gpu": torch.cuda.get_device_name(), "driver": driver, **versions}

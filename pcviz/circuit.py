@@ -1,4 +1,4 @@
-"""TensorCircuit: a plan on a device. Buffers, likelihoods, flows, EM; the only module that launches kernels."""
+"""TensorCircuit: a plan on a device. Likelihoods, flows, queries and EM of whole data sets, by an engine for micro-batches."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from pcviz_kernels.api import implementation
-from pcviz_kernels.blocks import Scratch
-from pcviz_kernels.launches import FLOW_SCALE, ElementBuffers, NodeBuffers, log_of, smallest_value
+from pcviz_kernels.api import choose
+from pcviz_kernels.launches import FLOW_SCALE
 
 from . import queries
 from .compiler.compile import compile as compile_circuit
@@ -17,11 +16,9 @@ from .compiler.params import edge_values, gather_params, input_values, write_par
 from .compiler.plan import CircuitPlan
 from .datasets import as_array
 from .ir.nodes import InputNodes, Nodes, SumNodes, init_params
-from .launching import LayerLaunches, input_launches, layer_launches
+from .torch_engine import TorchEngine
 
 LN2 = math.log(2.0)
-WORKING_SET = 1 << 20  # element entries of the widest layer in one micro-batch: what a CPU's caches hold
-KEPT = 1 << 23  # element entries of all layers that are kept for the backward pass; above it products are computed twice
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,28 +48,35 @@ class CircuitFlows:
 class TensorCircuit:
     """The circuit of ``plan`` with its parameters on ``device``.
 
-    ``impl``: "torch", or None to let the device choose; never replaced silently (``pc.impl`` says which runs).
-    ``dtype``: torch.float32 or torch.float64. Parameters are copied from the node vectors (random ones are given to
-    vectors that have none); ``write_back`` returns them.
+    ``impl``: "torch" (any device), "triton" (an NVIDIA GPU), or None to let the device choose; never replaced silently
+    (``pc.impl`` says which runs). ``dtype``: torch.float32, or torch.float64 (impl="torch" only). ``variant`` of impl="triton":
+    "scaled" (None), or "paper", the kernel of the sums as the paper describes it. Parameters are copied from the node vectors
+    (random ones are given to vectors that have none); ``write_back`` returns them.
     """
 
-    def __init__(self, plan: CircuitPlan, device: str = "cpu", impl: str | None = None, dtype: torch.dtype = torch.float32):
+    def __init__(
+        self, plan: CircuitPlan, device: str = "cpu", impl: str | None = None, dtype: torch.dtype = torch.float32, variant: str | None = None
+    ):
         if not isinstance(plan, CircuitPlan):
             raise ValueError(f"TensorCircuit expects a plan from pcv.compile(root, block_size=...), got {type(plan).__name__}.")
         if dtype not in (torch.float32, torch.float64):
             raise ValueError(f"dtype must be torch.float32 or torch.float64, got {dtype}.")
-        self.plan, self.device, self.dtype = plan, torch.device(device), dtype
-        self.impl, self._kernels = implementation(impl, self.device.type)
-        self._inputs = input_launches(plan, self.device)
-        block_starts = plan.block_starts()
-        self._layers = tuple(layer_launches(layer, block_starts, self.device) for layer in plan.layers)
-        self._block_starts = torch.as_tensor(block_starts, device=self.device)
-        real = np.zeros(plan.num_node_rows, dtype=bool)
-        for nodes in plan.node_vectors():
-            real[plan.rows_of(nodes)] = True
-        self._unused_rows = torch.as_tensor(np.flatnonzero(~real), device=self.device)  # null block, missing rows, gaps
-        self._allocate()
+        self.plan, self.device, self.dtype, self.variant = plan, torch.device(device), dtype, variant
+        self.impl = choose("torch" if impl is None and dtype == torch.float64 else impl, self.device.type)
+        self._null_params = min(group.pids[group.pids > 0].min() for layer in plan.layers for group in layer.groups)
+        self.engine = self._engine()
         self.load_params()
+
+    def _engine(self):
+        if self.impl == "torch":
+            if self.variant is not None:
+                raise ValueError(f"variant={self.variant!r} is of impl='triton'; impl='torch' has one variant, None.")
+            return TorchEngine(self.plan, self.device, self.dtype)
+        if self.dtype != torch.float32:
+            raise ValueError(f"impl='triton' computes in float32, got dtype {self.dtype}; use impl='torch' for float64.")
+        from .triton_engine import TritonEngine  # not at the top: needs triton
+
+        return TritonEngine(self.plan, self.device, self.variant)
 
     @property
     def root(self) -> SumNodes:
@@ -88,9 +92,17 @@ class TensorCircuit:
         """Copy the parameters of the node vectors into the plan's layout."""
         init_params(self.root)
         flat, tables = gather_params(self.plan, np.float64 if self.dtype == torch.float64 else np.float32)
-        self.params = torch.as_tensor(flat, device=self.device)
-        self.tables = [torch.as_tensor(table, device=self.device) for table in tables]
-        self._refresh_inputs()
+        self.engine.load(torch.from_numpy(flat), [torch.from_numpy(table) for table in tables])
+
+    @property
+    def params(self) -> torch.Tensor:
+        """The flat parameters of sums, in the plan's layout."""
+        return self.engine.params
+
+    @property
+    def tables(self) -> list[torch.Tensor]:
+        """Per input group of the plan, parameters [tables, stride, categories]."""
+        return self.engine.tables
 
     def write_back(self) -> SumNodes:
         """Copy the parameters to the node vectors; returns the root."""
@@ -102,13 +114,7 @@ class TensorCircuit:
         tolerance = self.plan.padding_tolerance if padding_tolerance is None else padding_tolerance
         plan = compile_circuit(self.root, block_size=block_size, padding_tolerance=tolerance)
         self.write_back()
-        return TensorCircuit(plan, device=str(self.device), impl=self.impl, dtype=self.dtype)
-
-    def _refresh_inputs(self) -> None:
-        """Tables by category, as kernels gather them; and whether some real entry needs its logarithm kept."""
-        self._by_category = [table.transpose(1, 2).reshape(-1, table.shape[1]).contiguous() for table in self.tables]
-        small = smallest_value(self.dtype)
-        self._exact_inputs = [bool(((table < small) & launch.real).any()) for launch, table in zip(self._inputs, self.tables)]
+        return TensorCircuit(plan, str(self.device), self.impl, self.dtype, self.variant)
 
     @staticmethod
     def _numpy32(tensor: torch.Tensor) -> np.ndarray:
@@ -120,7 +126,7 @@ class TensorCircuit:
     def __call__(self, x, observed=None) -> torch.Tensor:
         """[B] natural-log likelihoods of ``x`` [B, V] integers. ``observed`` bool [B, V] or [1, V]: False is marginalised."""
         x, observed = self.check_evidence(x, observed)
-        return torch.cat([self._root_logs(self._forward(*part)) for part in self._micro_batches(x, observed)])
+        return torch.cat([self._run(part).root_logs() * LN2 for part in self._micro_batches(x, observed)])
 
     @torch.no_grad()
     def node_values(self, x, observed=None, nodes: Nodes | None = None) -> torch.Tensor:
@@ -130,7 +136,7 @@ class TensorCircuit:
         """
         rows = slice(None) if nodes is None else self.plan.rows_of(nodes)
         x, observed = self.check_evidence(x, observed)
-        return torch.cat([self._all_logs(self._forward(*part))[rows] for part in self._micro_batches(x, observed)], dim=1)
+        return torch.cat([self._run(part).node_logs()[rows] * LN2 for part in self._micro_batches(x, observed)], dim=1)
 
     @torch.no_grad()
     def sample(self, n: int, x=None, observed=None, seed: int = 0) -> torch.Tensor:
@@ -170,10 +176,8 @@ class TensorCircuit:
         """
         rows = slice(None) if nodes is None else self.plan.rows_of(nodes)
         x, observed = self.check_evidence(x, observed)
-        parts = []
-        for part in self._micro_batches(x, observed):
-            parts.append(self._backward(*part, self._forward(*part))[rows].clone())
-        self._clear_flows()
+        parts = [self._run(part, backward=True).node_flows()[rows].clone() for part in self._micro_batches(x, observed)]
+        self.clear_flows()
         return torch.cat(parts, dim=1)
 
     @torch.no_grad()
@@ -183,12 +187,12 @@ class TensorCircuit:
         Pass one row for the flows of one sample. With a mask, those given the observed values; hidden variables count for
         no category. Drops flows accumulated for ``em_step``.
         """
-        self._clear_flows()
+        self.clear_flows()
         lls = self.accumulate_flows(x, observed)
-        edges = (self.params * self.edge_flows / FLOW_SCALE).cpu().numpy()
+        edges = (self.params * self.engine.edge_flows / FLOW_SCALE).cpu().numpy()
         edges[: self._null_params] = 0
-        tables = [table.cpu().numpy().copy() for table in self.table_flows]
-        self._clear_flows()
+        tables = [table.cpu().numpy().copy() for table in self.engine.table_flows]
+        self.clear_flows()
         return CircuitFlows(self.plan, lls, edges, tables)
 
     # ---- training ---------------------------------------------------------------------------------------------------
@@ -197,56 +201,27 @@ class TensorCircuit:
     def accumulate_flows(self, x, observed=None) -> torch.Tensor:
         """Forward and backward pass; adds to the flow buffers that ``em_step`` reads. Returns likelihoods [B]."""
         x, observed = self.check_evidence(x, observed)
-        roots = []
-        for part in self._micro_batches(x, observed):
-            kept = [] if self._keeps_elements else None
-            nodes = self._forward(*part, kept)
-            roots.append(self._root_logs(nodes))
-            self._backward(*part, nodes, kept)
-        return torch.cat(roots)
+        return torch.cat([self._run(part, backward=True).root_logs() * LN2 for part in self._micro_batches(x, observed)])
 
     @torch.no_grad()
     def em_step(self, step_size: float = 1.0, pseudocount: float = 0.0) -> None:
         """One EM update from the accumulated flows, which are cleared. ``step_size`` 1 is full-batch EM."""
-        for layer in self._layers:
-            for launch in layer.updates:
-                self._kernels.em_sums(launch, self.params, self.edge_flows, step_size, pseudocount)
-        for table, flows in zip(self.tables, self.table_flows):
-            self._kernels.em_inputs(table, flows, step_size, pseudocount)
-        self._refresh_inputs()
-        self._clear_flows()
+        self.engine.em_step(step_size, pseudocount)
 
-    def _clear_flows(self) -> None:
-        self.edge_flows.zero_()
-        for flows in self.table_flows:
-            flows.zero_()
+    def clear_flows(self) -> None:
+        """Drop accumulated flows."""
+        self.engine.clear_flows()
 
     # ---- one micro-batch --------------------------------------------------------------------------------------------
 
-    def _allocate(self) -> None:
-        plan, rows = self.plan, [layer.num_element_rows for layer in self._layers]
-        size = WORKING_SET // max(rows) // 32 * 32
-        self.micro_batch = batch = min(max(size, 64), 1024)
-        self._keeps_elements = batch * sum(rows) <= KEPT
-        self._root_row = plan.rows_of(plan.root).start
-        self._null_rows = min(plan.starts.values())
-        self._null_params = min(group.pids[group.pids > 0].min() for layer in plan.layers for group in layer.groups)
+    @property
+    def micro_batch(self) -> int:
+        """Samples that the engine takes at a time; larger batches are cut."""
+        return self.engine.micro_batch
 
-        def buffer(rows: int) -> torch.Tensor:
-            return torch.full((rows * batch,), torch.nan, dtype=self.dtype, device=self.device)  # nothing may be read unwritten
-
-        self._node_values, self._node_scales, self._node_flows, self._ratios = (buffer(plan.num_node_rows) for _ in range(4))
-        space = sum if self._keeps_elements else max
-        self._elements, self._element_logs = (buffer(space(rows)) for _ in range(2))
-        self._element_flows = buffer(max(rows))
-        self._node_logs = buffer(plan.num_node_rows)
-        self._scratch = Scratch(self.dtype, self.device)
-        self._element_scales = buffer(space(layer.num_scales for layer in self._layers))
-        self._tops = buffer(max(layer.num_sum_blocks for layer in self._layers))
-        self.edge_flows = torch.zeros(plan.num_params, dtype=self.dtype, device=self.device)
-        self.table_flows = [
-            torch.zeros((len(group.sources), group.stride, group.num_cats), dtype=self.dtype, device=self.device) for group in plan.inputs
-        ]
+    def _run(self, part: tuple[torch.Tensor, torch.Tensor | None], backward: bool = False):
+        self.engine.run(*part, backward)
+        return self.engine
 
     def _micro_batches(self, x: torch.Tensor, observed: torch.Tensor | None):
         """(x [V, b], mask) of micro-batches of about the same size."""
@@ -255,73 +230,6 @@ class TensorCircuit:
             rows = slice(first, first + size)
             mask = observed if observed is None or len(observed) == 1 else observed[rows]
             yield x[rows].t().contiguous(), None if mask is None else mask.t()
-
-    def _rows(self, buffer: torch.Tensor, rows: int, batch: int, after: int = 0) -> torch.Tensor:
-        """[rows, batch] of a buffer, after as many rows."""
-        return buffer[after * batch : (after + rows) * batch].view(rows, batch)
-
-    def _elements_of(self, layer: LayerLaunches, nodes: NodeBuffers, kept: list[ElementBuffers] | None = None) -> ElementBuffers:
-        """Products of one layer, behind those of the ``kept`` ones."""
-        batch, before = nodes.values.shape[1], kept or ()
-        rows, num_scales = sum(len(e.values) for e in before), sum(len(e.scales) for e in before)
-        values, logs = (self._rows(buffer, layer.num_element_rows, batch, rows) for buffer in (self._elements, self._element_logs))
-        scales = self._rows(self._element_scales, layer.num_scales, batch, num_scales)
-        elements = ElementBuffers(values, scales, logs, nodes, layer.products, self._scratch, logged=set())
-        _, null_rows, _ = layer.sections[0]
-        values[:null_rows], logs[:null_rows], scales[0] = 0, -torch.inf, -torch.inf
-        for launch in layer.products:
-            self._kernels.product_forward(launch, nodes, elements)
-        if kept is not None:
-            kept.append(elements)
-        return elements
-
-    def _forward(self, x: torch.Tensor, observed: torch.Tensor | None, kept: list[ElementBuffers] | None = None) -> NodeBuffers:
-        """Inputs and sums for x [V, b]. The layers' elements stay in a list ``kept``; without one they are overwritten."""
-        batch, rows = x.shape[1], self.plan.num_node_rows
-        nodes = NodeBuffers(*(self._rows(buffer, rows, batch) for buffer in (self._node_values, self._node_scales, self._node_logs)))
-        for buffer, nothing in ((nodes.values, 0.0), (nodes.scales, -torch.inf), (nodes.logs, -torch.inf)):
-            buffer.index_fill_(0, self._unused_rows, nothing)
-        for launch, table, exact in zip(self._inputs, self._by_category, self._exact_inputs):
-            self._kernels.input_forward(launch, table, exact, x, observed, nodes)
-        for layer in self._layers:
-            elements = self._elements_of(layer, nodes, kept)
-            for launch in layer.sums:
-                self._kernels.sum_forward(launch, self.params, elements, nodes)
-        return nodes
-
-    def _backward(
-        self, x: torch.Tensor, observed: torch.Tensor | None, nodes: NodeBuffers, kept: list[ElementBuffers] | None = None
-    ) -> torch.Tensor:
-        """[node rows, b] flows, after ``_forward`` on the same x; adds to the parameter flows. Elements that were not ``kept``
-        are computed again."""
-        batch, plan, kernels = x.shape[1], self.plan, self._kernels
-        flows, ratios = (self._rows(buffer, plan.num_node_rows, batch) for buffer in (self._node_flows, self._ratios))
-        flows.zero_()
-        ratios[: self._null_rows] = 0
-        flows[self._root_row] = (self._root_logs(nodes) > -torch.inf).to(flows.dtype)
-        for layer in reversed(self._layers):
-            elements = kept.pop() if kept else self._elements_of(layer, nodes)
-            tops = self._rows(self._tops, layer.num_sum_blocks, batch)
-            tops[0] = torch.inf  # a pseudo parent hands down nothing
-            element_flows = self._rows(self._element_flows, layer.num_element_rows, batch).zero_()
-            for launch in layer.sums:
-                kernels.param_flows(launch, self.params, elements, nodes, flows, ratios, tops, self.edge_flows, element_flows)
-            for launch in layer.elements:
-                kernels.element_flows(launch, self.params, elements, ratios, tops, element_flows)
-            for launch in layer.products:
-                kernels.product_flows(launch, element_flows, flows, self._scratch)
-        for launch, table in zip(self._inputs, self.table_flows):
-            kernels.input_flows(launch, x, observed, flows, table)
-        return flows
-
-    def _root_logs(self, nodes: NodeBuffers) -> torch.Tensor:
-        """[b] natural-log likelihoods."""
-        root = self._root_row
-        return log_of(nodes.values[root], nodes.scales[root], nodes.logs[root]) * LN2
-
-    def _all_logs(self, nodes: NodeBuffers) -> torch.Tensor:
-        """[node rows, b] natural-log values."""
-        return log_of(nodes.values, nodes.scales[self._block_starts], nodes.logs) * LN2
 
     # ---- checks of data ---------------------------------------------------------------------------------------------
 
@@ -363,8 +271,8 @@ class TensorCircuit:
     def _num_cats(self) -> torch.Tensor:
         if not hasattr(self, "_cats"):
             self._cats = torch.zeros(self.plan.num_vars, dtype=torch.int64, device=self.device)
-            for launch in self._inputs:
-                self._cats[launch.variables] = launch.num_cats
+            for group in self.plan.inputs:
+                self._cats[[nodes.var for nodes in group.vectors]] = group.num_cats
         return self._cats
 
     def _check_mask(self, observed, x: torch.Tensor) -> torch.Tensor:

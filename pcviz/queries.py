@@ -53,11 +53,11 @@ def mpe(pc, x, observed) -> tuple[torch.Tensor, torch.Tensor]:
 def marginals(pc, x, observed) -> torch.Tensor:
     """See TensorCircuit.marginals. P(x_v = k | e) = sum over the inputs n of v of F_n theta_{n,k}: flows of v sum to 1."""
     given, known = _evidence(pc, x, observed)
-    num_cats = max(launch.num_cats for launch in pc._inputs)
+    num_cats = max(launch.num_cats for launch in pc.engine.query_launches.inputs)
     result = pc.params.new_zeros(pc.plan.num_vars, num_cats, len(given))
     for part in _parts(pc, len(given)):
         flows = pc.node_flows(given[part], observed=known[part])
-        for launch, table in zip(pc._inputs, pc.tables):
+        for launch, table in zip(pc.engine.query_launches.inputs, pc.tables):
             flow = flows[launch.start :][: len(launch.variables) * launch.stride].view(len(launch.variables), launch.stride, -1)
             result[:, : launch.num_cats, part].index_add_(0, launch.variables, table[launch.table_ids].transpose(1, 2) @ flow)
     impossible = result.sum(dim=1).amin(dim=0) == 0
@@ -71,12 +71,12 @@ def marginals(pc, x, observed) -> torch.Tensor:
 def max_values(pc, x: torch.Tensor, observed: torch.Tensor) -> torch.Tensor:
     """[node rows, B] natural logs of max-product values: sums take the largest child, hidden inputs their largest value."""
     nodes = pc.params.new_full((pc.plan.num_node_rows, len(x)), -torch.inf)
-    for launch, table in zip(pc._inputs, pc.tables):
-        pc._kernels.input_max(launch, table, x.t(), observed.t(), nodes)
-    for layer in pc._layers:
+    for launch, table in zip(pc.engine.query_launches.inputs, pc.tables):
+        pc.engine.query_launches.kernels.input_max(launch, table, x.t(), observed.t(), nodes)
+    for layer in pc.engine.query_launches.layers:
         elements = _elements(pc, layer, nodes)
         for launch in layer.sums:
-            pc._kernels.sum_max(launch, pc.params, elements, nodes)
+            pc.engine.query_launches.kernels.sum_max(launch, pc.params, elements, nodes)
     return nodes
 
 
@@ -85,10 +85,10 @@ def max_values(pc, x: torch.Tensor, observed: torch.Tensor) -> torch.Tensor:
 
 def _descend(pc, logs: torch.Tensor, x: torch.Tensor, observed: torch.Tensor, copies: int, generator: torch.Generator | None) -> torch.Tensor:
     """[copies, B, V] states drawn top-down by node values ``logs`` [node rows, B]; without a generator the largest choices."""
-    kernels, (batch, num_vars) = pc._kernels, x.shape
+    kernels, (batch, num_vars) = pc.engine.query_launches.kernels, x.shape
     samples = torch.arange(copies * batch, device=x.device)  # copy * batch + column of logs
     rows = torch.full_like(samples, pc.plan.rows_of(pc.root).start)
-    for layer in reversed(pc._layers):
+    for layer in reversed(pc.engine.query_launches.layers):
         elements = _elements(pc, layer, logs)
         waiting = rows < min(int(launch.nids.starts.min()) for launch in layer.sums)  # rows are laid out layer by layer
         found = [(rows[waiting], samples[waiting])]
@@ -102,7 +102,7 @@ def _descend(pc, logs: torch.Tensor, x: torch.Tensor, observed: torch.Tensor, co
                 found.append((factors.view(-1), mine[some].repeat(len(factors))))
         rows, samples = (torch.cat(parts) for parts in zip(*found))
     states = x.repeat(copies, 1)
-    for launch, table in zip(pc._inputs, pc.tables):
+    for launch, table in zip(pc.engine.query_launches.inputs, pc.tables):
         inputs, variables = rows - launch.start, launch.variables
         mine = ((inputs >= 0) & (inputs < len(variables) * launch.stride)).nonzero().flatten()
         variables = variables[inputs[mine] // launch.stride]
@@ -117,7 +117,7 @@ def _elements(pc, layer: LayerLaunches, nodes: torch.Tensor) -> torch.Tensor:
     elements = nodes.new_full((layer.num_element_rows, nodes.shape[1]), torch.nan)  # nothing may be read unwritten
     elements[: layer.sections[0][1]] = -torch.inf  # the null block
     for launch in layer.products:
-        pc._kernels.product_logs(launch, nodes, elements)
+        pc.engine.query_launches.kernels.product_logs(launch, nodes, elements)
     return elements
 
 

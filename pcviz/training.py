@@ -131,7 +131,7 @@ class Fit:
     def _step(self, epoch: int, batch: _Data) -> EMStep:
         start, pc, state = time.perf_counter(), self.pc, self.state
         step_size = self._step_size_at(state.step)
-        pc._clear_flows()  # whatever an interrupted call left
+        pc.clear_flows()  # whatever an interrupted call left
         lls = pc.accumulate_flows(batch.x, batch.observed)
         pc.em_step(step_size, self._pseudocount)
         train_bpd = batch.bits_per_dimension(lls)

@@ -7,13 +7,18 @@ them. Under Triton's interpreter (TRITON_INTERPRET=1, set before the first impor
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
+from types import SimpleNamespace
 
 import torch
+from pcviz_kernels import torch_blocks
 from pcviz_kernels import triton_blocks as kernels
 from pcviz_kernels.config import default_config
 from pcviz_kernels.triton_launches import UNIT, TritonBuffers, TritonLayer
 
 from .compiler.plan import CircuitPlan
+from .launching import input_launches as torch_input_launches
+from .launching import layer_launches as torch_layer_launches
 from .triton_launching import input_launch, layer_launches
 
 VARIANTS = ("scaled", "paper")
@@ -32,11 +37,17 @@ class TritonEngine:
         self.inputs = tuple(input_launch(group, device) for group in plan.inputs)
         self.layers = tuple(layer_launches(layer, device) for layer in plan.layers)
         self.root_row = plan.rows_of(plan.root).start
-        self.launches = 0  # of the last pass that was not a replay
         self.settings = torch.zeros(2, dtype=torch.float32, device=device)
         self.buffers = self.x = self.observed = None
         self._graphs: dict[tuple, torch.cuda.CUDAGraph] = {}
         self._compiled: set[tuple] = set()
+
+    @cached_property
+    def query_launches(self) -> SimpleNamespace:
+        """What queries run: launches in the records of pcviz_kernels.launches, and the torch kernels, on this device."""
+        starts = self.plan.block_starts()
+        layers = tuple(torch_layer_launches(layer, starts, self.device) for layer in self.plan.layers)
+        return SimpleNamespace(inputs=torch_input_launches(self.plan, self.device), layers=layers, kernels=torch_blocks)
 
     # ---- parameters -------------------------------------------------------------------------------------------------
 
@@ -108,22 +119,36 @@ class TritonEngine:
 
     # ---- passes -----------------------------------------------------------------------------------------------------
 
-    def run(self, x: torch.Tensor, observed: torch.Tensor | None, backward: bool) -> None:
+    def run(self, x: torch.Tensor, observed: torch.Tensor | None, backward: bool = False) -> None:
         """A forward pass for x [V, b] integers, ``observed`` bool [V, b or 1]; then, if asked for, the backward pass, which adds to
-        the parameter flows. Results are in ``buffers``, columns 0 .. b - 1."""
+        the parameter flows. ``root_logs``, ``node_logs`` and ``node_flows`` are of the last run."""
         batch, masked = x.shape[1], observed is not None
+        self._batch = batch
         self._reserve(batch)
         self.x[:, :batch] = x
         if masked:
             self.observed[:, :batch] = observed
 
-        def launch() -> None:
-            mask = self.observed if masked else None
-            self._forward(mask, batch)
-            if backward:
-                self._backward(mask, batch)
+        self._replay(("run", batch, masked, backward), lambda: self.launch(batch, masked, backward))
 
-        self._replay(("run", batch, masked, backward), launch)
+    def launch(self, batch: int, masked: bool, backward: bool) -> None:
+        """The launches of ``run`` one by one, on the data that it left."""
+        mask = self.observed if masked else None
+        self._forward(mask, batch)
+        if backward:
+            self._backward(mask, batch)
+
+    def root_logs(self) -> torch.Tensor:
+        """[b] base-2 log-likelihoods."""
+        return self.buffers.logs[self.root_row, : self._batch].clone()
+
+    def node_logs(self) -> torch.Tensor:
+        """[node rows, b] base-2 logarithms; -inf in rows of no node."""
+        return self.buffers.logs[:, : self._batch]
+
+    def node_flows(self) -> torch.Tensor:
+        """[node rows, b] flows; overwritten by the next run."""
+        return self.buffers.flows[:, : self._batch]
 
     def em_step(self, step_size: float, pseudocount: float) -> None:
         """One EM update from the accumulated flows, which are cleared."""

@@ -12,7 +12,7 @@ from pcviz_kernels.launches import ProductLaunch
 from trained import digits, pruned_digits, small_pd
 
 import pcviz as pcv
-from pcviz import circuit
+from pcviz import torch_engine
 from pcviz.ir.nodes import ProdNodes, inputs, multiply, normalise_edges, summate, topological
 
 F32, F64 = torch.float32, torch.float64
@@ -27,7 +27,7 @@ def tensor_circuit(root, block_size, dtype=F32) -> pcv.TensorCircuit:
 def by_reference(root, block_size, dtype=F64) -> pcv.TensorCircuit:
     """A circuit that runs the naive kernels on the same launches."""
     pc = pcv.TensorCircuit(pcv.compile(root, block_size=block_size), dtype=dtype)
-    pc._kernels = reference
+    pc.engine.kernels = reference
     return pc
 
 
@@ -50,7 +50,7 @@ def test_the_reference_equals_enumeration(seed):
     pc = by_reference(root, (1, 2, 4, 8)[seed % 4])
     values, flows, totals = log_values(root, x), node_flows(root, x), param_flows(root, x)
     found_values, found_flows, found_totals = pc.node_values(x).numpy(), pc.node_flows(x).numpy(), pc.flows(x)
-    assert not pc._elements.nan_to_num(0).any(), "the reference reads and writes no scaled values (only the null block is set)"
+    assert not pc.engine._elements.nan_to_num(0).any(), "the reference reads and writes no scaled values (only the null block is set)"
     for nodes in vectors_with_rows(root):
         rows = pc.plan.rows_of(nodes)
         np.testing.assert_allclose(found_values[rows], values[nodes], rtol=1e-9, atol=1e-9)
@@ -204,18 +204,18 @@ def test_elements_that_are_computed_twice_equal_those_that_are_kept(monkeypatch,
     for seed, root in enumerate(roots[1:]):
         extreme_params(root, np.random.default_rng(seed), decades=36)
     kept = [tensor_circuit(root, block_size) for root in roots]
-    monkeypatch.setattr(circuit, "KEPT", 0)
+    monkeypatch.setattr(torch_engine, "KEPT", 0)
     twice = [tensor_circuit(root, block_size) for root in roots]
     renewed = set()
     for one, other in zip(kept, twice):
-        assert len(other._elements) < len(one._elements)
+        assert len(other.engine._elements) < len(one.engine._elements)
         x = worlds_of(one.root) if one is not kept[0] else digits(40)
-        nodes = one._forward(one.check_data(x).t().contiguous(), None)
+        nodes = one.engine.forward(one.check_data(x).t().contiguous(), None)
         renewed.update(type(launch) for launch in nodes.careful)
         for pc in (one, other):
             pc.accumulate_flows(x)
-        torch.testing.assert_close(one.edge_flows, other.edge_flows, rtol=1e-6, atol=0)
-        for table, expected in zip(one.table_flows, other.table_flows):
+        torch.testing.assert_close(one.engine.edge_flows, other.engine.edge_flows, rtol=1e-6, atol=0)
+        for table, expected in zip(one.engine.table_flows, other.engine.table_flows):
             torch.testing.assert_close(table, expected, rtol=1e-6, atol=0)
     assert ProductLaunch in renewed
 
@@ -346,7 +346,7 @@ def test_nothing_is_read_before_it_is_written(block_size):
     """Buffers start as NaN and hold stale values after a batch; neither may show. Infinity poisons what NaN does not."""
     root, few = pruned_digits(10), digits(3)
     fresh = tensor_circuit(root, block_size)
-    assert all(torch.isnan(getattr(fresh, name)).all() for name in BUFFERS)
+    assert all(torch.isnan(getattr(fresh.engine, name)).all() for name in BUFFERS)
     first, lls = fresh.flows(few), fresh(few)
     assert torch.isfinite(lls).all() and torch.isfinite(fresh.node_flows(few)).all()
     assert not torch.isnan(of_nodes(fresh, fresh.node_values(few))).any()

@@ -152,7 +152,7 @@ def test_slices_and_descents_in_parts_change_nothing(monkeypatch):
     monkeypatch.undo()
     monkeypatch.setattr(queries, "PAIRS", 400)
     assert p_value(pc.sample(5000), worlds, likelihoods(root, worlds)) > ALMOST_NEVER
-    pc.micro_batch = 2
+    pc.engine.micro_batch = 2
     found = pc.sample(5000, x=worlds[:5], observed=np.zeros((1, worlds.shape[1]), dtype=bool))
     for b in range(5):
         assert p_value(found[:, b], worlds, likelihoods(root, worlds)) > ALMOST_NEVER
@@ -363,13 +363,13 @@ def test_kernels_equal_the_reference(seed):
     observed = torch.as_tensor(rng.random(x.shape) < 0.5)
     fast = queries.max_values(pc, x, observed)
     nodes = pc.node_values(x, observed)
-    for launch, table in zip(pc._inputs, pc.tables):
+    for launch, table in zip(pc.engine.inputs, pc.tables):
         real = launch.real[launch.table_ids].view(-1).nonzero().flatten()
         rows = real[torch.as_tensor(rng.integers(len(real), size=30))]
         for uniforms in (None, torch.as_tensor(rng.random(len(rows)))):
             found, expected = (k.category_choices(launch, table, rows, uniforms) for k in (torch_queries, reference))
             assert torch.equal(found, expected)
-    for layer in pc._layers:
+    for layer in pc.engine.layers:
         elements = queries._elements(pc, layer, nodes)
         naive = torch.full_like(elements, torch.nan)
         naive[: layer.sections[0][1]] = -torch.inf
@@ -385,7 +385,7 @@ def test_kernels_equal_the_reference(seed):
                     k.child_choices(launch, pc.params, elements, sums[some], samples[some], uniforms) for k in (torch_queries, reference)
                 )
                 assert torch.equal(found, expected)
-    pc._kernels = reference
+    pc.engine.kernels = reference
     torch.testing.assert_close(fast, queries.max_values(pc, x, observed), rtol=1e-12, atol=1e-12)
 
 
@@ -417,7 +417,7 @@ def test_impossible_evidence_is_an_error_that_names_the_rows():
     for call in (lambda *a, **k: pc.sample(2, *a, **k), pc.mpe, pc.marginals):
         with pytest.raises(ValueError, match=r"11 of 31 samples \(rows 0, 3, 6, .*, 27, \.\.\.\) have probability 0.*hide some"):
             call(x, observed=observed)
-        pc.micro_batch = 4
+        pc.engine.micro_batch = 4
         with pytest.raises(ValueError, match=r"2 of 8 samples \(rows 1, 7\)"):
             call(x[[1, 0, 2, 4, 5, 7, 8, 3]], observed=observed)
         hidden = observed & (np.arange(64) > 0)

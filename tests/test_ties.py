@@ -155,11 +155,11 @@ def test_a_launch_knows_that_its_tiles_repeat(block_size):
     assert lower.repeats and lower.first_use.sum() == 2 * blocks and len(lower.nids) == 3 * blocks
     assert not upper.repeats and upper.first_use.all()
     pc = pcv.TensorCircuit(plan)
-    (launch,) = pc._layers[0].sums
-    (update,) = pc._layers[0].updates
+    (launch,) = pc.engine.layers[0].sums
+    (update,) = pc.engine.layers[0].updates
     assert launch.pids.repeats and not update.pids.repeats
     assert update.num_sum_blocks == 2 * blocks and len(update.pids) == len(update.pids.numbers.unique())
-    assert pc._layers[1].updates == pc._layers[1].sums
+    assert pc.engine.layers[1].updates == pc.engine.layers[1].sums
 
 
 def test_ties_across_layers_read_children_in_blocks_of_one_size():

@@ -124,10 +124,10 @@ def test_flows_add_up_over_calls_and_are_cleared_by_a_step():
     once.accumulate_flows(x)
     twice.accumulate_flows(x[:77])
     twice.accumulate_flows(x[77:])
-    torch.testing.assert_close(once.edge_flows, twice.edge_flows)
+    torch.testing.assert_close(once.engine.edge_flows, twice.engine.edge_flows)
     for pc in (once, twice):
         pc.em_step()
-        assert (pc.edge_flows == 0).all() and all((table == 0).all() for table in pc.table_flows)
+        assert (pc.engine.edge_flows == 0).all() and all((table == 0).all() for table in pc.engine.table_flows)
     torch.testing.assert_close(once.params, twice.params)
 
 

@@ -35,7 +35,9 @@ def machine_code(kernel, capability: int, num_warps: int = 4, num_stages: int = 
     """PTX of ``kernel``; compiling goes on to machine code. Names that it does not have are left out of ``constants``."""
     constants = {name: value for name, value in constants.items() if name in kernel.arg_names}
     signature = {name: "constexpr" if name in constants else argument_type(kernel, name) for name in kernel.arg_names}
-    aligned = {(i,): [["tt.divisibility", 16]] for i, name in enumerate(kernel.arg_names) if signature[name][0] == "*" or name in ("pitch", "x_pitch")}
+    aligned = {
+        (i,): [["tt.divisibility", 16]] for i, name in enumerate(kernel.arg_names) if signature[name][0] == "*" or name in ("pitch", "x_pitch")
+    }
     options = {"num_warps": num_warps, "num_stages": num_stages}
     compiled = triton.compile(ASTSource(kernel, signature, constants, aligned), target=GPUTarget("cuda", capability, 32), options=options)
     assert len(compiled.asm["cubin"]) > 0

@@ -36,7 +36,6 @@ ROLES = {
     "product_flows": "product_backward", "input_flows": "input_flows",
 }  # fmt: skip
 BATCH = 512
-PASSES = ("forward", "backward")
 
 
 def run_profiled(block_size: int, variant: str) -> None:
@@ -74,7 +73,8 @@ def rows(block_size: int, variant: str) -> list[dict]:
         values = {name: round(value * 1e-6, 5) if name == "time_ms" else int(value) for name, value in values.items()}
         kernel = line["Kernel Name"]
         role = next((role for prefix, role in ROLES.items() if kernel.startswith(prefix)), "fill")
-        found.append({"block_size": block_size, "batch_size": BATCH, "order": order, "role": role, "kernel": kernel[:60], **values, "max_abs_error": error})
+        where = {"block_size": block_size, "batch_size": BATCH, "order": order, "role": role, "kernel": kernel[:60]}
+        found.append({**where, **values, "max_abs_error": error})
     return found
 
 

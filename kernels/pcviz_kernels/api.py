@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from types import ModuleType
+import importlib.util
+import os
 
-IMPLEMENTATIONS = ("torch",)
+IMPLEMENTATIONS = ("torch", "triton")
 
 
-def implementation(impl: str | None, device: str) -> tuple[str, ModuleType]:
-    """(name, module) of the kernels for ``impl`` on ``device``; None lets the device choose."""
-    from . import torch_blocks
-
-    if impl is not None and impl not in IMPLEMENTATIONS:
-        raise ValueError(f"impl={impl!r} is not available for device {device!r}; this version has impl='torch' (impl=None picks it).")
-    return "torch", torch_blocks
+def choose(impl: str | None, device: str) -> str:
+    """The implementation for ``impl`` on a device type: "triton" on an NVIDIA GPU where it is installed, else "torch"; or what is
+    asked for, if it can run there."""
+    installed = importlib.util.find_spec("triton") is not None
+    if impl is None:
+        return "triton" if device == "cuda" and installed else "torch"
+    if impl not in IMPLEMENTATIONS:
+        raise ValueError(f"impl expects one of {', '.join(map(repr, IMPLEMENTATIONS))} or None (by device), got {impl!r}.")
+    if impl == "triton" and not installed:
+        raise ValueError(
+            "impl='triton' needs the package triton, which is not installed (Linux only: pip install triton); impl='torch' runs everywhere."
+        )
+    if impl == "triton" and device != "cuda" and os.environ.get("TRITON_INTERPRET") != "1":
+        raise ValueError(
+            f"impl='triton' needs an NVIDIA GPU, got device {device!r}; impl='torch' runs everywhere. To try the kernels slowly on a CPU, set "
+            "the environment variable TRITON_INTERPRET=1 before Python starts."
+        )
+    return impl

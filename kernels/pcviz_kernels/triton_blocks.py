@@ -49,7 +49,9 @@ def lost_log2(num_children: int) -> float:
     return float(min(math.ceil(math.log2(num_children)) + 1 - 40 + 9, -8))
 
 
-def input_forward(launch: TritonInputs, table: torch.Tensor, x: torch.Tensor, observed: torch.Tensor | None, buffers: TritonBuffers, batch: int) -> None:
+def input_forward(
+    launch: TritonInputs, table: torch.Tensor, x: torch.Tensor, observed: torch.Tensor | None, buffers: TritonBuffers, batch: int
+) -> None:
     rows, tile_b = min(UNIT, triton.next_power_of_2(launch.stride)), 64
     grid = (columns(batch, tile_b), len(launch.variables), triton.cdiv(launch.stride, rows))
     input_forward_kernel[grid](
@@ -90,7 +92,9 @@ def product_forward_paper(launch: TritonProducts, buffers: TritonBuffers, batch:
     )  # fmt: skip
 
 
-def sum_forward_paper(launch: TritonSums, config: LaunchConfig, products: TritonProducts, params, half_params, buffers: TritonBuffers, batch: int) -> None:
+def sum_forward_paper(
+    launch: TritonSums, config: LaunchConfig, products: TritonProducts, params, half_params, buffers: TritonBuffers, batch: int
+) -> None:
     """``sum_forward`` by the kernel of the paper, after ``product_forward_paper``."""
     num_columns = columns(batch, config.tile_b)
     sum_forward_paper_kernel[(num_columns * (launch.num_sum_blocks * launch.sum_block // config.tile_m),)](
@@ -145,7 +149,8 @@ def flow_guard(launch: TritonSums, products: TritonProducts, params, buffers: Tr
     num_columns = columns(batch, GUARD_B)
     flow_guard_kernel[(num_columns * (launch.num_sum_blocks * launch.sum_block // rows),)](
         launch.nids, launch.cids, launch.pids, launch.block_units, params, products.factors, buffers.logs, buffers.flows, buffers.tops,
-        buffers.element_flows, flows, buffers.flags, launch.num_child_blocks, launch.block_units.shape[1], products.arity, products.num_rows, batch, num_columns, buffers.pitch,
+        buffers.element_flows, flows, buffers.flags, launch.num_child_blocks, launch.block_units.shape[1], products.arity, products.num_rows,
+        batch, num_columns, buffers.pitch,
         lost_log2(launch.num_child_blocks * launch.child_block), LEAST_FLOW, M=launch.sum_block, K=launch.child_block, PAIRS=products.arity == 2,
         TILE_M=rows, TILE_K=UNIT, TILE_B=GUARD_B, FLAG_M=flag_m, FLAG_B=64,
     )  # fmt: skip
@@ -168,7 +173,16 @@ def product_flows(launch: TritonFactors, buffers: TritonBuffers, batch: int) -> 
     rows, tile_b = min(UNIT, launch.width), 128
     num_columns = columns(batch, tile_b)
     product_flows_kernel[(num_columns * (len(launch.nids) * (launch.width // rows)),)](
-        launch.nids, launch.parents, launch.offsets, buffers.element_flows, buffers.flows, num_columns, buffers.pitch, WIDTH=launch.width, ROWS=rows, TILE_B=tile_b
+        launch.nids,
+        launch.parents,
+        launch.offsets,
+        buffers.element_flows,
+        buffers.flows,
+        num_columns,
+        buffers.pitch,
+        WIDTH=launch.width,
+        ROWS=rows,
+        TILE_B=tile_b,
     )
 
 
@@ -196,6 +210,4 @@ def em_sums(launch: TritonSums, params, half_params, flows, settings: torch.Tens
 def em_inputs(launch: TritonInputs, table: torch.Tensor, flows: torch.Tensor, settings: torch.Tensor) -> None:
     """One EM step of the tables [T, num_cats, stride]; their flows are cleared."""
     rows = min(UNIT, triton.next_power_of_2(launch.stride))
-    em_inputs_kernel[launch.num_tables, triton.cdiv(launch.stride, rows)](
-        table, flows, launch.stride, launch.num_cats, settings, ROWS=rows, CATS=32
-    )
+    em_inputs_kernel[launch.num_tables, triton.cdiv(launch.stride, rows)](table, flows, launch.stride, launch.num_cats, settings, ROWS=rows, CATS=32)

@@ -13,7 +13,8 @@ FLOW_SCALE_LOG2 = tl.constexpr(-40.0)  # launches.FLOW_SCALE
 
 
 @triton.jit(do_not_specialize=["num_columns", "first_row", "first_unit", "num_units", "batch", "lost_log2", "least_flow"])
-def ratio_kernel(nids, block_units, num_nodes, logs, flows, tops, ratios, ratio_tops, flags, first_row, first_unit, num_units, batch, num_columns, pitch,
+def ratio_kernel(nids, block_units, num_nodes, logs, flows, tops, ratios, ratio_tops, flags, first_row, first_unit, num_units, batch, num_columns,
+                 pitch,
                  lost_log2, least_flow, M: tl.constexpr, ROWS: tl.constexpr, TILE_B: tl.constexpr):  # fmt: skip
     """F_n / p_n of a unit of sums, scaled to its largest. Lost sums get 0 here and their flows from ``flow_guard``."""
     column, tile = tl.program_id(0) % num_columns, tl.program_id(0) // num_columns
@@ -44,7 +45,8 @@ def _add(at, value, mask, REPEATS: tl.constexpr):
 
 
 @triton.jit(do_not_specialize=["num_columns", "first_row", "first_unit", "num_children", "batch", "lost_log2"])
-def param_flows_kernel(cids, pids, units, elements, tops, ratios, ratio_tops, param_flows, first_row, first_unit, num_children, batch, num_columns, pitch,
+def param_flows_kernel(cids, pids, units, elements, tops, ratios, ratio_tops, param_flows, first_row, first_unit, num_children, batch, num_columns,
+                       pitch,
                        lost_log2, M: tl.constexpr, K: tl.constexpr, ROWS: tl.constexpr, TILE_M: tl.constexpr, TILE_K: tl.constexpr,
                        TILE_B: tl.constexpr, REPEATS: tl.constexpr):  # fmt: skip
     """F_{n,c}(D) / theta_{n,c} = sum_b p_c F_n / p_n, on tensor cores. A program owns [TILE_K, TILE_M] parameters and walks over the batch."""
@@ -78,7 +80,8 @@ def param_flows_kernel(cids, pids, units, elements, tops, ratios, ratio_tops, pa
 
 
 @triton.jit(do_not_specialize=["num_columns", "first_row", "first_unit", "num_children", "batch", "lost_log2"])
-def param_flows_small_kernel(cids, pids, units, elements, tops, ratios, ratio_tops, param_flows, first_row, first_unit, num_children, batch, num_columns, pitch,
+def param_flows_small_kernel(cids, pids, units, elements, tops, ratios, ratio_tops, param_flows, first_row, first_unit, num_children, batch,
+                             num_columns, pitch,
                              lost_log2, M: tl.constexpr, K: tl.constexpr, ROWS: tl.constexpr, TILE_M: tl.constexpr, TILE_K: tl.constexpr,
                              TILE_B: tl.constexpr, REPEATS: tl.constexpr):  # fmt: skip
     """The same for sum blocks below 16 rows, without tensor cores (TILE_M = M)."""
@@ -106,7 +109,8 @@ def param_flows_small_kernel(cids, pids, units, elements, tops, ratios, ratio_to
 
 
 @triton.jit(do_not_specialize=["num_columns", "num_parents", "lost_log2"])
-def element_flows_kernel(chids, units, parrows, parunits, parpids, weights, elements, tops, ratios, ratio_tops, element_flows, num_parents, num_columns, pitch,
+def element_flows_kernel(chids, units, parrows, parunits, parpids, weights, elements, tops, ratios, ratio_tops, element_flows, num_parents,
+                         num_columns, pitch,
                          lost_log2, M: tl.constexpr, K: tl.constexpr, ROWS: tl.constexpr, TILE_M: tl.constexpr, TILE_K: tl.constexpr,
                          TILE_B: tl.constexpr, ADD: tl.constexpr):  # fmt: skip
     """F_c = p_c sum_n theta_{n,c} F_n / p_n, on tensor cores. A program owns [TILE_K, TILE_B] elements and walks over their parents."""
@@ -150,7 +154,8 @@ def element_flows_kernel(chids, units, parrows, parunits, parpids, weights, elem
 
 
 @triton.jit(do_not_specialize=["num_columns", "num_parents", "lost_log2"])
-def element_flows_small_kernel(chids, units, parrows, parunits, parpids, weights, elements, tops, ratios, ratio_tops, element_flows, num_parents, num_columns, pitch,
+def element_flows_small_kernel(chids, units, parrows, parunits, parpids, weights, elements, tops, ratios, ratio_tops, element_flows, num_parents,
+                               num_columns, pitch,
                                lost_log2, M: tl.constexpr, K: tl.constexpr, ROWS: tl.constexpr, TILE_M: tl.constexpr, TILE_K: tl.constexpr,
                                TILE_B: tl.constexpr, ADD: tl.constexpr):  # fmt: skip
     """The same for child blocks below 16 rows, without tensor cores (TILE_K = K); parents are gathered TILE_M at a time."""
@@ -182,7 +187,9 @@ def element_flows_small_kernel(chids, units, parrows, parunits, parpids, weights
 
 
 @triton.jit(do_not_specialize=["num_columns"])
-def product_flows_kernel(nids, parents, offsets, element_flows, flows, num_columns, pitch, WIDTH: tl.constexpr, ROWS: tl.constexpr, TILE_B: tl.constexpr):
+def product_flows_kernel(
+    nids, parents, offsets, element_flows, flows, num_columns, pitch, WIDTH: tl.constexpr, ROWS: tl.constexpr, TILE_B: tl.constexpr
+):
     """F_n = sum of F_c over the products c with factor n, added to the node's flow. A program owns [ROWS, TILE_B] of one run."""
     column, tile = tl.program_id(0) % num_columns, tl.program_id(0) // num_columns
     run = tile // (WIDTH // ROWS)
@@ -224,7 +231,8 @@ def input_flows_kernel(variables, table_vectors, table_offsets, x, observed, flo
 
 @triton.jit(do_not_specialize=["num_columns", "arity", "num_children", "num_units", "num_rows", "batch", "lost_log2", "least_flow"])
 def flow_guard_kernel(nids, cids, pids, block_units, weights, factors, logs, flows, tops, element_flows, param_flows, flags, num_children, num_units,
-                      arity, num_rows, batch, num_columns, pitch, lost_log2, least_flow, M: tl.constexpr, K: tl.constexpr, PAIRS: tl.constexpr, TILE_M: tl.constexpr,
+                      arity, num_rows, batch, num_columns, pitch, lost_log2, least_flow, M: tl.constexpr, K: tl.constexpr, PAIRS: tl.constexpr,
+                      TILE_M: tl.constexpr,
                       TILE_K: tl.constexpr, TILE_B: tl.constexpr, FLAG_M: tl.constexpr, FLAG_B: tl.constexpr):  # fmt: skip
     """Flows of the edges of lost sums, exactly: F_{n,c} = theta_{n,c} p_c / p_n F_n from float32 parameters and logarithms."""
     column, tile = tl.program_id(0) % num_columns, tl.program_id(0) // num_columns

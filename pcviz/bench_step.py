@@ -11,10 +11,12 @@ import datetime
 import gc
 import hashlib
 import statistics
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -264,11 +266,7 @@ def _counts(root: SumNodes) -> dict[str, int]:
 
 
 def _machine() -> dict[str, str]:
-    import subprocess
-
-    import triton
-
     query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
     driver = subprocess.run(query, capture_output=True, text=True, check=False).stdout.split("\n")[0].strip()
-    versions = {"torch": torch.__version__, "triton": triton.__version__}
+    versions = {"torch": torch.__version__, "triton": version("triton")}
     return {"date": datetime.date.today().isoformat(), "gpu": torch.cuda.get_device_name(), "driver": driver, **versions}

@@ -62,7 +62,8 @@ class TritonEngine:
 
     @property
     def tables(self) -> list[torch.Tensor]:
-        return [table.transpose(1, 2) for table in self._tables]
+        """[T, stride, categories], copies: the engine's own are [T, categories, stride]."""
+        return [table.transpose(1, 2).contiguous() for table in self._tables]
 
     @property
     def table_flows(self) -> list[torch.Tensor]:

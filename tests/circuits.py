@@ -44,6 +44,22 @@ def trained_params(root: Nodes, rng: np.random.Generator, zero_share: float = 0.
             nodes.params = normalise_edges(nodes, weights)
 
 
+def vectors_with_rows(root: Nodes) -> list[Nodes]:
+    """Input and sum vectors, children before parents."""
+    return [nodes for nodes in topological(root) if not isinstance(nodes, ProdNodes)]
+
+
+def extreme_params(root, rng, decades):
+    """Parameters spread evenly over ``decades`` powers of ten, some exactly zero; every row sums to 1."""
+    for nodes in vectors_with_rows(root):
+        weights = 10.0 ** -(decades * rng.random(nodes.params.shape))
+        weights[nodes.params == 0] = 0
+        if nodes.kind == "input":
+            nodes.params = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+        else:
+            nodes.params = normalise_edges(nodes, weights)
+
+
 def _droppable(nodes: Nodes, drop: np.ndarray) -> np.ndarray:
     """``drop`` without the first parameter of each node, so that no row becomes zero."""
     if isinstance(nodes, InputNodes) or nodes.edge_ids is None:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from circuits import random_circuit
+from circuits import extreme_params, random_circuit, vectors_with_rows
 from oracle import log_values, node_flows, param_flows, worlds_of
 from pcviz_kernels import reference
 from pcviz_kernels.launches import ProductLaunch
@@ -13,7 +13,7 @@ from trained import digits, pruned_digits, small_pd
 
 import pcviz as pcv
 from pcviz import torch_engine
-from pcviz.ir.nodes import ProdNodes, inputs, multiply, normalise_edges, summate, topological
+from pcviz.ir.nodes import inputs, multiply, summate
 
 F32, F64 = torch.float32, torch.float64
 
@@ -29,10 +29,6 @@ def by_reference(root, block_size, dtype=F64) -> pcv.TensorCircuit:
     pc = pcv.TensorCircuit(pcv.compile(root, block_size=block_size), dtype=dtype)
     pc.engine.kernels = reference
     return pc
-
-
-def vectors_with_rows(root):
-    return [nodes for nodes in topological(root) if not isinstance(nodes, ProdNodes)]
 
 
 def of_nodes(pc, rows: torch.Tensor) -> torch.Tensor:
@@ -175,17 +171,6 @@ def test_a_sibling_far_above_does_no_harm(nats, form, block_size):
     values = log_values(root, x)[sums]
     assert values[1, 0] - values[0, 0] > nats - 10
     check_against_enumeration(root, x, block_size)
-
-
-def extreme_params(root, rng, decades):
-    """Parameters spread evenly over ``decades`` powers of ten, some exactly zero; every row sums to 1."""
-    for nodes in vectors_with_rows(root):
-        weights = 10.0 ** -(decades * rng.random(nodes.params.shape))
-        weights[nodes.params == 0] = 0
-        if nodes.kind == "input":
-            nodes.params = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
-        else:
-            nodes.params = normalise_edges(nodes, weights)
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -353,7 +338,7 @@ def test_nothing_is_read_before_it_is_written(block_size):
     for poison in (torch.nan, torch.inf):
         used = tensor_circuit(root, block_size)
         used.flows(digits(40))
-        buffers = [getattr(used, name) for name in BUFFERS] + list(used._scratch._buffers.values())
+        buffers = [getattr(used.engine, name) for name in BUFFERS] + list(used.engine._scratch._buffers.values())
         for buffer in buffers:
             buffer.fill_(poison)
         torch.testing.assert_close(used(few), lls, rtol=0, atol=0)

@@ -1,0 +1,222 @@
+"""The Triton kernels under Triton's interpreter, against the float64 torch engine and enumeration. Not collected by name:
+test_triton.py runs this file in a process of its own, because TRITON_INTERPRET=1 must be set before triton is imported."""
+
+import os
+
+import numpy as np
+import pytest
+import torch
+from circuits import extreme_params, random_circuit, trained_params, vectors_with_rows
+from oracle import log_likelihood, log_values, node_flows, param_flows, worlds_of
+from pcviz_kernels.triton_blocks import PITCH
+from triton.runtime.interpreter import InterpreterOptions, interpreter_builder
+
+import pcviz as pcv
+from pcviz.ir.nodes import ProdNodes, inputs, multiply, summate, topological
+
+interpreter_builder.options = InterpreterOptions(sanitize_overflow=False)  # half the time
+assert os.environ.get("TRITON_INTERPRET") == "1", "run this file by tests/test_triton.py"
+
+VALUE, FLOW = 5e-3, 2e-3  # nats; flows of a node are at most 1. float16 operands: 2^-11 a rounding
+
+
+def interpreted(root, block_size, variant=None) -> pcv.TensorCircuit:
+    pc = pcv.TensorCircuit(pcv.compile(root, block_size=block_size), impl="triton", variant=variant)
+    assert pc.impl == "triton" and pc.engine.variant == (variant or "scaled")
+    return pc
+
+
+def exact(root, block_size=4) -> pcv.TensorCircuit:
+    pc = pcv.TensorCircuit(pcv.compile(root, block_size=block_size), dtype=torch.float64)
+    assert pc.impl == "torch"
+    return pc
+
+
+def close(found, expected, tolerance):
+    found, expected = np.asarray(found, dtype=np.float64), np.asarray(expected)
+    assert (np.isneginf(found) == np.isneginf(expected)).all(), "impossible in one, possible in the other"
+    possible = ~np.isneginf(expected)
+    np.testing.assert_allclose(found[possible], expected[possible], rtol=0, atol=tolerance)
+
+
+def equal_to_enumeration(root, block_size, variant=None):
+    x = worlds_of(root)[: PITCH - 5]
+    pc = interpreted(root, block_size, variant)
+    close(pc(x), log_likelihood(root, x), VALUE)
+    values, flows, totals = log_values(root, x), node_flows(root, x), param_flows(root, x)
+    found_values, found_flows, found = pc.node_values(x), pc.node_flows(x), pc.flows(x)
+    for nodes in vectors_with_rows(root):
+        rows = pc.plan.rows_of(nodes)
+        close(found_values[rows], values[nodes], VALUE)
+        close(found_flows[rows], flows[nodes], FLOW)
+        np.testing.assert_allclose(found.of(nodes), totals[nodes], rtol=2e-3, atol=FLOW)
+
+
+@pytest.mark.parametrize("seed", range(1, 6))
+def test_random_circuits_equal_enumeration(seed):
+    """Every width, sparse edges, ties, zeros; block sizes below and above the vectors."""
+    equal_to_enumeration(random_circuit(seed), (1, 2, 4, 8, 16)[seed % 5])
+
+
+@pytest.mark.parametrize("seed", range(22, 24))
+def test_the_kernel_of_the_paper_equals_enumeration(seed):
+    equal_to_enumeration(random_circuit(seed), (1, 2, 4, 8, 16)[seed % 5], "paper")
+
+
+@pytest.mark.parametrize("seed", range(40, 43))
+def test_parameters_of_any_size_equal_enumeration(seed):
+    """Parameters over many decades: most sums are too small for float16 and are computed again by the guard."""
+    root = random_circuit(seed)
+    extreme_params(root, np.random.default_rng(seed), decades=(8, 20, 36)[seed % 3])
+    equal_to_enumeration(root, (2, 4, 8)[seed // 3 % 3])
+
+
+def wide(num_latents: int, seed: int):
+    """Vectors wide enough for tensor cores, of lengths that are no multiple of a block, with sparse edges in one of them."""
+    rng = np.random.default_rng(seed)
+    leaves = [inputs(v, num_nodes=num_latents, dist=pcv.Categorical(3), name=f"x{v}") for v in range(4)]
+    pairs = [multiply(leaves[0], leaves[1], name="left"), multiply(leaves[2], leaves[3], name="right")]
+    left = summate(pairs[0], num_nodes=num_latents + 3, name="dense")
+    connected = rng.random((num_latents + 3, num_latents)) < 0.3
+    connected[np.arange(num_latents + 3), rng.integers(0, num_latents, num_latents + 3)] = True
+    connected[rng.integers(0, num_latents + 3, num_latents), np.arange(num_latents)] = True
+    right = summate(pairs[1], num_nodes=num_latents + 3, edge_ids=np.stack(np.nonzero(connected)), name="sparse")
+    root = summate(multiply(left, right), num_nodes=1, name="root")
+    trained_params(root, rng, zero_share=0.2)
+    return root
+
+
+@pytest.mark.parametrize("block_size, num_latents, variant", [(16, 37, "scaled"), (32, 37, "paper"), (64, 70, "scaled"), (128, 130, "scaled")])
+def test_tensor_core_blocks_equal_enumeration(block_size, num_latents, variant):
+    equal_to_enumeration(wide(num_latents, block_size), block_size, variant)
+
+
+def few_variables(num_latents: int = 5, epochs: int = 0):
+    """PD over 2 x 3 variables of 3 categories, and data for it; the interpreter takes milliseconds a step, so circuits are small."""
+    x = np.random.default_rng(0).integers(0, 3, (PITCH + 3, 6))
+    x[:, 3:] = x[:, :3]
+    root = pcv.PD((2, 3), num_latents=num_latents, dist=pcv.Categorical(3))
+    pc = exact(root)
+    for _ in range(epochs):
+        pc.accumulate_flows(x)
+        pc.em_step()
+    return pc.write_back(), x
+
+
+@pytest.mark.parametrize("batch", [1, 17, PITCH, PITCH + 3])
+def test_any_batch(batch):
+    """Odd batches, a full tile, more than one micro-batch; buffers are reused between them."""
+    root, x = few_variables()
+    pc, reference = interpreted(root, 4), exact(root)
+    for rows in (x[:1], x[:batch]):
+        close(pc(rows), reference(rows), VALUE)
+        close(pc.node_flows(rows)[pc.plan.rows_of(root)], reference.node_flows(rows)[reference.plan.rows_of(root)], FLOW)
+
+
+def test_hidden_values():
+    root, x = few_variables(epochs=1)
+    pc, reference, x = interpreted(root, 4), exact(root), x[:9]
+    for observed in (np.random.default_rng(0).random((9, 6)) < 0.5, np.zeros((1, 6), dtype=bool)):
+        close(pc(x, observed=observed), reference(x, observed=observed), VALUE)
+        flows, expected = pc.flows(x, observed=observed), reference.flows(x, observed=observed)
+        for nodes in vectors_with_rows(root):
+            np.testing.assert_allclose(flows.of(nodes), expected.of(nodes), rtol=2e-3, atol=FLOW)
+    np.testing.assert_allclose(pc(x, observed=observed), 0, atol=1e-4)
+
+
+@pytest.mark.parametrize("keep", [0.3, 0.05])
+def test_pruned_circuits(keep):
+    """Absent edges, pseudo blocks and unequal groups, with trained parameters."""
+    root, x = few_variables(num_latents=18, epochs=8)
+    root = pcv.prune(exact(root), keep=keep, x=x)
+    pc, reference = interpreted(root, 16), exact(root, 16)
+    assert pc.plan.summary.total("absent_edges") > 0
+    close(pc(x), reference(x), VALUE)
+    flows, expected = pc.flows(x), reference.flows(x)
+    for nodes in vectors_with_rows(root):
+        np.testing.assert_allclose(flows.of(nodes), expected.of(nodes), rtol=5e-3, atol=5e-3, err_msg=repr(nodes))
+
+
+def test_a_sibling_200_nats_above_does_no_harm():
+    """The largest child of the block has parameter zero in the sum that counts; its own children lie 200 nats lower."""
+    far = np.exp(-200.0)
+    tables = [np.array([[1 - 1e-6, 1e-6], [0.5, 0.5]]) for _ in range(15)]
+    leaves = [inputs(v, num_nodes=2, dist=pcv.Categorical(2), params=table) for v, table in enumerate(tables)]
+    products = multiply(*leaves)
+    sums = summate(products, num_nodes=2, params=np.array([[1.0, 0.0], [0.5, 0.5]]))
+    gate = inputs(15, num_nodes=2, dist=pcv.Categorical(2), params=np.array([[0.0, 1.0], [1.0, 0.0]]))
+    root = summate(multiply(sums, gate), num_nodes=1, params=np.array([[0.5, 0.5]]))
+    x = np.ones((3, 16), dtype=np.int64)
+    x[1, 15] = 0
+    x[2, :15] = 0
+    assert far > 0
+    equal = log_likelihood(root, x)
+    for variant in ("scaled", "paper"):
+        pc = interpreted(root, 2, variant)
+        close(pc(x), equal, VALUE)
+        flows = pc.flows(x)
+        for nodes, expected in param_flows(root, x).items():
+            np.testing.assert_allclose(flows.of(nodes), expected, rtol=5e-3, atol=FLOW)
+
+
+def test_impossible_evidence_has_no_flows():
+    root = wide(20, 0)
+    for nodes in vectors_with_rows(root):
+        if nodes.kind == "input" and nodes.var == 0:
+            nodes.params = np.tile(np.float32([0.5, 0.5, 0.0]), (20, 1))
+    x = np.zeros((4, 4), dtype=np.int64)
+    x[1:3, 0] = 2
+    pc = interpreted(root, 16)
+    lls = pc(x)
+    assert torch.isneginf(lls[1:3]).all() and torch.isfinite(lls[[0, 3]]).all()
+    assert (pc.node_flows(x)[:, 1:3] == 0).all()
+    for nodes, expected in param_flows(root, x).items():
+        np.testing.assert_allclose(pc.flows(x).of(nodes), expected, rtol=2e-3, atol=FLOW)
+
+
+@pytest.mark.parametrize("step_size, pseudocount", [(1.0, 0.0), (0.3, 0.5)])
+@pytest.mark.parametrize("block_size", [2, 16])
+def test_a_step_of_em_equals_the_torch_engine(step_size, pseudocount, block_size):
+    """Zeros stay zero, tied parameters are updated once; flows are cleared."""
+    for root in (random_circuit(3), wide(20, 1)):
+        x = worlds_of(root)[:50]
+        kept = [None if isinstance(nodes, ProdNodes) else nodes.params.copy() for nodes in topological(root)]
+        results = []
+        for pc in (interpreted(root, block_size), exact(root, block_size)):
+            pc.accumulate_flows(x)
+            pc.em_step(step_size, pseudocount)
+            assert (pc.engine.edge_flows == 0).all() and all((flows == 0).all() for flows in pc.engine.table_flows)
+            pc.write_back()
+            results.append([nodes.params for nodes in vectors_with_rows(root)])
+            for nodes, params in zip(topological(root), kept):
+                if params is not None:
+                    nodes.params = params
+        for found, expected in zip(*results):
+            np.testing.assert_allclose(found, expected, rtol=5e-3, atol=2e-3)
+            assert ((found == 0) == (expected == 0)).all()
+
+
+def test_training_and_queries_run_on_the_engine():
+    root, x = few_variables()
+    pc, reference = interpreted(root, 8), exact(root)
+    for circuit in (pc, reference):
+        list(pcv.fit(circuit, x, epochs=1, batch_size=70))
+    close(pc(x), reference(x), VALUE)
+    pc.write_back()
+    reference.load_params()
+    known = (np.arange(6) < 3)[None]
+    states, logs = pc.mpe(x[:3], observed=known, return_log=True)
+    close(logs, reference.mpe(x[:3], observed=known, return_log=True)[1], VALUE)
+    assert (states.numpy()[:, :3] == x[:3, :3]).all()
+    assert pc.sample(2, x=x[:3], observed=known, seed=1).shape == (2, 3, 6)
+    other = pc.recompile(block_size=2)
+    assert other.impl == "triton"
+    close(other(x), pc(x), VALUE)
+
+
+def test_wrong_arguments():
+    plan = pcv.compile(random_circuit(1), block_size=4)
+    with pytest.raises(ValueError, match="variant expects one of 'scaled', 'paper'"):
+        pcv.TensorCircuit(plan, impl="triton", variant="fast")
+    with pytest.raises(ValueError, match="computes in float32"):
+        pcv.TensorCircuit(plan, impl="triton", dtype=torch.float64)

@@ -1,0 +1,144 @@
+"""The Triton engine on a GPU, at real sizes, against the float64 torch engine on the same GPU. Run with ``-m gpu``."""
+
+import numpy as np
+import pytest
+import torch
+from circuits import vectors_with_rows
+
+import pcviz as pcv
+from pcviz.ir.nodes import SumNodes, topological
+
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
+
+MAX_ERROR, MEAN_ERROR = 2e-2, 2e-3  # nats, at 784 variables: what is asked of the default precision
+
+
+def on_gpu(root, block_size, **options) -> pcv.TensorCircuit:
+    pc = pcv.TensorCircuit(pcv.compile(root, block_size=block_size), device="cuda", **options)
+    assert pc.impl == ("torch" if options.get("dtype") == torch.float64 else "triton")
+    return pc
+
+
+def images(count: int, num_vars: int = 784, seed: int = 0) -> np.ndarray:
+    """Smooth random images of 16 grey values, so that neighbours depend on each other."""
+    noise = np.random.default_rng(seed).normal(size=(count, num_vars))
+    smooth = np.cumsum(noise, axis=1) / 3
+    return np.clip(8 + smooth - smooth.mean(axis=1, keepdims=True), 0, 15).astype(np.uint8)
+
+
+def check(root, block_size, x, **options) -> None:
+    found, exact = on_gpu(root, block_size, **options)(x), on_gpu(root, block_size, dtype=torch.float64)(x)
+    assert torch.equal(torch.isneginf(found), torch.isneginf(exact)) and not torch.isnan(found).any()
+    error = (found.double() - exact)[torch.isfinite(exact)]
+    assert error.abs().max() <= MAX_ERROR and error.mean().abs() <= MEAN_ERROR, f"max {error.abs().max():.1e}, mean {error.mean():.1e}"
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """HCLT over 784 variables, 96 latents (no power of two), some epochs of EM."""
+    x = images(2000)
+    root = pcv.HCLT(x, num_latents=96, dist=pcv.Categorical(16))
+    pc = on_gpu(root, 32)
+    for _ in pcv.fit(pc, x, epochs=6, batch_size=500):
+        pass
+    pc.write_back()
+    return root, x
+
+
+@pytest.mark.parametrize("block_size", [1, 2, 4, 8, 16, 32, 64, 128])
+@pytest.mark.parametrize("variant", ["scaled", "paper"])
+def test_accuracy_on_trained_parameters(trained, block_size, variant):
+    root, x = trained
+    check(root, block_size, x[:129], variant=variant)
+
+
+@pytest.mark.parametrize("percent", [30, 10, 3])
+@pytest.mark.parametrize("block_size", [4, 32, 64])
+def test_accuracy_on_pruned_parameters(trained, percent, block_size):
+    """Rows keep their largest parameters, the rest is exactly zero; flows too, in absolute terms."""
+    root, x = trained
+    kept = {nodes: nodes.params for nodes in topological(root) if isinstance(nodes, SumNodes)}
+    for nodes, params in kept.items():
+        least = np.partition(params, -max(1, params.shape[1] * percent // 100), axis=1)[:, [-max(1, params.shape[1] * percent // 100)]]
+        pruned = np.where(params >= least, params, 0)
+        nodes.params = (pruned / pruned.sum(axis=1, keepdims=True)).astype(np.float32)
+    try:
+        check(root, block_size, x[:100])
+        found, exact = on_gpu(root, block_size).flows(x[:100]), on_gpu(root, block_size, dtype=torch.float64).flows(x[:100])
+        for nodes in vectors_with_rows(root)[::40]:
+            expected = exact.of(nodes)
+            np.testing.assert_allclose(found.of(nodes), expected, rtol=1e-2, atol=1e-2 * max(1.0, expected.max()))
+    finally:
+        for nodes, params in kept.items():
+            nodes.params = params
+
+
+@pytest.mark.parametrize("block_size", [1, 8, 64])
+def test_flows_and_a_step_of_em(trained, block_size):
+    root, x = trained
+    circuits = [on_gpu(root, block_size), on_gpu(root, block_size, dtype=torch.float64)]
+    flows = [pc.flows(x[:300]) for pc in circuits]
+    for nodes in vectors_with_rows(root)[::40]:
+        expected = flows[1].of(nodes)
+        np.testing.assert_allclose(flows[0].of(nodes), expected, rtol=5e-3, atol=2e-3 * expected.max())
+    for pc in circuits:
+        for _ in range(3):  # the second and third from a recorded graph
+            pc.accumulate_flows(x[:300])
+            pc.em_step(0.1, 0.1)
+    torch.testing.assert_close(circuits[0](x[:64]).double(), circuits[1](x[:64]), rtol=0, atol=MAX_ERROR)
+
+
+def test_any_batch_without_a_new_kernel(trained, monkeypatch):
+    """Batches from 1 to above a micro-batch; only the first compiles."""
+    import triton
+
+    root, x = trained
+    pc = on_gpu(root, 32)
+    pc.accumulate_flows(x[:200])
+    pc.accumulate_flows(x[:200])
+    expected = pc(x)
+
+    def no_compilation(*args, **kwargs):
+        raise AssertionError("a kernel was compiled for a new batch size")
+
+    monkeypatch.setattr(triton.compiler, "compile", no_compilation)
+    monkeypatch.setattr("triton.runtime.jit.JITFunction._do_compile", no_compilation, raising=True)
+    for batch in (1, 3, 128, 129, 777, 2000):
+        torch.testing.assert_close(pc(x[:batch]), expected[:batch], rtol=0, atol=1e-5)
+        pc.accumulate_flows(x[:batch])
+
+
+def test_figure_5_layer_at_every_block_size():
+    root = pcv.figure_5_layer()
+    x = np.random.default_rng(0).integers(0, 2, (64, root.scope.bit_length()))
+    for block_size in (1, 2, 4, 8, 16, 32, 64):
+        check(root, block_size, x)
+
+
+def test_3072_variables_and_impossible_evidence():
+    x = np.tile(images(40, 768), 4)
+    root = pcv.HCLT(x, num_latents=32, dist=pcv.Categorical(16))
+    check(root, 32, x)
+    pc = on_gpu(root, 32)
+    for nodes in vectors_with_rows(root):
+        if nodes.kind == "input":
+            nodes.params = np.where(np.arange(16) == 15, 0, nodes.params).astype(np.float32)
+    pc.load_params()
+    x[1, 5] = 15
+    assert torch.isneginf(pc(x)[1]) and (pc.node_flows(x)[:, 1] == 0).all()
+    assert all(np.isfinite(pc.flows(x).of(nodes)).all() for nodes in vectors_with_rows(root)[::100])
+
+
+def test_training_reaches_the_same_likelihood():
+    """Ten epochs of mini-batch EM: bits per dimension equal to those of the float64 engine within 0.003."""
+    x = images(3000)
+    root = pcv.HCLT(x, num_latents=32, dist=pcv.Categorical(16))
+    results = []
+    for options in ({}, {"dtype": torch.float64}):
+        from pcviz.ir.nodes import init_params
+
+        init_params(root, seed=0, overwrite=True)
+        pc = on_gpu(root, 32, **options)
+        steps = list(pcv.fit(pc, x[:2500], epochs=10, batch_size=500, x_test=x[2500:]))
+        results.append(steps[-1].test_bpd)
+    assert abs(results[0] - results[1]) <= 0.003, results

@@ -32,6 +32,7 @@ from .peers import SEQUENCE, SIZES, SYMBOLS, pyjuice_circuit
 CHECKED = 16  # samples compared with float64
 LARGEST_ERROR, LARGEST_MEAN_ERROR = 2e-2, 2e-3  # nats: what is asked of the default precision
 STEP_SIZE, PSEUDOCOUNT = 0.01, 0.1
+BLOCK_SIZE, PD_BLOCK_SIZE = 64, 32  # PD draws its connections per 32 nodes
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,7 @@ def _circuit_rows(name, images, block_size, batch_size, repeats, variants, peers
     from .exchange import from_pyjuice
 
     x = sample_data(name, images, batch_size)
+    block_size = block_size or (PD_BLOCK_SIZE if name.startswith("PD") else BLOCK_SIZE)
     root_ns = pyjuice_circuit(name, images)
     root = from_pyjuice(root_ns)
     exact = _exact(root, block_size, x)

@@ -53,6 +53,17 @@ def _add_bench(commands) -> None:
     train.add_argument("--step-size", type=float, default=0.1)
     train.add_argument("--pseudocount", type=float, default=0.1)
     train.set_defaults(run=_bench)
+    step = kinds.add_parser("step", help="a training step of seven large circuits on a GPU, beside PyJuice's; rows for assets/recorded")
+    step.add_argument("circuits", nargs="*", metavar="CIRCUIT", help="PD-128, PD-256, HCLT-256, HCLT-512, RAT-256, HMM-1024, HMM-2048 (default: all)")
+    step.add_argument("--images", help="folder of IDX files with 784-pixel images, such as Fashion-MNIST")
+    step.add_argument("--against", choices=["pyjuice"], help="measure PyJuice too (extra: peers)")
+    step.add_argument("--variant", action="append", choices=["scaled", "paper"], help="variant of the sum kernel (default: scaled)")
+    step.add_argument("--block-size", type=int, help="block size of pcviz (default: 32 for PD, else 64)")
+    step.add_argument("--batch-size", type=int, default=512)
+    step.add_argument("--repeats", type=int, default=15)
+    step.add_argument("--commit", default="", help="written to the rows")
+    step.add_argument("--out", type=Path, help="CSV file that rows are added to")
+    step.set_defaults(run=_bench_step)
     for name, command in kinds.choices.items():
         command.set_defaults(what=name)
 
@@ -67,6 +78,32 @@ def _bench(args: argparse.Namespace) -> int:
     }[args.what]
     for line in run():
         print(line, flush=True)
+    return 0
+
+
+def _bench_step(args: argparse.Namespace) -> int:
+    from .bench_step import bench_step
+    from .datasets import load_idx
+    from .peers import SIZES
+
+    try:
+        images = None if args.images is None else load_idx(args.images)
+        lines = bench_step(
+            args.circuits or list(SIZES),
+            None if images is None else images.reshape(len(images), -1),
+            block_size=args.block_size,
+            batch_size=args.batch_size,
+            repeats=args.repeats,
+            variants=tuple(args.variant or ["scaled"]),
+            peers=args.against == "pyjuice",
+            commit=args.commit,
+            out=args.out,
+        )
+        for line in lines:
+            print(line, flush=True)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
     return 0
 
 

@@ -11,7 +11,9 @@ from importlib.metadata import PackageNotFoundError, version
 _NAMES = {
     # circuits
     "CircuitError": ".ir.nodes",
+    "Bernoulli": ".ir.distributions",
     "Categorical": ".ir.distributions",
+    "Gaussian": ".ir.distributions",
     "inputs": ".ir.nodes",
     "multiply": ".ir.nodes",
     "summate": ".ir.nodes",

@@ -9,12 +9,13 @@ import numpy as np
 import torch
 from pcviz_kernels.api import choose
 from pcviz_kernels.launches import FLOW_SCALE
+from pcviz_kernels.torch_gaussian import raw_moments
 
 from . import queries
 from .compiler.compile import compile as compile_circuit
 from .compiler.params import edge_values, gather_params, input_values, write_params
 from .compiler.plan import CircuitPlan
-from .datasets import as_array
+from .domain import as_table, check_mask, check_values
 from .ir.nodes import InputNodes, Nodes, SumNodes, init_params
 from .torch_engine import TorchEngine
 
@@ -32,7 +33,10 @@ class CircuitFlows:
     tables: list[np.ndarray]
 
     def of(self, nodes: Nodes) -> np.ndarray:
-        """F_{n,c}(D) in canonical shape: like ``nodes.params`` of a sum vector, [num_nodes, num_cats] of an input vector."""
+        """F_{n,c}(D) in canonical shape: like ``nodes.params`` of a sum vector, [num_nodes, num_cats] of an input vector.
+
+        Of a Gaussian one, [num_nodes, 3]: sums over the samples of F, F x and F x^2.
+        """
         if isinstance(nodes, InputNodes):
             for group, table in zip(self.plan.inputs, self.tables):
                 for vector, values in zip(group.vectors, input_values(group, table)):
@@ -124,7 +128,10 @@ class TensorCircuit:
 
     @torch.no_grad()
     def __call__(self, x, observed=None) -> torch.Tensor:
-        """[B] natural-log likelihoods of ``x`` [B, V] integers. ``observed`` bool [B, V] or [1, V]: False is marginalised."""
+        """[B] natural-log likelihoods of ``x`` [B, V]: integers, real numbers where inputs are Gaussian.
+
+        ``observed`` bool [B, V] or [1, V]: False is marginalised.
+        """
         x, observed = self.check_evidence(x, observed)
         return torch.cat([self._run(part).root_logs() * LN2 for part in self._micro_batches(x, observed)])
 
@@ -191,7 +198,9 @@ class TensorCircuit:
         lls = self.accumulate_flows(x, observed)
         edges = (self.params * self.engine.edge_flows / FLOW_SCALE).cpu().numpy()
         edges[: self._null_params] = 0
-        tables = [table.cpu().numpy().copy() for table in self.engine.table_flows]
+        tables = []
+        for group, table, moments in zip(self.plan.inputs, self.tables, self.engine.table_flows):
+            tables.append((raw_moments(table, moments) if group.is_gaussian else moments.clone()).cpu().numpy())
         self.clear_flows()
         return CircuitFlows(self.plan, lls, edges, tables)
 
@@ -234,51 +243,28 @@ class TensorCircuit:
     # ---- checks of data ---------------------------------------------------------------------------------------------
 
     def check_data(self, x) -> torch.Tensor:
-        """``x`` (tensor, numpy array, lists, pandas DataFrame) as int64 [B, V] on the device.
+        """``x`` (tensor, numpy array, lists, pandas DataFrame) as [B, V] on the device: int64, or of the circuit's dtype when
+        some variable is Gaussian.
 
-        Raises ValueError: wrong shape, dtype, NaN, empty, category out of range.
+        Raises ValueError: wrong shape, dtype, NaN, empty, a value that its variable does not take.
         """
-        x = self._check_shape(x)
-        if len(x) == 0:
-            raise ValueError("x is an empty batch (0 samples); pass at least one row.")
-        if x.is_floating_point() or x.is_complex():
-            if torch.isnan(x).any():
-                raise ValueError("x contains NaN; to leave values out pass observed= with False at those places, and any category in x.")
-            raise ValueError(f"x must hold integers (categories), got dtype {x.dtype}; convert it, e.g. x.astype('int64').")
-        x = x.to(self.device, torch.int64)
-        low, high = x.amin(dim=0), x.amax(dim=0)
-        wrong = ((low < 0) | (high >= self._num_cats())).nonzero().flatten()
-        if len(wrong):
-            v = int(wrong[0])
-            found = int(low[v]) if low[v] < 0 else int(high[v])
-            raise ValueError(f"x: variable {v} has category {found}, expected 0 to {int(self._num_cats()[v]) - 1} ({len(wrong)} such variables).")
-        return x
+        return check_values(self._table(x), self._num_cats(), self.dtype)
 
     def check_evidence(self, x, observed=None) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Checked data and mask; a value that is not observed may be anything, and is read as 0."""
         if observed is None:
             return self.check_data(x), None
-        x = self._check_shape(x).to(self.device)
-        observed = self._check_mask(observed, x)
-        return self.check_data(x.masked_fill(~observed, 0)), observed
+        x = self._table(x)
+        observed = check_mask(observed, x)
+        return check_values(x.masked_fill(~observed, 0), self._num_cats(), self.dtype), observed
 
-    def _check_shape(self, x) -> torch.Tensor:
-        x = x if isinstance(x, torch.Tensor) else torch.as_tensor(as_array(x))
-        if x.ndim != 2 or x.shape[1] != self.plan.num_vars:
-            raise ValueError(f"x must have shape [B, {self.plan.num_vars}] (samples, variables), got {list(x.shape)}.")
-        return x
+    def _table(self, x) -> torch.Tensor:
+        return as_table(x, self.plan.num_vars).to(self.device)
 
     def _num_cats(self) -> torch.Tensor:
+        """[V] categories of each variable; 0: real numbers."""
         if not hasattr(self, "_cats"):
             self._cats = torch.zeros(self.plan.num_vars, dtype=torch.int64, device=self.device)
             for group in self.plan.inputs:
-                self._cats[[nodes.var for nodes in group.vectors]] = group.num_cats
+                self._cats[[nodes.var for nodes in group.vectors]] = 0 if group.is_gaussian else group.dist.num_cats
         return self._cats
-
-    def _check_mask(self, observed, x: torch.Tensor) -> torch.Tensor:
-        observed = torch.as_tensor(observed, device=self.device)
-        if observed.dtype != torch.bool:
-            raise ValueError(f"observed must be a bool mask (True: observed), got dtype {observed.dtype}.")
-        if observed.ndim != 2 or observed.shape[1] != x.shape[1] or observed.shape[0] not in (1, len(x)):
-            raise ValueError(f"observed must have shape [{len(x)}, {x.shape[1]}] or [1, {x.shape[1]}], got {list(observed.shape)}.")
-        return observed

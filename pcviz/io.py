@@ -30,14 +30,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from .ir.checks import check_circuit
-from .ir.distributions import Categorical
+from .ir.distributions import Bernoulli, Categorical, Gaussian
 from .ir.nodes import InputNodes, Nodes, ParamNodes, ProdNodes, SumNodes
 from .ir.ties import tie
 
 VERSION = 1
 KEY = "pcviz"
 KINDS = (InputNodes, ProdNodes, SumNodes)
-DISTRIBUTIONS = (Categorical,)
+DISTRIBUTIONS = (Categorical, Bernoulli, Gaussian)
 TENSORS = {
     "vectors": ("I64",),
     "children": ("I32",),
@@ -304,7 +304,7 @@ class _Reader:
             found = f"{len(children)} children and distribution {row.dist}"
             raise ValueError(f"{where}: expected an input without children and one of {len(self.dists)} distributions, found {found}; {_AGAIN}")
         dist = self.dists[row.dist]
-        return InputNodes(row.var, row.num_nodes, dist, self.params(row, number, (row.num_nodes, dist.num_cats)), name)
+        return InputNodes(row.var, row.num_nodes, dist, self.params(row, number, (row.num_nodes, dist.num_params)), name)
 
     def child(self, number: int, where: str) -> Nodes:
         if not 0 <= number < len(self.built):

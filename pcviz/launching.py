@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from pcviz_kernels.blocks import BlockIndex, Sets
-from pcviz_kernels.launches import ElementLaunch, InputLaunch, ProductLaunch, SumLaunch
+from pcviz_kernels.launches import ElementLaunch, GaussianLaunch, InputLaunch, ProductLaunch, SumLaunch
 
 from .compiler.plan import BackwardGroup, CircuitPlan, InputGroup, LayerPlan, ProductGroup, SumGroup
+from .ir.distributions import Gaussian
 from .siblings import lead_scales, sibling_sets
 
 
@@ -28,7 +29,7 @@ class LayerLaunches:
     num_sum_blocks: int
 
 
-def input_launches(plan: CircuitPlan, device) -> tuple[InputLaunch, ...]:
+def input_launches(plan: CircuitPlan, device) -> tuple[InputLaunch | GaussianLaunch, ...]:
     return tuple(_input(group, device) for group in plan.inputs)
 
 
@@ -94,13 +95,17 @@ def _scale_lookup(layer: LayerPlan):
     return scale_of
 
 
-def _input(group: InputGroup, device) -> InputLaunch:
+def _input(group: InputGroup, device) -> InputLaunch | GaussianLaunch:
     real = np.zeros((len(group.sources), group.stride, 1), dtype=bool)
     for t, nodes in enumerate(group.sources):
         real[t, : nodes.num_nodes] = True
     variables = _tensor(np.array([nodes.var for nodes in group.vectors]), device)
-    table_ids = _tensor(group.table_ids, device)
-    return InputLaunch(group.start, group.stride, group.num_cats, variables, table_ids, torch.as_tensor(real, device=device))
+    table_ids, real = _tensor(group.table_ids, device), torch.as_tensor(real, device=device)
+    match group.dist:
+        case Gaussian(min_sigma=min_sigma):
+            return GaussianLaunch(group.start, group.stride, group.block, min_sigma, variables, table_ids, real)
+        case discrete:
+            return InputLaunch(group.start, group.stride, discrete.num_cats, variables, table_ids, real)
 
 
 def _product_blocks(group: ProductGroup, scale_of) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .ir.distributions import Gaussian
 from .ir.nodes import InputNodes, Nodes, ProdNodes, SumNodes, topological
 
 
@@ -13,12 +14,22 @@ def log_likelihood(root: Nodes, x: np.ndarray) -> np.ndarray:
     with np.errstate(divide="ignore"):
         for nodes in topological(root):
             if isinstance(nodes, InputNodes):
-                values[id(nodes)] = np.log(nodes.params.astype(np.float64)[:, x[:, nodes.var]])
+                values[id(nodes)] = _inputs(nodes, x[:, nodes.var])
             elif isinstance(nodes, ProdNodes):
                 values[id(nodes)] = _products(nodes, values)
             else:
                 values[id(nodes)] = _sums(nodes, np.concatenate([values[id(child)] for child in nodes.children]))
     return values[id(root)][0]
+
+
+def _inputs(nodes: InputNodes, x: np.ndarray) -> np.ndarray:
+    params = nodes.params.astype(np.float64)
+    match nodes.dist:
+        case Gaussian():
+            mean, std = params[:, :1], params[:, 1:]
+            return -0.5 * ((x - mean) / std) ** 2 - np.log(std * np.sqrt(2 * np.pi))
+        case _:
+            return np.log(params[:, x.astype(np.int64)])
 
 
 def _products(nodes: ProdNodes, values: dict[int, np.ndarray]) -> np.ndarray:

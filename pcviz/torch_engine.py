@@ -41,24 +41,27 @@ class TorchEngine:
     # ---- parameters -------------------------------------------------------------------------------------------------
 
     def load(self, flat: torch.Tensor, tables: list[torch.Tensor]) -> None:
-        """Parameters in the plan's layout; tables [T, stride, categories]."""
+        """Parameters in the plan's layout; tables [T, stride, categories], of Gaussian inputs [T, stride, 2]."""
         self.params = flat.to(self.device, self.dtype)
         self.tables = [table.to(self.device, self.dtype) for table in tables]
         self._refresh_inputs()
 
     def _refresh_inputs(self) -> None:
-        """Tables by category, as kernels gather them; and whether some real entry needs its logarithm kept."""
-        self._by_category = [table.transpose(1, 2).reshape(-1, table.shape[1]).contiguous() for table in self.tables]
+        """Tables as kernels gather them, categories by row; and whether some real entry needs its logarithm kept."""
         small = smallest_value(self.dtype)
-        self._exact_inputs = [bool(((table < small) & launch.real).any()) for launch, table in zip(self.inputs, self.tables)]
+        self._gathered, self._exact_inputs = list(self.tables), [True] * len(self.tables)
+        for i, (group, launch, table) in enumerate(zip(self.plan.inputs, self.inputs, self.tables)):
+            if not group.is_gaussian:
+                self._gathered[i] = table.transpose(1, 2).reshape(-1, table.shape[1]).contiguous()
+                self._exact_inputs[i] = bool(((table < small) & launch.real).any())
 
     def em_step(self, step_size: float, pseudocount: float) -> None:
         """One EM update from the accumulated flows, which are cleared."""
         for layer in self.layers:
             for launch in layer.updates:
                 self.kernels.em_sums(launch, self.params, self.edge_flows, step_size, pseudocount)
-        for table, flows in zip(self.tables, self.table_flows):
-            self.kernels.em_inputs(table, flows, step_size, pseudocount)
+        for launch, table, flows in zip(self.inputs, self.tables, self.table_flows):
+            self.kernels.em_inputs(launch, table, flows, step_size, pseudocount)
         self._refresh_inputs()
         self.clear_flows()
 
@@ -90,7 +93,7 @@ class TorchEngine:
         self._tops = buffer(max(layer.num_sum_blocks for layer in self.layers))
         self.edge_flows = torch.zeros(plan.num_params, dtype=self.dtype, device=self.device)
         self.table_flows = [
-            torch.zeros((len(group.sources), group.stride, group.num_cats), dtype=self.dtype, device=self.device) for group in plan.inputs
+            torch.zeros((len(group.sources), group.stride, group.num_flows), dtype=self.dtype, device=self.device) for group in plan.inputs
         ]
 
     def _rows(self, buffer: torch.Tensor, rows: int, batch: int, after: int = 0) -> torch.Tensor:
@@ -142,7 +145,7 @@ class TorchEngine:
         nodes = NodeBuffers(*(self._rows(buffer, rows, batch) for buffer in (self._node_values, self._node_scales, self._node_logs)))
         for buffer, nothing in ((nodes.values, 0.0), (nodes.scales, -torch.inf), (nodes.logs, -torch.inf)):
             buffer.index_fill_(0, self._unused_rows, nothing)
-        for launch, table, exact in zip(self.inputs, self._by_category, self._exact_inputs):
+        for launch, table, exact in zip(self.inputs, self._gathered, self._exact_inputs):
             self.kernels.input_forward(launch, table, exact, x, observed, nodes)
         for layer in self.layers:
             elements = self.elements_of(layer, nodes, kept)
@@ -168,5 +171,5 @@ class TorchEngine:
                 kernels.element_flows(launch, self.params, elements, ratios, tops, element_flows)
             for launch in layer.products:
                 kernels.product_flows(launch, element_flows, flows, self._scratch)
-        for launch, table in zip(self.inputs, self.table_flows):
-            kernels.input_flows(launch, x, observed, flows, table)
+        for launch, table, table_flows in zip(self.inputs, self.tables, self.table_flows):
+            kernels.input_flows(launch, table, x, observed, flows, table_flows)

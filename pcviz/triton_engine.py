@@ -33,6 +33,8 @@ class TritonEngine:
     def __init__(self, plan: CircuitPlan, device: torch.device, variant: str | None = None):
         if variant is not None and variant not in VARIANTS:
             raise ValueError(f"variant expects one of {', '.join(map(repr, VARIANTS))}, got {variant!r}.")
+        if any(group.is_gaussian for group in plan.inputs):
+            raise ValueError("impl='triton' has no kernels for Gaussian inputs; pass impl='torch', which runs on this device too.")
         self.plan, self.device, self.variant = plan, device, variant or VARIANTS[0]
         self.inputs = tuple(input_launch(group, device) for group in plan.inputs)
         self.layers = tuple(layer_launches(layer, device) for layer in plan.layers)

@@ -16,7 +16,7 @@ def input_launch(group: InputGroup, device) -> TritonInputs:
     return TritonInputs(
         start=group.start,
         stride=group.stride,
-        num_cats=group.num_cats,
+        num_cats=group.dist.num_cats,
         num_tables=len(group.sources),
         variables=_tensor([nodes.var for nodes in group.vectors], device),
         num_nodes=_tensor([nodes.num_nodes for nodes in group.vectors], device),

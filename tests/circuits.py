@@ -8,32 +8,48 @@ from collections.abc import Callable
 import numpy as np
 from hypothesis import strategies as st
 
-from pcviz.ir.distributions import Categorical
+from pcviz.ir.distributions import Bernoulli, Categorical, Distribution, Gaussian
 from pcviz.ir.nodes import InputNodes, Nodes, ProdNodes, SumNodes, inputs, multiply, normalise_edges, summate, topological
 
 WIDTHS = (1, 2, 3, 5, 8)
 
 
 @st.composite
-def small_circuits(draw, zeros: bool = True) -> SumNodes:
-    """Valid circuits over 2 to 4 variables of 2 to 4 categories, vectors of 1, 2, 3, 5 or 8 nodes.
+def small_circuits(draw, zeros: bool = True, gaussians: bool = False) -> SumNodes:
+    """Valid circuits over 2 to 4 variables of 2 to 4 categories, vectors of 1, 2, 3, 5 or 8 nodes, with ties or without.
 
-    zeros: whether parameters may be exactly zero (then samples may be impossible).
+    zeros: whether parameters may be exactly zero (then samples may be impossible). gaussians: whether variables may be
+    real; the first one is.
     """
     rng = np.random.default_rng(draw(st.integers(0, 2**16), label="parameters"))
-    return _Builder(lambda low, high: draw(st.integers(low, high)), rng, zeros).circuit()
+    return _Builder(lambda low, high: draw(st.integers(low, high)), rng, zeros, gaussians).circuit()
 
 
-def random_circuit(seed: int, zeros: bool = True) -> SumNodes:
+def random_circuit(seed: int, zeros: bool = True, gaussians: bool = False) -> SumNodes:
     """A circuit like those of ``small_circuits``, from a seed."""
     rng = np.random.default_rng(seed)
-    return _Builder(lambda low, high: int(rng.integers(low, high + 1)), rng, zeros).circuit()
+    return _Builder(lambda low, high: int(rng.integers(low, high + 1)), rng, zeros, gaussians).circuit()
+
+
+def random_data(root: Nodes, count: int, seed: int = 0) -> np.ndarray:
+    """[count, V] values within the variables' domains, float64; real ones around the means of their inputs."""
+    rng = np.random.default_rng(seed)
+    dists = {nodes.var: nodes.dist for nodes in topological(root) if isinstance(nodes, InputNodes)}
+    columns = [
+        rng.normal(dist.mu, 2 * dist.sigma, count) if isinstance(dist, Gaussian) else rng.integers(0, dist.num_cats, count)
+        for _, dist in sorted(dists.items())
+    ]
+    return np.stack(columns, axis=1).astype(np.float64)
 
 
 def trained_params(root: Nodes, rng: np.random.Generator, zero_share: float = 0.0) -> None:
     """Replace all parameters by skewed ones, a share of them exactly zero; every row still sums to 1."""
     for nodes in topological(root):
         if isinstance(nodes, ProdNodes):
+            continue
+        if isinstance(nodes, InputNodes) and isinstance(nodes.dist, Gaussian):
+            means = rng.normal(nodes.dist.mu, nodes.dist.sigma, nodes.num_nodes)
+            nodes.params = np.stack([means, nodes.dist.sigma * rng.gamma(2.0, 0.4, nodes.num_nodes) + 0.02], axis=1).astype(np.float32)
             continue
         shape = (nodes.num_nodes, nodes.dist.num_cats) if isinstance(nodes, InputNodes) else nodes.param_shape
         weights = rng.gamma(0.5, size=shape) + 1e-4
@@ -73,15 +89,20 @@ def _droppable(nodes: Nodes, drop: np.ndarray) -> np.ndarray:
 class _Builder:
     """``pick(low, high)`` makes every structural decision; 0 is always the plainest one, for shrinking."""
 
-    def __init__(self, pick: Callable[[int, int], int], rng: np.random.Generator, zeros: bool):
+    def __init__(self, pick: Callable[[int, int], int], rng: np.random.Generator, zeros: bool, gaussians: bool = False):
         self.pick, self.rng, self.zeros = pick, rng, zeros
-        self.dists = [Categorical(pick(2, 4)) for _ in range(pick(2, 4))]
+        self.dists = [self.dist(gaussians and (var == 0 or pick(0, 1) == 1)) for var in range(pick(2, 4))]
         self.ties = pick(0, 2) > 0
         if self.ties and pick(0, 1) == 1:
             self.dists = [self.dists[0]] * len(self.dists)
         self.vectors: dict[tuple[int, ...], list[Nodes]] = {}
         self.leaves: list[InputNodes] = []
         self.made: list[SumNodes] = []
+
+    def dist(self, gaussian: bool) -> Distribution:
+        if gaussian:
+            return Gaussian(mu=self.pick(-3, 3), sigma=(1.0, 0.2, 30.0)[self.pick(0, 2)])
+        return Bernoulli() if self.pick(0, 3) == 3 else Categorical(self.pick(2, 4))
 
     def circuit(self) -> SumNodes:
         scope = tuple(range(len(self.dists)))

@@ -1,13 +1,14 @@
 """Exact answers for small circuits, in float64, straight from the definitions.
 
 Independent of compiler and engine: node by node over the symbolic circuit, with loops. Results are dictionaries keyed by
-node vector. x is an integer array [B, V].
+node vector. x is an integer array [B, V], or one of real numbers where inputs are Gaussian.
 """
 
 import itertools
 
 import numpy as np
 
+from pcviz.ir.distributions import Gaussian
 from pcviz.ir.nodes import InputNodes, Nodes, ProdNodes, SumNodes, input_vectors, topological
 
 
@@ -18,7 +19,7 @@ def worlds(num_vars: int, num_cats) -> np.ndarray:
 
 
 def worlds_of(root: Nodes) -> np.ndarray:
-    """Every assignment to the variables of a circuit."""
+    """Every assignment to the variables of a circuit whose variables are all discrete."""
     counts = categories(root)
     return worlds(len(counts), counts)
 
@@ -63,7 +64,7 @@ def log_values(root: Nodes, x, observed=None) -> dict[Nodes, np.ndarray]:
         out = np.zeros((nodes.num_nodes, len(x)))
         if isinstance(nodes, InputNodes):
             for i in range(nodes.num_nodes):
-                out[i] = np.where(observed[:, nodes.var], _log(nodes.params[i].astype(np.float64))[x[:, nodes.var]], 0.0)
+                out[i] = np.where(observed[:, nodes.var], log_input(nodes, i, x[:, nodes.var]), 0.0)
         elif isinstance(nodes, ProdNodes):
             for i in range(nodes.num_nodes):
                 for child, place in factors(nodes, i):
@@ -75,6 +76,14 @@ def log_values(root: Nodes, x, observed=None) -> dict[Nodes, np.ndarray]:
                 out[i] = np.logaddexp(out[i], _log(np.float64(theta)) + values[child][place])
         values[nodes] = out
     return values
+
+
+def log_input(nodes: InputNodes, i: int, x: np.ndarray) -> np.ndarray:
+    """log probability, or density, of the values ``x`` [B] under node ``i``."""
+    theta = nodes.params[i].astype(np.float64)
+    if isinstance(nodes.dist, Gaussian):
+        return -((x - theta[0]) ** 2) / (2 * theta[1] ** 2) - np.log(theta[1]) - 0.5 * np.log(2 * np.pi)
+    return _log(theta)[x.astype(np.int64)]
 
 
 def log_likelihood(root: Nodes, x, observed=None) -> np.ndarray:
@@ -90,7 +99,8 @@ def node_flows(root: Nodes, x, observed=None) -> dict[Nodes, np.ndarray]:
 def param_flows(root: Nodes, x, observed=None) -> dict[Nodes, np.ndarray]:
     """Flows of the parameters summed over the samples, {input or sum vector: array like its ``params``}.
 
-    An input table counts the observed samples only. Tied vectors have one array: the flows of all of them, added up.
+    An input table counts the observed samples only; of Gaussian inputs it has sums of F, F x and F x^2. Tied
+    vectors have one array: the flows of all of them, added up.
     """
     totals = _flows(root, x, observed)[1]
     of_class: dict[int, np.ndarray] = {}
@@ -112,11 +122,17 @@ def _flows(root: Nodes, x, observed):
                 for child, place in factors(nodes, i):
                     flows[child][place] += flows[nodes][i]
             continue
-        totals[nodes] = np.zeros(nodes.params.shape)
         if isinstance(nodes, InputNodes):
+            gaussian = isinstance(nodes.dist, Gaussian)
+            totals[nodes] = np.zeros((nodes.num_nodes, 3 if gaussian else nodes.dist.num_cats))
             for sample in np.flatnonzero(observed[:, nodes.var]):
-                totals[nodes][:, x[sample, nodes.var]] += flows[nodes][:, sample]
+                value, flow = x[sample, nodes.var], flows[nodes][:, sample]
+                if gaussian:
+                    totals[nodes] += np.outer(flow, [1, value, value**2])
+                else:
+                    totals[nodes][:, int(value)] += flow
             continue
+        totals[nodes] = np.zeros(nodes.params.shape)
         for i, j, theta, index in edges(nodes):
             child, place = locate(nodes, j)
             possible = np.isfinite(values[nodes][i])

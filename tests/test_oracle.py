@@ -7,6 +7,7 @@ from oracle import categories, choices, flows_by_autograd, log_likelihood, mpe_l
 
 import pcviz as pcv
 from pcviz.ir.checks import check_circuit
+from pcviz.ir.distributions import Bernoulli, Categorical
 from pcviz.ir.nodes import InputNodes, ProdNodes, SumNodes, topological
 
 few = settings(max_examples=40, deadline=None)
@@ -88,6 +89,7 @@ def test_random_circuits_have_every_shape():
     assert {type(child) for nodes in sums for child in nodes.children} == {InputNodes, ProdNodes, SumNodes}
     assert any(len({child.num_nodes for child in nodes.children}) > 2 for nodes in sums)
     assert any((nodes.params == 0).any() for nodes in sums)
+    assert {type(nodes.dist) for nodes in vectors if isinstance(nodes, InputNodes)} == {Categorical, Bernoulli}
     plans = [pcv.compile(root, block_size=2) for root in roots]
     assert any(group.repeats for plan in plans for layer in plan.layers for group in layer.groups), "ties within a launch"
     assert any(not slot.first_use for plan in plans for layer in plan.layers[1:] for slot in layer.sums), "ties across layers"

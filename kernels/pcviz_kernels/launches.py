@@ -39,6 +39,23 @@ class InputLaunch:
 
 
 @dataclass(frozen=True, eq=False)
+class GaussianLaunch:
+    """V vectors of Gaussian inputs, laid out as in InputLaunch, in blocks of ``block`` rows with a scale each.
+
+    A table [T, stride, 2] has means and standard deviations; its flows [T, stride, 3] are moments about them, so that no
+    digits are lost: sums over the samples of F, F z and F z^2 with z = (x - mean) / std.
+    """
+
+    start: int
+    stride: int
+    block: int
+    min_sigma: float
+    variables: torch.Tensor
+    table_ids: torch.Tensor
+    real: torch.Tensor
+
+
+@dataclass(frozen=True, eq=False)
 class ProductLaunch:
     """``eids``: runs of ``width`` element rows, in blocks of ``element_block`` whose log-scales are ``scales``;
     ``factors`` [arity, n] numbers of node runs, ``factor_scales`` [arity, n] node rows that hold their scales. Backward:

@@ -10,24 +10,33 @@ base 2. Shape legend: see ``launches``.
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from .blocks import Scratch
-from .launches import FLOW_SCALE, ElementBuffers, ElementLaunch, InputLaunch, NodeBuffers, ProductLaunch, SumLaunch
+from .launches import FLOW_SCALE, ElementBuffers, ElementLaunch, GaussianLaunch, InputLaunch, NodeBuffers, ProductLaunch, SumLaunch
 
 # ---- forward ------------------------------------------------------------------------------------------------------------
 
 
-def input_forward(launch: InputLaunch, table: torch.Tensor, exact: bool, x: torch.Tensor, observed: torch.Tensor | None, nodes: NodeBuffers) -> None:
+def input_forward(
+    launch: InputLaunch | GaussianLaunch, table: torch.Tensor, exact: bool, x: torch.Tensor, observed: torch.Tensor | None, nodes: NodeBuffers
+) -> None:
     """log p_n(x) = log theta_{n, x_v} for inputs n over variable v; 0 where v is not observed (summed out).
 
-    ``table`` [T * num_cats, stride] probabilities; row t * num_cats + k is category k of table t. ``exact`` is for
-    implementations that do not keep every logarithm.
+    ``table`` [T * num_cats, stride] probabilities; row t * num_cats + k is category k of table t; of Gaussian inputs
+    [T, stride, 2] means and standard deviations. ``exact`` is for implementations that do not keep every logarithm.
     """
     for v, (t, variable) in enumerate(zip(launch.table_ids.tolist(), launch.variables.tolist())):
-        values = table[t * launch.num_cats + x[variable]].t().log2()  # [stride, B]
+        if isinstance(launch, GaussianLaunch):
+            mean, std = table[t, :, :1], table[t, :, 1:]
+            values = -((x[variable] - mean) ** 2) / (2 * std**2 * math.log(2)) - (std * math.sqrt(2 * math.pi)).log2()  # [stride, B]
+            values[~launch.real[t, :, 0]] = -torch.inf
+        else:
+            values = table[t * launch.num_cats + x[variable].long()].t().log2()  # [stride, B]
         if observed is not None:
-            values[launch.real[t] & ~observed[variable]] = 0.0
+            values.masked_fill_(launch.real[t] & ~observed[variable], 0.0)
         _set_logs(nodes, slice(launch.start + v * launch.stride, launch.start + (v + 1) * launch.stride), values)
 
 
@@ -102,15 +111,28 @@ def product_flows(launch: ProductLaunch, element_flows: torch.Tensor, node_flows
             node_flows[_rows(run, launch.width)] += element_flows[_rows(parent, launch.width)]
 
 
-def input_flows(launch: InputLaunch, x: torch.Tensor, observed: torch.Tensor | None, node_flows: torch.Tensor, flows: torch.Tensor) -> None:
-    """F_{n,k}(D) = sum of F_n over the samples in which v is observed with category k; added to ``flows`` [T, stride, num_cats]."""
+def input_flows(
+    launch: InputLaunch | GaussianLaunch,
+    table: torch.Tensor,
+    x: torch.Tensor,
+    observed: torch.Tensor | None,
+    node_flows: torch.Tensor,
+    flows: torch.Tensor,
+) -> None:
+    """F_{n,k}(D) = sum of F_n over the samples in which v is observed with category k; added to ``flows`` [T, stride, num_cats].
+
+    Gaussian: sum of F_n z^k for k = 0, 1, 2 with z = (x_v - mean) / std; added to ``flows`` [T, stride, 3].
+    """
     for v, (t, variable) in enumerate(zip(launch.table_ids.tolist(), launch.variables.tolist())):
         flow = node_flows[launch.start + v * launch.stride :][: launch.stride]  # [stride, B]
-        for category in range(launch.num_cats):
-            counts = x[variable] == category
-            if observed is not None:
-                counts = counts & observed[variable]
-            flows[t, :, category] += (flow * counts).sum(dim=1)
+        if observed is not None:
+            flow = flow * observed[variable]
+        for k in range(flows.shape[2]):
+            if isinstance(launch, GaussianLaunch):
+                weights = ((x[variable] - table[t, :, :1]) / table[t, :, 1:]) ** k
+            else:
+                weights = x[variable] == k
+            flows[t, :, k] += (flow * weights).where(flow > 0, 0.0).sum(dim=1)
 
 
 # ---- learning -----------------------------------------------------------------------------------------------------------
@@ -124,8 +146,12 @@ def em_sums(launch: SumLaunch, params: torch.Tensor, flows: torch.Tensor, step_s
         _store(launch, g, params, torch.stack([_em_row(*row, step_size, pseudocount) for row in zip(theta.t(), counts.t())], dim=1))
 
 
-def em_inputs(table: torch.Tensor, flows: torch.Tensor, step_size: float, pseudocount: float) -> None:
+def em_inputs(launch: InputLaunch | GaussianLaunch, table: torch.Tensor, flows: torch.Tensor, step_size: float, pseudocount: float) -> None:
     """The same for the categories of each input node: ``table`` and ``flows`` [T, stride, num_cats]."""
+    if isinstance(launch, GaussianLaunch):
+        for (t, row), flow in zip(launch.real[..., 0].nonzero().tolist(), flows[launch.real[..., 0]]):
+            table[t, row] = _em_gaussian(table[t, row], flow, step_size, launch.min_sigma)
+        return
     for row, counts in zip(table.view(-1, table.shape[2]), flows.view(-1, table.shape[2])):
         row.copy_(_em_row(row, counts, step_size, pseudocount))
 
@@ -136,6 +162,17 @@ def _em_row(theta: torch.Tensor, counts: torch.Tensor, step_size: float, pseudoc
     if edges.any():
         counts = counts + pseudocount * edges / edges.sum()
     return (1 - step_size) * theta + step_size * counts / counts.sum() if counts.sum() > 0 else theta
+
+
+def _em_gaussian(theta: torch.Tensor, flow: torch.Tensor, step_size: float, min_sigma: float) -> torch.Tensor:
+    """One node's (mean, std) after a step: E x and E x^2 move to the average over the samples, weighted by flow."""
+    (mean, std), (total, first, second) = theta, flow
+    if total == 0:
+        return theta
+    target = mean + std * first / total, mean**2 + (2 * mean * std * first + std**2 * second) / total
+    square = (1 - step_size) * (mean**2 + std**2) + step_size * target[1]
+    mean = (1 - step_size) * mean + step_size * target[0]
+    return torch.stack([mean, (square - mean**2).clamp(min=min_sigma**2).sqrt()])
 
 
 # ---- queries ------------------------------------------------------------------------------------------------------------

@@ -16,17 +16,23 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
+from . import torch_gaussian
 from .blocks import Scratch, slices
-from .launches import FLOW_SCALE, ElementBuffers, ElementLaunch, InputLaunch, NodeBuffers, ProductLaunch, SumLaunch
+from .launches import FLOW_SCALE, ElementBuffers, ElementLaunch, GaussianLaunch, InputLaunch, NodeBuffers, ProductLaunch, SumLaunch
 from .torch_guard import FLOOR, add_lost_flows, careful_ratios, lost_value, needs_logs, products_from_logs, renew_weak_elements, sums_from_logs
 from .torch_queries import category_choices, child_choices, input_max, product_logs, sum_max  # noqa: F401 (part of the implementation)
 
 
-def input_forward(launch: InputLaunch, table: torch.Tensor, exact: bool, x: torch.Tensor, observed: torch.Tensor | None, nodes: NodeBuffers) -> None:
-    """Input rows of ``nodes``. ``table`` [T * num_cats, stride] probabilities, ``x`` [variables, B] int64; ``exact``: some
-    real probability is below ``smallest_value``, so logarithms are kept too."""
+def input_forward(
+    launch: InputLaunch | GaussianLaunch, table: torch.Tensor, exact: bool, x: torch.Tensor, observed: torch.Tensor | None, nodes: NodeBuffers
+) -> None:
+    """Input rows of ``nodes``. ``table`` [T * num_cats, stride] probabilities (Gaussian: [T, stride, 2]), ``x`` [variables, B]
+    int64, or of the circuit's dtype when some variable is Gaussian; ``exact``: some real probability is below
+    ``smallest_value``, so logarithms are kept too."""
+    if isinstance(launch, GaussianLaunch):
+        return torch_gaussian.forward(launch, table, x, observed, nodes)
     num_vectors, batch = len(launch.variables), x.shape[1]
-    rows = x[launch.variables] + launch.num_cats * launch.table_ids[:, None]
+    rows = x[launch.variables].to(torch.int64) + launch.num_cats * launch.table_ids[:, None]
     values = table.index_select(0, rows.view(-1)).view(num_vectors, batch, launch.stride).transpose(1, 2)
     mine = slice(launch.start, launch.start + num_vectors * launch.stride)
     out = nodes.values[mine].view(num_vectors, launch.stride, batch)
@@ -193,13 +199,22 @@ def product_flows(launch: ProductLaunch, element_flows: torch.Tensor, node_flows
     launch.nids.add(node_flows, total.view(-1, launch.width, batch))
 
 
-def input_flows(launch: InputLaunch, x: torch.Tensor, observed: torch.Tensor | None, node_flows: torch.Tensor, flows: torch.Tensor) -> None:
-    """Flows of the categories, added to ``flows`` [T, stride, num_cats]; hidden variables count for nothing."""
+def input_flows(
+    launch: InputLaunch | GaussianLaunch,
+    table: torch.Tensor,
+    x: torch.Tensor,
+    observed: torch.Tensor | None,
+    node_flows: torch.Tensor,
+    flows: torch.Tensor,
+) -> None:
+    """Flows of the categories, added to ``flows`` [T, stride, num_cats] (Gaussian: moments); hidden variables count for nothing."""
+    if isinstance(launch, GaussianLaunch):
+        return torch_gaussian.flows(launch, table, x, observed, node_flows, flows)
     num_vectors, batch = len(launch.variables), x.shape[1]
     flow = node_flows[launch.start : launch.start + num_vectors * launch.stride].view(num_vectors, launch.stride, batch)
     if observed is not None:
         flow = flow * observed[launch.variables][:, None, :]
-    categories = x[launch.variables]
+    categories = x[launch.variables].to(torch.int64)
     if launch.repeats:
         flows.transpose(1, 2).index_put_((launch.table_ids[:, None], categories), flow.transpose(1, 2), accumulate=True)
     else:
@@ -220,8 +235,10 @@ def em_sums(launch: SumLaunch, params: torch.Tensor, flows: torch.Tensor, step_s
             launch.pids.set(params, theta, low * fan, high * fan)
 
 
-def em_inputs(table: torch.Tensor, flows: torch.Tensor, step_size: float, pseudocount: float) -> None:
-    """One EM step of categorical tables [T, stride, num_cats]; ``flows`` are the categories' flows."""
+def em_inputs(launch: InputLaunch | GaussianLaunch, table: torch.Tensor, flows: torch.Tensor, step_size: float, pseudocount: float) -> None:
+    """One EM step of categorical tables [T, stride, num_cats]; ``flows`` are the categories' flows. Gaussian: see torch_gaussian."""
+    if isinstance(launch, GaussianLaunch):
+        return torch_gaussian.em(launch, table, flows, step_size)
     _em_rows(table, flows.clone(), step_size, pseudocount, dim=2)
 
 

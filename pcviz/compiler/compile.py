@@ -46,16 +46,16 @@ def _widest_block(layers: Layering, block_size: int) -> int:
 
 
 def _lay_out_inputs(layers: Layering, block_size: int, cursor: Cursor) -> tuple[InputGroup, ...]:
-    shapes: dict[tuple[int, int], list] = {}
+    shapes: dict[tuple, list] = {}
     for nodes in layers.inputs:
         shapes.setdefault(input_shape(nodes, block_size), []).append(nodes)
     groups = []
-    for (stride, num_cats), vectors in sorted(shapes.items(), key=lambda item: -item[0][0]):
+    for (stride, *_), vectors in sorted(shapes.items(), key=lambda item: -item[0][0]):
         starts = [cursor.take_rows(nodes, block_of(nodes.num_nodes, block_size)) for nodes in vectors]
         sources: dict[int, InputNodes] = {}
         for nodes in vectors:
             sources.setdefault(id(nodes.storage), nodes)
         number = {key: t for t, key in enumerate(sources)}
         table_ids = np.array([number[id(nodes.storage)] for nodes in vectors])
-        groups.append(InputGroup(tuple(vectors), tuple(sources.values()), table_ids, starts[0], stride, num_cats))
+        groups.append(InputGroup(tuple(vectors), tuple(sources.values()), table_ids, starts[0], stride, min(stride, block_size), vectors[0].dist))
     return tuple(groups)

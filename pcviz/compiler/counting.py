@@ -9,7 +9,8 @@ import math
 
 import numpy as np
 
-from ..ir.nodes import Nodes, ProdNodes
+from ..ir.distributions import Gaussian
+from ..ir.nodes import InputNodes, Nodes, ProdNodes
 from .arguments import check_block_size, check_tolerance
 from .grouping import Histogram, group_bounds, histogram
 from .layer_arrays import blocks_of
@@ -37,10 +38,15 @@ def plan_summary(root: Nodes | Layering, *, block_size: int, padding_tolerance: 
     )
 
 
-def input_shape(nodes, block_size: int) -> tuple[int, int]:
-    """(rows taken in the node buffer, categories): input vectors of one shape share a launch."""
+def input_shape(nodes: InputNodes, block_size: int) -> tuple:
+    """(rows taken in the node buffer, kind of distribution, its number): input vectors of one shape share a launch."""
     block = block_of(nodes.num_nodes, block_size)
-    return (block * num_blocks(nodes.num_nodes, block), nodes.dist.num_cats)
+    rows = block * num_blocks(nodes.num_nodes, block)
+    match nodes.dist:
+        case Gaussian(min_sigma=min_sigma):
+            return (rows, "Gaussian", min_sigma)
+        case discrete:
+            return (rows, "categories", discrete.num_cats)
 
 
 def product_shape(element: Nodes, element_block: int, block_size: int) -> tuple[int, int, int]:

@@ -13,13 +13,13 @@ from .tiles import TileGrid, child_columns
 
 
 def gather_params(plan: CircuitPlan, dtype=np.float32) -> tuple[np.ndarray, list[np.ndarray]]:
-    """(flat buffer [num_params], one array [tables, stride, num_cats] per input group); zeros in every padding."""
+    """(flat buffer [num_params], one array [tables, stride, num_params] per input group); zeros in every padding."""
     flat = np.zeros(plan.num_params, dtype=dtype)
     for slot in _first_uses(plan):
         _store(slot, slot.grid.nodes.params, flat)
     tables = []
     for group in plan.inputs:
-        table = np.zeros((len(group.sources), group.stride, group.num_cats), dtype=dtype)
+        table = np.zeros((len(group.sources), group.stride, group.num_params), dtype=dtype)
         for t, nodes in enumerate(group.sources):
             table[t, : nodes.num_nodes] = nodes.params
         tables.append(table)
@@ -41,7 +41,7 @@ def _first_uses(plan: CircuitPlan) -> Iterator[SumSlot]:
 
 
 def input_values(group: InputGroup, table: np.ndarray) -> list[np.ndarray]:
-    """Per input vector of the group, its rows [num_nodes, num_cats] of an array laid out like the parameters."""
+    """Per input vector of the group, its rows [num_nodes, n] of an array [tables, stride, n]."""
     return [_table_values(table, t, nodes) for t, nodes in zip(group.table_ids, group.vectors)]
 
 

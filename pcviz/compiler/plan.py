@@ -20,6 +20,7 @@ from functools import cached_property
 
 import numpy as np
 
+from ..ir.distributions import Distribution, Gaussian
 from ..ir.nodes import InputNodes, Nodes, SumNodes
 from .layering import block_of
 from .tiles import TileGrid
@@ -155,9 +156,10 @@ class PlanSummary:
 
 @dataclass(frozen=True, eq=False)
 class InputGroup:
-    """Input vectors of equal block, length and number of categories: one launch.
+    """Input vectors of equal block, length and number of categories (or all Gaussian): one launch.
 
-    ``vectors`` in the order of their rows; ``start`` is the first row of the node buffer; each takes ``stride`` rows.
+    ``vectors`` in the order of their rows; ``start`` is the first row of the node buffer; each takes ``stride`` rows, in
+    blocks of ``block``. ``dist`` stands for all of them; they differ at most in what initial parameters are drawn from.
     Tied vectors read one table: ``table_ids`` [V] is that of each vector, ``sources`` [T] the first vector of each table.
     """
 
@@ -166,7 +168,22 @@ class InputGroup:
     table_ids: np.ndarray
     start: int
     stride: int
-    num_cats: int
+    block: int
+    dist: Distribution
+
+    @property
+    def num_params(self) -> int:
+        """Parameters of a node: categories, or mean and standard deviation."""
+        return self.dist.num_params
+
+    @property
+    def num_flows(self) -> int:
+        """Entries of a node that flows are summed into: categories, or three moments."""
+        return 3 if self.is_gaussian else self.dist.num_params
+
+    @property
+    def is_gaussian(self) -> bool:
+        return isinstance(self.dist, Gaussian)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,6 +1,14 @@
-"""Input distributions: what a leaf of the circuit knows about one variable."""
+"""Input distributions: what a leaf of the circuit knows about one variable.
 
-from dataclasses import dataclass
+Each has ``num_params`` per node, ``init_params`` for a vector of n nodes (float32 [n, num_params]) and ``wrong_params``, what
+is wrong with given ones. Discrete ones also have ``num_cats``: their variable takes the values 0 .. num_cats - 1, and a
+node's parameters are the probabilities of these.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -18,9 +26,64 @@ class Categorical:
         if not isinstance(self.num_cats, (int, np.integer)) or self.num_cats < 1:
             raise ValueError(f"Categorical(num_cats=...) expects an integer of at least 1, got {self.num_cats!r}.")
 
+    @property
+    def num_params(self) -> int:
+        return self.num_cats
+
     def init_params(self, num_nodes: int, rng: np.random.Generator) -> np.ndarray:
         """Random parameters [num_nodes, num_cats], float32, rows sum to 1."""
         return random_rows(num_nodes, self.num_cats, rng)
+
+    def wrong_params(self, params: np.ndarray) -> str | None:
+        return None if np.isfinite(params).all() and (params >= 0).all() else "finite and not negative"
+
+
+@dataclass(frozen=True)
+class Bernoulli(Categorical):
+    """Bernoulli distribution over the values 0 and 1: a categorical of two values.
+
+    The parameters of a vector of n input nodes are a float32 array [n, 2]: p(0) and p(1), which sum to 1.
+    """
+
+    num_cats: int = field(default=2, init=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """Normal distribution over the reals.
+
+    ``mu`` and ``sigma`` say about where the data lie; initial means are drawn from N(mu, sigma). ``min_sigma``: no standard
+    deviation that is learned is smaller, so that no density runs away. The parameters of a vector of n input nodes are a
+    float32 array [n, 2]: mean and standard deviation.
+    """
+
+    mu: float = 0.0
+    sigma: float = 1.0
+    min_sigma: float = 0.01
+
+    def __post_init__(self):
+        for name, value in (("mu", self.mu), ("sigma", self.sigma), ("min_sigma", self.min_sigma)):
+            if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)) or not math.isfinite(value):
+                raise ValueError(f"Gaussian({name}=...) expects a finite number, got {value!r}.")
+            object.__setattr__(self, name, float(value))
+        if not (self.sigma > 0 and self.min_sigma > 0):
+            raise ValueError(f"Gaussian: sigma and min_sigma must be above 0, got {self.sigma!r} and {self.min_sigma!r}.")
+
+    @property
+    def num_params(self) -> int:
+        return 2
+
+    def init_params(self, num_nodes: int, rng: np.random.Generator) -> np.ndarray:
+        """Random parameters [num_nodes, 2], float32: means from N(mu, sigma), standard deviations just below sigma."""
+        means = rng.normal(self.mu, self.sigma, num_nodes)
+        stds = np.maximum(self.sigma * np.exp(-0.08 * rng.random(num_nodes)), self.min_sigma)
+        return np.stack([means, stds], axis=1).astype(np.float32)
+
+    def wrong_params(self, params: np.ndarray) -> str | None:
+        return None if np.isfinite(params).all() and (params[:, 1] > 0).all() else "finite, with standard deviations above 0"
+
+
+Distribution = Categorical | Gaussian
 
 
 def random_rows(rows: int, cols: int, rng: np.random.Generator) -> np.ndarray:

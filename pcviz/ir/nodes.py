@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from .distributions import Categorical, random_rows
+from .distributions import Distribution, random_rows
 
 
 class CircuitError(ValueError):
@@ -86,15 +86,17 @@ class InputNodes(ParamNodes):
 
     kind = "input"
 
-    def __init__(self, var: int, num_nodes: int, dist: Categorical, params=None, name: str | None = None):
+    def __init__(self, var: int, num_nodes: int, dist: Distribution, params=None, name: str | None = None):
         if not isinstance(var, (int, np.integer)) or isinstance(var, bool) or var < 0:
             raise CircuitError(f"inputs(var=...) expects a variable index of 0 or more, got {var!r}.")
-        if not isinstance(dist, Categorical):
+        if not isinstance(dist, Distribution):
             raise CircuitError(f"inputs(var={var}): dist must be a distribution such as pcv.Categorical(num_cats=17), got {dist!r}.")
         super().__init__(num_nodes, (), 1 << int(var), name)
         self.var = int(var)
         self.dist = dist
-        self.params = None if params is None else _float_array(params, (self.num_nodes, dist.num_cats), repr(self))
+        if params is not None:
+            self.params = _float_array(params, (self.num_nodes, dist.num_params), repr(self))
+            _check_params(dist.wrong_params(self.params), repr(self))
 
     def duplicate(self, var: int | None = None, *, tie_params: bool = False, name: str | None = None) -> InputNodes:
         """The same distributions over variable ``var`` (None: over this one): with ``tie_params`` the parameters are shared,
@@ -164,7 +166,9 @@ class SumNodes(ParamNodes):
         self.edge_block = int(edge_block)
         self.num_children = sum(child.num_nodes for child in children)
         self.edge_ids = None if edge_ids is None else self._checked_edges(edge_ids)
-        self.params = None if params is None else _float_array(params, self.param_shape, repr(self))
+        if params is not None:
+            self.params = _float_array(params, self.param_shape, repr(self))
+            _check_params(None if np.isfinite(self.params).all() and (self.params >= 0).all() else "finite and not negative", repr(self))
 
     @property
     def param_shape(self) -> tuple[int, ...]:
@@ -211,7 +215,7 @@ class SumNodes(ParamNodes):
         return edge_ids
 
 
-def inputs(var: int, *, num_nodes: int, dist: Categorical, params=None, name: str | None = None) -> InputNodes:
+def inputs(var: int, *, num_nodes: int, dist: Distribution, params=None, name: str | None = None) -> InputNodes:
     """A vector of ``num_nodes`` input nodes over variable ``var``."""
     return InputNodes(var, num_nodes, dist, params, name)
 
@@ -369,6 +373,9 @@ def _float_array(values, shape: tuple[int, ...], what: str) -> np.ndarray:
     array = np.asarray(values, dtype=np.float32)
     if array.shape != shape:
         raise CircuitError(f"{what}: params must have shape {list(shape)}, got {list(array.shape)}.")
-    if not np.isfinite(array).all() or (array < 0).any():
-        raise CircuitError(f"{what}: params must be finite and not negative.")
     return array
+
+
+def _check_params(wrong: str | None, what: str) -> None:
+    if wrong is not None:
+        raise CircuitError(f"{what}: params must be {wrong}.")

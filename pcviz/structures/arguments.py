@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..ir.distributions import Categorical
+from ..ir.distributions import Distribution
 
 
 def check_integer(what: str, value, least: int = 1) -> None:
@@ -11,7 +11,7 @@ def check_integer(what: str, value, least: int = 1) -> None:
 
 
 def check_dist(builder: str, dist) -> None:
-    if not isinstance(dist, Categorical):
+    if not isinstance(dist, Distribution):
         raise ValueError(f"{builder}(dist=...) expects a distribution such as pcv.Categorical(num_cats=17), got {dist!r}.")
 
 

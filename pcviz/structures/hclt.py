@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..datasets import as_array
-from ..ir.distributions import Categorical
+from ..ir.distributions import Categorical, Distribution
 from ..ir.nodes import Nodes, SumNodes, inputs, multiply, summate
 from .arguments import check_dist, check_integer, check_seed
 
@@ -110,7 +110,7 @@ def tree_centre(neighbours: list[list[int]]) -> int:
     return min(path[(len(path) - 1) // 2], path[len(path) // 2])
 
 
-def circuit_of_tree(neighbours: list[list[int]], root: int, num_latents: int, dist: Categorical) -> SumNodes:
+def circuit_of_tree(neighbours: list[list[int]], root: int, num_latents: int, dist: Distribution) -> SumNodes:
     """The circuit of a tree over variables with a latent of ``num_latents`` values at every inner node."""
     order, parents = breadth_first(neighbours, root)
     messages: dict[int, Nodes] = {}

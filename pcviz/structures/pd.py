@@ -11,7 +11,7 @@ from functools import reduce
 
 import numpy as np
 
-from ..ir.distributions import Categorical
+from ..ir.distributions import Distribution
 from ..ir.nodes import InputNodes, Nodes, SumNodes, inputs, multiply, summate
 from .arguments import check_dist, check_integer, check_seed
 
@@ -20,7 +20,7 @@ MAX_CUTS = 500_000
 DRAWN_PRODUCTS = 4  # product vectors that a block of sums connects to, when connections are drawn
 
 
-def PD(shape, num_latents: int, *, split_intervals=1, dist: Categorical, seed: int = 0, conn_block: int | None = None) -> SumNodes:
+def PD(shape, num_latents: int, *, split_intervals=1, dist: Distribution, seed: int = 0, conn_block: int | None = None) -> SumNodes:
     """A Poon-Domingos circuit over a grid of variables, numbered in row-major order.
 
     shape: length of each axis, e.g. ``(8, 8)``; 1-D and 3-D grids work too.

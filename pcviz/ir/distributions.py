@@ -8,7 +8,7 @@ node's parameters are the probabilities of these.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -35,17 +35,24 @@ class Categorical:
         return random_rows(num_nodes, self.num_cats, rng)
 
     def wrong_params(self, params: np.ndarray) -> str | None:
-        return None if np.isfinite(params).all() and (params >= 0).all() else "finite and not negative"
+        return wrong_weights(params)
 
 
 @dataclass(frozen=True)
-class Bernoulli(Categorical):
-    """Bernoulli distribution over the values 0 and 1: a categorical of two values.
+class Bernoulli:
+    """Bernoulli distribution over the values 0 and 1: computed as a categorical of two values.
 
     The parameters of a vector of n input nodes are a float32 array [n, 2]: p(0) and p(1), which sum to 1.
     """
 
-    num_cats: int = field(default=2, init=False, repr=False)
+    num_cats = num_params = 2
+
+    def init_params(self, num_nodes: int, rng: np.random.Generator) -> np.ndarray:
+        """Random parameters [num_nodes, 2], float32, rows sum to 1."""
+        return random_rows(num_nodes, 2, rng)
+
+    def wrong_params(self, params: np.ndarray) -> str | None:
+        return wrong_weights(params)
 
 
 @dataclass(frozen=True)
@@ -83,7 +90,12 @@ class Gaussian:
         return None if np.isfinite(params).all() and (params[:, 1] > 0).all() else "finite, with standard deviations above 0"
 
 
-Distribution = Categorical | Gaussian
+Distribution = Categorical | Bernoulli | Gaussian
+
+
+def wrong_weights(params: np.ndarray) -> str | None:
+    """What is wrong with probabilities that need not be normalised yet."""
+    return None if np.isfinite(params).all() and (params >= 0).all() else "finite and not negative"
 
 
 def random_rows(rows: int, cols: int, rng: np.random.Generator) -> np.ndarray:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from .distributions import Distribution, random_rows
+from .distributions import Distribution, random_rows, wrong_weights
 
 
 class CircuitError(ValueError):
@@ -168,7 +168,7 @@ class SumNodes(ParamNodes):
         self.edge_ids = None if edge_ids is None else self._checked_edges(edge_ids)
         if params is not None:
             self.params = _float_array(params, self.param_shape, repr(self))
-            _check_params(None if np.isfinite(self.params).all() and (self.params >= 0).all() else "finite and not negative", repr(self))
+            _check_params(wrong_weights(self.params), repr(self))
 
     @property
     def param_shape(self) -> tuple[int, ...]:

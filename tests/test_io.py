@@ -438,9 +438,9 @@ def test_parameters_must_be_finite(tmp_path):
         ([], ["found None"]),
         ({"version": 1}, ["expected a seed"]),
         ({"version": 1, "seed": -1, "distributions": [], "extra": {}}, ["expected a seed of at least 0"]),
-        ({"version": 1, "seed": 0, "distributions": [3], "extra": {}}, ["expected a distribution (Categorical)"]),
-        ({"version": 1, "seed": 0, "distributions": [{"name": "eval"}], "extra": {}}, ["expected a distribution (Categorical)"]),
-        ({"version": 1, "seed": 0, "distributions": [{"name": "Categorical", "x": 1}], "extra": {}}, ["expected a distribution (Categorical)"]),
+        ({"version": 1, "seed": 0, "distributions": [3], "extra": {}}, ["expected a distribution (Categorical, Bernoulli, Gaussian)"]),
+        ({"version": 1, "seed": 0, "distributions": [{"name": "eval"}], "extra": {}}, ["expected a distribution (Categorical, Bernoulli, Gaussian)"]),
+        ({"version": 1, "seed": 0, "distributions": [{"name": "Categorical", "x": 1}], "extra": {}}, ["expected a distribution (Categorical, Bern"]),
         ({"version": 1, "seed": 0, "distributions": [{"name": "Categorical", "num_cats": 1.5}], "extra": {}}, ["integer of at least 1"]),
         ({"version": 1, "seed": 0, "distributions": [], "extra": []}, ["dictionary extra"]),
         ("[" * 500_000, ["recursion"]),
@@ -515,3 +515,16 @@ def test_random_files_from_many_seeds(tmp_path):
         forged.write(tmp_path / "c")
         outcomes.add(isinstance(loads((tmp_path / "c").read_bytes(), tmp_path / "c"), str))
     assert outcomes == {True, False}
+
+
+def test_every_distribution_comes_back(tmp_path):
+    dists = [pcv.Bernoulli(), pcv.Gaussian(mu=np.float32(-1.5), sigma=2, min_sigma=0.25), pcv.Categorical(3)]
+    leaves = [pcv.inputs(var, num_nodes=2, dist=dist) for var, dist in enumerate(dists)]
+    root = pcv.summate(pcv.multiply(*leaves), num_nodes=1)
+    init_params(root)
+    leaves[1].params[:] = [[-3.5, 0.5], [4.0, 2.0]]
+    pcv.save(root, tmp_path / "circuit")
+    found = pcv.load(tmp_path / "circuit").children[0].children
+    assert [nodes.dist for nodes in found] == dists
+    for nodes, leaf in zip(found, leaves):
+        np.testing.assert_array_equal(nodes.params, leaf.params)

@@ -23,21 +23,21 @@ import os
 import uuid
 from dataclasses import asdict
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from .ir.checks import check_circuit
-from .ir.distributions import Bernoulli, Categorical, Gaussian
+from .ir.distributions import Distribution
 from .ir.nodes import InputNodes, Nodes, ParamNodes, ProdNodes, SumNodes
 from .ir.ties import tie
 
 VERSION = 1
 KEY = "pcviz"
 KINDS = (InputNodes, ProdNodes, SumNodes)
-DISTRIBUTIONS = (Categorical, Bernoulli, Gaussian)
+DISTRIBUTIONS = get_args(Distribution)
 TENSORS = {
     "vectors": ("I64",),
     "children": ("I32",),
@@ -351,5 +351,5 @@ def _distribution(fields):
     try:
         fields = dict(fields)
         return classes[fields.pop("name")](**fields)
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, OverflowError) as error:
         raise ValueError(f"expected a distribution ({', '.join(classes)}) and its arguments, found {fields!r}; install a newer pcviz.") from error

@@ -7,14 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from circuits import random_circuit, small_circuits
+from circuits import random_circuit, random_data, small_circuits
 from equality import assert_same_circuit
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from oracle import worlds_of
 from trained import pruned_digits
 
 import pcviz as pcv
-from pcviz.exchange import block_sizes, granularity, tiled_edges
+from pcviz.exchange.outgoing import block_sizes, granularity, tiled_edges
+from pcviz.ir.distributions import Bernoulli, Gaussian
 from pcviz.ir.nodes import InputNodes, ProdNodes, SumNodes, init_params, input_vectors, inputs, multiply, sum_vectors, summate, topological
 from pcviz.peers import pyjuice_circuit
 from pcviz.reference import log_likelihood
@@ -72,8 +74,7 @@ def pyjuice_log_likelihood(root_ns, x: np.ndarray) -> np.ndarray:
             kind = type(ns).__name__
             if kind == "InputNodes":
                 (var,) = ns.scope.to_list()
-                table = source_of(ns)._params.double().numpy().reshape(ns.num_nodes, -1)
-                values[id(ns)] = np.log(table[:, x[:, var]])
+                values[id(ns)] = pyjuice_inputs(type(ns.dist).__name__, source_of(ns)._params.double().numpy().reshape(ns.num_nodes, -1), x[:, var])
             elif kind == "ProdNodes":
                 values[id(ns)] = np.stack([sum(values[id(child)][place] for child, place in zip(ns.chs, row)) for row in rows_of(ns)])
             else:
@@ -81,6 +82,16 @@ def pyjuice_log_likelihood(root_ns, x: np.ndarray) -> np.ndarray:
                 top = np.maximum(below.max(axis=0), -1e300)
                 values[id(ns)] = np.log(weights_of(ns) @ np.exp(below - top)) + top
     return values[id(root_ns)][0]
+
+
+def pyjuice_inputs(dist: str, params: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """log p [nodes, B] as PyJuice's distributions define it, from parameters [nodes, per node]."""
+    if dist == "Bernoulli":
+        return np.log(np.where(x > 0, params, 1 - params))
+    if dist == "Gaussian":
+        mean, std = params[:, :1], params[:, 1:]
+        return -0.5 * ((x - mean) / std) ** 2 - 0.5 * np.log(2 * np.pi) - np.log(std)
+    return np.log(params[:, x.astype(np.int64)])
 
 
 def rows_of(ns) -> list[list[int]]:
@@ -140,9 +151,12 @@ def initialised(root_ns):
 
 
 def data_for(root, count=20):
-    rng = np.random.default_rng(0)
-    cats = {nodes.var: nodes.dist.num_cats for nodes in input_vectors(root)}
-    return np.stack([rng.integers(0, cats[var], count) for var in range(len(cats))], axis=1)
+    return fitting(root, random_data(root, count))
+
+
+def fitting(root, x: np.ndarray) -> np.ndarray:
+    """``x`` as integers unless a variable is real."""
+    return x if any(isinstance(nodes.dist, Gaussian) for nodes in input_vectors(root)) else x.astype(np.int64)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -164,6 +178,42 @@ def test_structures_of_pyjuice(juice, name):
     storages = {id(nodes.storage) for nodes in topological(root) if not isinstance(nodes, ProdNodes)}
     assert len(storages) == len({id(source_of(ns)) for ns in walk(root_ns) if type(ns).__name__ != "ProdNodes"})
     assert pcv.TensorCircuit(pcv.compile(root, block_size=4))(x).shape == (20,)
+
+
+def test_distributions_of_pyjuice(juice):
+    dists = juice.nodes.distributions
+    for dist, expected in (
+        (dists.Bernoulli(), Bernoulli()),
+        (dists.Gaussian(mu=2.0, sigma=0.5, min_sigma=0.1), Gaussian(2.0, 0.5, 0.1)),
+        (dists.Categorical(num_cats=4), pcv.Categorical(4)),
+    ):
+        x = [juice.inputs(var, num_nodes=4, dist=dist, block_size=4) for var in range(2)]
+        root_ns = initialised(juice.summate(juice.multiply(*x), num_nodes=1, block_size=1))
+        root = pcv.from_pyjuice(root_ns)
+        assert {nodes.dist for nodes in input_vectors(root)} == {expected}
+        np.testing.assert_allclose(pyjuice_log_likelihood(root_ns, data_for(root)), log_likelihood(root, data_for(root)), rtol=1e-6)
+        again = pcv.to_pyjuice(root)
+        assert {type(ns.dist) for ns in walk(again) if ns.is_input()} == {type(dist)}
+        for a, b in zip(tables_of(again), tables_of(root_ns)):
+            np.testing.assert_array_equal(a, b)
+    leaf = juice.inputs(0, num_nodes=2, dist=dists.Gaussian())  # no mu and sigma: parameters were given
+    leaf.set_params(torch_tensor([1.0, 2.0, -1.0, 0.5]))
+    assert pcv.from_pyjuice(juice.summate(leaf, num_nodes=1)).children[0].params.tolist() == [[1.0, 2.0], [-1.0, 0.5]]
+    leaf.set_params(torch_tensor([1.0, 0.0, -1.0, 0.5]))
+    with pytest.raises(ValueError, match="standard deviations above 0"):
+        pcv.from_pyjuice(juice.summate(leaf, num_nodes=1))
+
+
+def torch_tensor(values):
+    import torch
+
+    return torch.tensor(values)
+
+
+def test_probabilities_of_bernoulli_inputs_must_sum_to_1(juice):
+    leaf = inputs(0, num_nodes=2, dist=Bernoulli(), params=[[0.5, 0.5], [0.5, 0.4]])
+    with pytest.raises(ValueError, match="must sum to 1, because PyJuice keeps p\\(1\\) alone"):
+        pcv.to_pyjuice(summate(leaf, num_nodes=1))
 
 
 def test_a_circuit_without_parameters(juice):
@@ -250,14 +300,14 @@ def test_what_is_not_understood_is_named(juice):
     logistic = distributions.DiscreteLogistic(val_range=(0, 1), num_cats=2)
     for dist, words in ((distributions.Literal(lit=True), "Literal"), (logistic, "DiscreteLogistic")):
         root_ns = juice.summate(juice.inputs(0, num_nodes=2, dist=dist), num_nodes=1)
-        with pytest.raises(ValueError, match=f"over variable 0 has distribution {words}, expected Categorical"):
+        with pytest.raises(ValueError, match=f"over variable 0 has distribution {words}, expected Categorical, Bernoulli or Gaussian"):
             pcv.from_pyjuice(root_ns)
     several = juice.inputs([0, 1], num_nodes=2, dist=distributions.Categorical(num_cats=2))
     with pytest.raises(ValueError, match=r"input over variables \[0, 1\]"):
         pcv.from_pyjuice(juice.summate(several, num_nodes=1))
     root_ns = initialised(juice.structures.HMM(3, 4, 3))
     root_ns._params[0] = float("nan")
-    with pytest.raises(ValueError, match="not finite or negative"):
+    with pytest.raises(ValueError, match="must be finite and not negative"):
         pcv.from_pyjuice(root_ns)
     product = juice.multiply(*(juice.inputs(var, num_nodes=4, dist=distributions.Categorical(num_cats=2), block_size=4) for var in (0, 1)))
     external = juice.summate(product, num_nodes=4, block_size=4, external_params=juice.nodes.LowRankSumParams(1))
@@ -308,14 +358,15 @@ def test_a_pruned_circuit_comes_back(juice):
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
-@given(small_circuits())
+@given(st.booleans().flatmap(lambda gaussians: small_circuits(gaussians=gaussians)))
 def test_random_circuits_come_back(juice, root):
     root_ns = pcv.to_pyjuice(root)
     found = pcv.from_pyjuice(root_ns)
-    x = worlds_of(root)
+    x = data_for(root, 100)
     expected = log_likelihood(root, x)
-    np.testing.assert_allclose(pyjuice_log_likelihood(root_ns, x), expected, rtol=1e-9)
-    np.testing.assert_allclose(log_likelihood(found, x), expected, rtol=1e-12)
+    binary = any(isinstance(nodes.dist, Bernoulli) for nodes in input_vectors(root))  # 1 - p(1) rounds p(0)
+    np.testing.assert_allclose(pyjuice_log_likelihood(root_ns, x), expected, rtol=1e-4 if binary else 1e-9)
+    np.testing.assert_allclose(log_likelihood(found, x), expected, rtol=1e-4 if binary else 1e-12)
     assert sum_edges(found) == sum_edges(root)
     kept, ties = ([{id(nodes.storage) for nodes in topological(r) if not isinstance(nodes, ProdNodes)} for r in (found, root)])
     assert len(kept) == len(ties)
@@ -364,6 +415,8 @@ KERNEL_CIRCUITS = {
     "HCLT": lambda: pcv.HCLT(pcv.datasets.digits("train")[:200, 20:30], 12),
     "ties": random_ties,
     "pruned": lambda: pcv.prune(pcv.TensorCircuit(pcv.compile(pcv.PD((3, 3), 8, dist=TRIT), block_size=4)), keep=0.3),
+    "Bernoulli": lambda: pcv.PD((3, 3), 8, dist=Bernoulli()),
+    "Gaussian": lambda: pcv.PD((3, 3), 4, dist=Gaussian(1.0, 2.0)),
     "random 3": lambda: random_circuit(3),
     "random 4": lambda: random_circuit(4),
 }
@@ -401,8 +454,8 @@ def test_compiled_circuits_come_back(kernel_results, name):
     puts sums of one child where a sum reads something that is not right below it."""
     _, _, found, root = kernel_results[name]
     sums, expected = list(sum_vectors(found)), list(sum_vectors(root))
-    if name == "random 4":
-        assert len(sums) > len(expected)
+    if len(sums) > len(expected):
+        assert name.startswith("random")
         sums = [nodes for nodes in sums if not np.array_equal(matrix_of(nodes), np.eye(nodes.num_nodes, nodes.num_children))]
     for a, b in zip(sums, expected, strict=True):
         np.testing.assert_allclose(matrix_of(a), matrix_of(b), rtol=1e-6)

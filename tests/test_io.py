@@ -6,12 +6,14 @@ import subprocess
 import sys
 import time
 import tracemalloc
+from dataclasses import asdict
 
 import numpy as np
 import pytest
 from circuits import random_circuit, small_circuits
 from equality import assert_same_circuit
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from lab_harness import source_path
 from safetensors import safe_open
 from safetensors.numpy import save_file
@@ -20,6 +22,7 @@ from trained import pruned_digits
 import pcviz as pcv
 from pcviz import io
 from pcviz.io import KEY, Row, load_with_extra
+from pcviz.ir.distributions import Bernoulli, Gaussian
 from pcviz.ir.nodes import init_params, input_vectors, inputs, multiply, sum_vectors, summate, topological
 
 COIN = pcv.Categorical(num_cats=2)
@@ -33,13 +36,15 @@ def round_trip(root, tmp_path, **kwargs):
 
 def small():
     """A circuit with everything that a file can hold; vectors of several widths, sparse and dense, some without parameters."""
-    x = [inputs(var, num_nodes=4, dist=dist, name=f"x{var}") for var, dist in enumerate((COIN, pcv.Categorical(3), COIN))]
+    dists = (COIN, pcv.Categorical(3), COIN, Gaussian(0.1, 2, 1e-3), Bernoulli())
+    x = [inputs(var, num_nodes=4, dist=dist, name=f"x{var}") for var, dist in enumerate(dists)]
     rng = np.random.default_rng(0)
     x[0].params = rng.random((4, 2)).astype(np.float32)
     crossed = multiply(x[0], x[1], edge_ids=[[0, 3], [1, 2], [2, 1], [3, 0]])
     left = summate(crossed, num_nodes=4, edge_ids=[[1, 0, 1], [0, 1, 1]], edge_block=2, name="left é ∑\n")
     left.params = rng.random(left.param_shape).astype(np.float32)
-    root = summate(multiply(left, x[2]), num_nodes=1)
+    x[3].params = np.stack([rng.normal(size=4), rng.random(4)], axis=1).astype(np.float32)
+    root = summate(multiply(left, *x[2:]), num_nodes=1)
     root.seed = 12345678901234567890
     return root
 
@@ -53,7 +58,7 @@ def test_everything_comes_back(tmp_path):
 
 
 @settings(max_examples=80, deadline=None, derandomize=True)
-@given(small_circuits())
+@given(st.booleans().flatmap(lambda gaussians: small_circuits(gaussians=gaussians)))
 def test_random_circuits_come_back(tmp_path_factory, root):
     assert_same_circuit(round_trip(root, tmp_path_factory.mktemp("io")), root)
 
@@ -428,6 +433,10 @@ def test_parameters_must_be_finite(tmp_path):
         refused(forged, tmp_path / "c", "params must be finite and not negative")
 
 
+def with_distribution(fields) -> dict:
+    return {"version": 1, "seed": 0, "distributions": [fields], "extra": {}}
+
+
 @pytest.mark.parametrize(
     "document, words",
     [
@@ -438,10 +447,15 @@ def test_parameters_must_be_finite(tmp_path):
         ([], ["found None"]),
         ({"version": 1}, ["expected a seed"]),
         ({"version": 1, "seed": -1, "distributions": [], "extra": {}}, ["expected a seed of at least 0"]),
-        ({"version": 1, "seed": 0, "distributions": [3], "extra": {}}, ["expected a distribution (Categorical, Bernoulli, Gaussian)"]),
-        ({"version": 1, "seed": 0, "distributions": [{"name": "eval"}], "extra": {}}, ["expected a distribution (Categorical, Bernoulli, Gaussian)"]),
-        ({"version": 1, "seed": 0, "distributions": [{"name": "Categorical", "x": 1}], "extra": {}}, ["expected a distribution (Categorical, Bern"]),
-        ({"version": 1, "seed": 0, "distributions": [{"name": "Categorical", "num_cats": 1.5}], "extra": {}}, ["integer of at least 1"]),
+        (with_distribution(3), ["expected a distribution (Categorical, Bernoulli, Gaussian)"]),
+        (with_distribution({"name": "eval"}), ["expected a distribution (Categorical, Bernoulli, Gaussian)"]),
+        (with_distribution({"name": "Categorical", "x": 1}), ["expected a distribution (Categorical, Bernoulli, Gaussian)"]),
+        (with_distribution({"name": "Bernoulli", "num_cats": 3}), ["expected a distribution"]),
+        (with_distribution({"name": ["Categorical"]}), ["expected a distribution"]),
+        (with_distribution({"name": "Categorical", "num_cats": 1.5}), ["integer of at least 1"]),
+        (with_distribution({"name": "Gaussian", "mu": 10**400}), ["expected a distribution"]),
+        (with_distribution({"name": "Gaussian", "sigma": float("nan")}), ["finite number"]),
+        (with_distribution({"name": "Gaussian", "min_sigma": 0}), ["above 0"]),
         ({"version": 1, "seed": 0, "distributions": [], "extra": []}, ["dictionary extra"]),
         ("[" * 500_000, ["recursion"]),
         ('{"version": ' + "9" * 500_000 + "}", ["digit"]),
@@ -503,11 +517,12 @@ def test_random_files_from_many_seeds(tmp_path):
     outcomes = set()
     for seed in range(150):
         rng = np.random.default_rng(seed)
-        root = random_circuit(seed % 10)
+        root = random_circuit(seed % 10, gaussians=seed % 2 == 0)
         dists = list(dict.fromkeys(nodes.dist for nodes in topological(root) if nodes.kind == "input"))
         forged = Forged.__new__(Forged)
         forged.tensors = io._tensors(topological(root), dists)
-        forged.document = {"version": 1, "seed": 0, "extra": {}, "distributions": [{"name": "Categorical", "num_cats": d.num_cats} for d in dists]}
+        named = [{"name": type(dist).__name__, **asdict(dist)} for dist in dists]
+        forged.document = {"version": 1, "seed": 0, "extra": {}, "distributions": named}
         name = ("vectors", "children", "edges", "name_lengths")[seed % 4]
         tensor = forged.tensors[name] = forged.tensors[name].copy()
         if tensor.size:

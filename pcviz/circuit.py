@@ -159,9 +159,10 @@ class TensorCircuit:
     def mpe(self, x=None, observed=None, return_log: bool = False) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
         """[B, V] most probable explanation: the hidden values of the largest summand of p(x), evidence ``x`` kept.
 
-        Max-product maximises over latent and hidden variables *together*: one child of every sum is taken. That is not
-        argmax p(x), which sums over the latents first (and is NP-hard). Ties: any maximiser. ``return_log``: also [B] the
-        natural log of the maximum, at most the log-likelihood of the state. ``observed`` and errors as in ``sample``.
+        Max-product maximises over latent and hidden variables *together*: one child of every sum is taken, and a Gaussian
+        variable is at the mean of one input. That is not argmax p(x), which sums over the latents first (and is NP-hard).
+        Ties: any maximiser. ``return_log``: also [B] the natural log of the maximum, at most the log-likelihood of the state.
+        ``observed`` and errors as in ``sample``.
         """
         states, logs = queries.mpe(self, x, observed)
         return (states, logs) if return_log else states
@@ -170,7 +171,7 @@ class TensorCircuit:
     def marginals(self, x=None, observed=None) -> torch.Tensor:
         """[B, V, categories] posterior P(x_v = k | observed values), each variable on its own; 0 or 1 where observed.
 
-        ``observed`` and errors as in ``sample``. Variables with fewer categories than the widest one have 0 in the rest.
+        ``observed`` and errors as in ``sample``. Variables with fewer categories than the widest one have 0 in the rest, Gaussian ones everywhere.
         """
         return queries.marginals(self, x, observed)
 

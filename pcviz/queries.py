@@ -13,10 +13,12 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
+from pcviz_kernels.launches import InputLaunch
 
 from .launching import LayerLaunches
 
 PAIRS = 1 << 22  # (node, sample) pairs that one descent may keep
+ENTRIES = 1 << 27  # logarithms of nodes and elements that a query may keep beside the engine's buffers
 
 
 def sample(pc, n: int, x, observed, seed: int) -> torch.Tensor:
@@ -52,31 +54,36 @@ def mpe(pc, x, observed) -> tuple[torch.Tensor, torch.Tensor]:
 
 def marginals(pc, x, observed) -> torch.Tensor:
     """See TensorCircuit.marginals. P(x_v = k | e) = sum over the inputs n of v of F_n theta_{n,k}: flows of v sum to 1."""
+    discrete = [(launch, table) for launch, table in zip(pc.engine.query_launches.inputs, pc.tables) if isinstance(launch, InputLaunch)]
+    if not discrete:
+        raise ValueError("marginals are probabilities of categories, and every variable of this circuit is Gaussian; use pc.sample or pc.mpe.")
     given, known = _evidence(pc, x, observed)
-    num_cats = max(launch.num_cats for launch in pc.engine.query_launches.inputs)
-    result = pc.params.new_zeros(pc.plan.num_vars, num_cats, len(given))
+    widest = max(launch.num_cats for launch, _ in discrete)
+    result = pc.params.new_zeros(pc.plan.num_vars, widest, len(given))
     for part in _parts(pc, len(given)):
         flows = pc.node_flows(given[part], observed=known[part])
-        for launch, table in zip(pc.engine.query_launches.inputs, pc.tables):
+        if (flows[pc.plan.rows_of(pc.root)] == 0).any():
+            raise _impossible(pc(given, observed=known) == -torch.inf)
+        for launch, table in discrete:
             flow = flows[launch.start :][: len(launch.variables) * launch.stride].view(len(launch.variables), launch.stride, -1)
             result[:, : launch.num_cats, part].index_add_(0, launch.variables, table[launch.table_ids].transpose(1, 2) @ flow)
-    impossible = result.sum(dim=1).amin(dim=0) == 0
-    if impossible.any():
-        raise _impossible(impossible)
-    result = result.permute(2, 0, 1)
-    certain = torch.nn.functional.one_hot(given, num_cats).to(result.dtype)
-    return torch.where(known[:, :, None], certain, result)
+    for launch, _ in discrete:
+        mine = launch.variables
+        certain = torch.nn.functional.one_hot(given[:, mine].long(), widest).to(result.dtype).permute(1, 2, 0)
+        result[mine] = torch.where(known[:, mine].t()[:, None, :], certain, result[mine])
+    return result.permute(2, 0, 1)
 
 
 def max_values(pc, x: torch.Tensor, observed: torch.Tensor) -> torch.Tensor:
     """[node rows, B] natural logs of max-product values: sums take the largest child, hidden inputs their largest value."""
-    nodes = pc.params.new_full((pc.plan.num_node_rows, len(x)), -torch.inf)
-    for launch, table in zip(pc.engine.query_launches.inputs, pc.tables):
-        pc.engine.query_launches.kernels.input_max(launch, table, x.t(), observed.t(), nodes)
-    for layer in pc.engine.query_launches.layers:
-        elements = _elements(pc, layer, nodes)
+    engine, params = pc.engine.query_launches, pc.params
+    nodes = params.new_full((pc.plan.num_node_rows, len(x)), -torch.inf)
+    for launch, table in zip(engine.inputs, pc.tables):
+        engine.kernels.input_max(launch, table, x.t(), observed.t(), nodes)
+    for layer in engine.layers:
+        elements = _elements(engine.kernels, layer, nodes)
         for launch in layer.sums:
-            pc.engine.query_launches.kernels.sum_max(launch, pc.params, elements, nodes)
+            engine.kernels.sum_max(launch, params, elements, nodes)
     return nodes
 
 
@@ -85,39 +92,40 @@ def max_values(pc, x: torch.Tensor, observed: torch.Tensor) -> torch.Tensor:
 
 def _descend(pc, logs: torch.Tensor, x: torch.Tensor, observed: torch.Tensor, copies: int, generator: torch.Generator | None) -> torch.Tensor:
     """[copies, B, V] states drawn top-down by node values ``logs`` [node rows, B]; without a generator the largest choices."""
-    kernels, (batch, num_vars) = pc.engine.query_launches.kernels, x.shape
+    engine, params, (batch, num_vars) = pc.engine.query_launches, pc.params, x.shape
     samples = torch.arange(copies * batch, device=x.device)  # copy * batch + column of logs
     rows = torch.full_like(samples, pc.plan.rows_of(pc.root).start)
-    for layer in reversed(pc.engine.query_launches.layers):
-        elements = _elements(pc, layer, logs)
+    for layer in reversed(engine.layers):
+        elements = _elements(engine.kernels, layer, logs)
         waiting = rows < min(int(launch.nids.starts.min()) for launch in layer.sums)  # rows are laid out layer by layer
         found = [(rows[waiting], samples[waiting])]
         rows, samples = rows[~waiting], samples[~waiting]
         for launch, picked, sums in _by_launch(rows, layer.sums, "nids"):
             mine = samples[picked]
-            chosen = kernels.child_choices(launch, pc.params, elements, sums, mine % batch, _uniforms(generator, mine))
+            chosen = engine.kernels.child_choices(launch, params, elements, sums, mine % batch, _uniforms(generator, mine))
             for product, some, places in _by_launch(chosen, layer.products, "eids"):
                 run, within = places // product.width, places % product.width
                 factors = product.factors[:, run] * product.width + within
                 found.append((factors.view(-1), mine[some].repeat(len(factors))))
         rows, samples = (torch.cat(parts) for parts in zip(*found))
     states = x.repeat(copies, 1)
-    for launch, table in zip(pc.engine.query_launches.inputs, pc.tables):
+    for launch, table in zip(engine.inputs, pc.tables):
         inputs, variables = rows - launch.start, launch.variables
         mine = ((inputs >= 0) & (inputs < len(variables) * launch.stride)).nonzero().flatten()
         variables = variables[inputs[mine] // launch.stride]
         hidden = ~observed[samples[mine] % batch, variables]
         mine, variables = mine[hidden], variables[hidden]
-        states[samples[mine], variables] = kernels.category_choices(launch, table, inputs[mine], _uniforms(generator, mine))
+        chosen = engine.kernels.input_choices(launch, table, inputs[mine], _uniforms(generator, mine))
+        states[samples[mine], variables] = chosen.to(states.dtype)
     return states.view(copies, batch, num_vars)
 
 
-def _elements(pc, layer: LayerLaunches, nodes: torch.Tensor) -> torch.Tensor:
+def _elements(kernels, layer: LayerLaunches, nodes: torch.Tensor) -> torch.Tensor:
     """[element rows, B] logs of the elements of one layer."""
     elements = nodes.new_full((layer.num_element_rows, nodes.shape[1]), torch.nan)  # nothing may be read unwritten
     elements[: layer.sections[0][1]] = -torch.inf  # the null block
     for launch in layer.products:
-        pc.engine.query_launches.kernels.product_logs(launch, nodes, elements)
+        kernels.product_logs(launch, nodes, elements)
     return elements
 
 
@@ -161,7 +169,10 @@ def _evidence(pc, x, observed) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _parts(pc, count: int) -> Iterator[slice]:
-    return (slice(first, first + pc.micro_batch) for first in range(0, count, pc.micro_batch))
+    """Rows of evidence of which the logarithms of all nodes and of a layer's elements fit into ENTRIES."""
+    rows = pc.plan.num_node_rows + max(layer.num_element_rows for layer in pc.plan.layers)
+    size = max(1, min(pc.micro_batch, ENTRIES // rows))
+    return (slice(first, first + size) for first in range(0, count, size))
 
 
 def _check_possible(pc, logs: torch.Tensor, x: torch.Tensor, observed: torch.Tensor) -> None:

@@ -153,7 +153,7 @@ def mpe_logs(root: Nodes, x) -> np.ndarray:
     for nodes in topological(root):
         out = np.full((nodes.num_nodes, len(x)), 0.0 if isinstance(nodes, ProdNodes) else -np.inf)
         if isinstance(nodes, InputNodes):
-            out = _log(nodes.params.astype(np.float64))[:, x[:, nodes.var]]
+            out = np.stack([log_input(nodes, i, x[:, nodes.var]) for i in range(nodes.num_nodes)])
         elif isinstance(nodes, ProdNodes):
             for i in range(nodes.num_nodes):
                 for child, place in factors(nodes, i):

@@ -185,12 +185,19 @@ def product_logs(launch: ProductLaunch, nodes: torch.Tensor, elements: torch.Ten
         elements[_rows(run, launch.width)] = sum(nodes[_rows(factor, launch.width)] for factor in factors)
 
 
-def input_max(launch: InputLaunch, table: torch.Tensor, x: torch.Tensor, observed: torch.Tensor, nodes: torch.Tensor) -> None:
-    """log theta_{n, x_v}; log max_k theta_{n,k} where v is not observed."""
+def input_max(
+    launch: InputLaunch | GaussianLaunch, table: torch.Tensor, x: torch.Tensor, observed: torch.Tensor, nodes: torch.Tensor
+) -> None:
+    """log p_n(x_v); the maximum over x_v where v is not observed."""
     for v, (t, variable) in enumerate(zip(launch.table_ids.tolist(), launch.variables.tolist())):
         for b in range(x.shape[1]):
-            value = table[t, :, x[variable, b]] if observed[variable, b] else table[t].amax(dim=1)
-            nodes[launch.start + v * launch.stride :][: launch.stride, b] = value.log()
+            if isinstance(launch, GaussianLaunch):
+                mean, std = table[t].unbind(dim=1)
+                value = torch.distributions.Normal(mean, std, validate_args=False).log_prob(x[variable, b] if observed[variable, b] else mean)
+                value = value.where(launch.real[t, :, 0], -torch.inf)
+            else:
+                value = (table[t, :, x[variable, b].long()] if observed[variable, b] else table[t].amax(dim=1)).log()
+            nodes[launch.start + v * launch.stride :][: launch.stride, b] = value
 
 
 def sum_max(launch: SumLaunch, params: torch.Tensor, elements: torch.Tensor, nodes: torch.Tensor) -> None:
@@ -213,10 +220,15 @@ def child_choices(
     return chosen
 
 
-def category_choices(launch: InputLaunch, table: torch.Tensor, inputs: torch.Tensor, uniforms: torch.Tensor | None) -> torch.Tensor:
-    """The same for the categories of each input."""
-    rows = table[launch.table_ids[inputs // launch.stride], inputs % launch.stride].log()
-    return torch.stack([_choice(row, None if uniforms is None else uniforms[i]) for i, row in enumerate(rows)])
+def input_choices(
+    launch: InputLaunch | GaussianLaunch, table: torch.Tensor, inputs: torch.Tensor, uniforms: torch.Tensor | None
+) -> torch.Tensor:
+    """The same for the categories of each input; of a Gaussian, the value below which it lies with that probability, or the mean."""
+    params = table[launch.table_ids[inputs // launch.stride], inputs % launch.stride]
+    if isinstance(launch, GaussianLaunch):
+        half = torch.tensor(0.5) if uniforms is None else uniforms
+        return torch.distributions.Normal(*params.double().unbind(dim=1)).icdf(half).to(table.dtype)
+    return torch.stack([_choice(row, None if uniforms is None else uniforms[i]) for i, row in enumerate(params.log())])
 
 
 def _choice(terms: torch.Tensor, uniform: torch.Tensor | None) -> torch.Tensor:

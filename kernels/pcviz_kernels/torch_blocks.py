@@ -20,7 +20,7 @@ from . import torch_gaussian
 from .blocks import Scratch, slices
 from .launches import FLOW_SCALE, ElementBuffers, ElementLaunch, GaussianLaunch, InputLaunch, NodeBuffers, ProductLaunch, SumLaunch
 from .torch_guard import FLOOR, add_lost_flows, careful_ratios, lost_value, needs_logs, products_from_logs, renew_weak_elements, sums_from_logs
-from .torch_queries import category_choices, child_choices, input_max, product_logs, sum_max  # noqa: F401 (part of the implementation)
+from .torch_queries import child_choices, input_choices, input_max, product_logs, sum_max  # noqa: F401 (part of the implementation)
 
 
 def input_forward(

@@ -11,11 +11,12 @@ Loops are over launches and, where an operand would outgrow ``SCRATCH`` entries,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
 
-from .launches import InputLaunch, ProductLaunch, SumLaunch
+from .launches import GaussianLaunch, InputLaunch, ProductLaunch, SumLaunch
 
 SCRATCH = 1 << 18  # entries of one operand, which a core's cache holds
 MANTISSA = 52  # bits of a cumulative weight that a float64 uniform still resolves
@@ -30,12 +31,20 @@ def product_logs(launch: ProductLaunch, nodes: torch.Tensor, elements: torch.Ten
     launch.eids.set(elements, total)
 
 
-def input_max(launch: InputLaunch, table: torch.Tensor, x: torch.Tensor, observed: torch.Tensor, nodes: torch.Tensor) -> None:
-    """log theta_{n, x_v}, or of the largest category where v is hidden. ``table`` [T, stride, num_cats], ``x`` and
-    ``observed`` [variables, B]."""
-    given = table[launch.table_ids[:, None], :, x[launch.variables]].transpose(1, 2)  # [V, stride, B]
-    largest = table.amax(dim=2, keepdim=True)[launch.table_ids]
-    logs = torch.where(observed[launch.variables][:, None, :], given, largest).log()
+def input_max(
+    launch: InputLaunch | GaussianLaunch, table: torch.Tensor, x: torch.Tensor, observed: torch.Tensor, nodes: torch.Tensor
+) -> None:
+    """log p_n of x_v; where v is hidden, of the node's likeliest category, or of its mean (a density). ``table``
+    [T, stride, num_cats or 2], ``x`` and ``observed`` [variables, B]."""
+    values, seen = x[launch.variables], observed[launch.variables][:, None, :]
+    if isinstance(launch, GaussianLaunch):
+        mean, std = table[launch.table_ids].split(1, dim=2)
+        z = torch.where(seen, (values[:, None, :] - mean) / std, 0.0)  # [V, stride, B]
+        logs = z.square_().mul_(-0.5) - std.log() - 0.5 * math.log(2 * math.pi)
+        logs.masked_fill_(~launch.real[launch.table_ids], -torch.inf)
+    else:
+        given = table[launch.table_ids[:, None], :, values.long()].transpose(1, 2)  # [V, stride, B]
+        logs = torch.where(seen, given, table.amax(dim=2, keepdim=True)[launch.table_ids]).log()
     nodes[launch.start : launch.start + len(logs) * launch.stride] = logs.reshape(-1, x.shape[1])
 
 
@@ -76,12 +85,18 @@ def child_choices(
     return blocks[sums // launch.sum_block, chosen // width] * width + chosen % width
 
 
-def category_choices(launch: InputLaunch, table: torch.Tensor, inputs: torch.Tensor, uniforms: torch.Tensor | None) -> torch.Tensor:
-    """The category [n] of each of n inputs: k with probability theta_{n,k}, or the largest. ``inputs`` [n]: rows counted
-    from the launch's start; ``table`` [T, stride, num_cats]."""
-    rows = table.view(-1, launch.num_cats)
-    vectors, within = inputs // launch.stride, inputs % launch.stride
-    return _choose(launch.table_ids[vectors] * launch.stride + within, launch.num_cats, lambda keys: rows[keys].log(), uniforms)
+def input_choices(
+    launch: InputLaunch | GaussianLaunch, table: torch.Tensor, inputs: torch.Tensor, uniforms: torch.Tensor | None
+) -> torch.Tensor:
+    """The value [n] of each of n inputs: category k with probability theta_{n,k}, or the largest; a real number from the
+    normal distribution, or its mean. ``inputs`` [n]: rows counted from the launch's start; ``table`` as in ``input_max``."""
+    rows = launch.table_ids[inputs // launch.stride] * launch.stride + inputs % launch.stride
+    params = table.view(-1, table.shape[2])
+    if isinstance(launch, GaussianLaunch):
+        mean, std = params[rows].double().unbind(dim=1)
+        quantile = 0 if uniforms is None else torch.special.ndtri(uniforms.clamp(min=2.0**-54))  # a uniform of 0 would be -inf
+        return (mean + std * quantile).to(table.dtype)
+    return _choose(rows, launch.num_cats, lambda keys: params[keys].log(), uniforms)
 
 
 def _choose(keys: torch.Tensor, num_terms: int, terms: Callable, uniforms: torch.Tensor | None) -> torch.Tensor:

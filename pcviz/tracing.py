@@ -300,7 +300,9 @@ def _config_of(config: Config, phase: str, group, batch_size: int) -> LaunchConf
     if isinstance(config, Mapping):
         config = config.get(phase)
     if config is None:
-        return default_config(phase, group.sum_block, group.child_block, batch_size)
+        backward = phase == "element_flows"
+        rows = group.num_child_blocks * group.child_block if backward else group.num_sum_blocks * group.sum_block
+        return default_config(phase, group.sum_block, group.child_block, batch_size, rows)
     return config.fit(phase, group.sum_block, group.child_block)
 
 

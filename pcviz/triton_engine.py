@@ -181,7 +181,8 @@ class TritonEngine:
         graph.replay()
 
     def config(self, phase: str, launch):
-        return default_config(phase, launch.sum_block, launch.child_block)
+        rows = launch.num_child_blocks * launch.child_block if phase == "element_flows" else launch.num_sum_blocks * launch.sum_block
+        return default_config(phase, launch.sum_block, launch.child_block, num_rows=rows)
 
     def _forward(self, observed: torch.Tensor | None, batch: int) -> None:
         paper = self.variant == "paper"

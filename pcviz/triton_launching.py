@@ -9,6 +9,8 @@ from pcviz_kernels.triton_launches import UNIT, TritonElements, TritonFactors, T
 from .compiler.layering import num_blocks
 from .compiler.plan import InputGroup, LayerPlan, SumGroup
 
+LONGEST_RUN = 1024  # rows: every length is a kernel of its own
+
 
 def input_launch(group: InputGroup, device) -> TritonInputs:
     order = np.argsort(group.table_ids, kind="stable")
@@ -80,26 +82,42 @@ def _real_rows(layer: LayerPlan) -> tuple[np.ndarray, np.ndarray]:
     return nids[order], rows[order]
 
 
-def _sum(group: SumGroup, unit_of: np.ndarray, real, first_row: int, first_unit: int, device) -> TritonSums:
+def _sum(group: SumGroup, unit_of: np.ndarray, real: tuple[np.ndarray, np.ndarray], first_row: int, first_unit: int, device) -> TritonSums:
     units = unit_of[group.cids]
     nids, rows = real
-    pids = _tensor(group.pids, device)
+    run = _run(group, units)
+    step = run // group.child_block
+    pids = group.pids[:, ::step]
     return TritonSums(
         sum_block=group.sum_block,
         child_block=group.child_block,
-        num_sum_blocks=group.cids.shape[0],
-        num_child_blocks=group.cids.shape[1],
+        num_sum_blocks=len(group.nids),
+        run=run,
+        num_runs=pids.shape[1],
         nids=_tensor(group.nids, device),
-        cids=_tensor(group.cids, device),
-        pids=pids,
-        units=_tensor(units, device),
+        cids=_tensor(group.cids[:, ::step], device),
+        pids=_tensor(pids, device),
+        units=_tensor(units[:, ::step], device),
         block_units=_tensor(_distinct_units(units, num_blocks(group.child_block, UNIT)), device),
         num_nodes=_tensor(rows[np.searchsorted(nids, group.nids)], device),
+        em_pids=_tensor(pids[group.first_use], device),
         first_row=first_row,
         first_unit=first_unit,
-        em_pids=pids if group.first_use.all() else _tensor(group.pids[group.first_use], device),
         repeats=group.repeats,
     )
+
+
+def _run(group: SumGroup, units: np.ndarray) -> int:
+    """Rows of the longest runs, a power of two of child blocks, that follow each other in elements, parameters and units."""
+    width, cells, run = group.child_block, group.child_block * group.sum_block, 1
+    while 2 * run * width <= LONGEST_RUN and group.cids.shape[1] % (2 * run) == 0:
+        halves = slice(None, None, 2 * run), slice(run, None, 2 * run)
+        rows, pids, unit = (np.asarray(array)[:, halves[1]] - array[:, halves[0]] for array in (group.cids, group.pids, units))
+        apart = (rows != run * width).any() or (pids != run * cells).any() or (unit != run * width // UNIT).any()
+        if apart or (group.cids[:, halves[0]] == 0).any():  # 0: a null block
+            break
+        run *= 2
+    return run * width
 
 
 def _distinct_units(units: np.ndarray, each: int) -> np.ndarray:
@@ -126,8 +144,11 @@ def _products(layer: LayerPlan, starts: np.ndarray, rows: np.ndarray, device) ->
     return TritonProducts(arity, layer.num_element_rows, _tensor(starts, device), _tensor(rows, device), _tensor(factors, device))
 
 
-def _element(group, unit_of, parent_tables, device) -> TritonElements:
+def _element(group, unit_of: np.ndarray, parent_tables: np.ndarray, device) -> TritonElements:
     parrows, parunits = parent_tables[:, group.parids]
+    indices = (parrows, group.parpids, parunits)
+    steps = [np.diff(array[:, :2].astype(np.int64), axis=1) if array.shape[1] > 1 else np.zeros((len(array), 1), np.int64) for array in indices]
+    even = all(array.shape[1] < 3 or (np.diff(array, axis=1) == step).all() for array, step in zip(indices, steps))
     return TritonElements(
         sum_block=group.sum_block,
         child_block=group.child_block,
@@ -138,6 +159,8 @@ def _element(group, unit_of, parent_tables, device) -> TritonElements:
         parrows=_tensor(parrows, device),
         parunits=_tensor(parunits, device),
         parpids=_tensor(group.parpids, device),
+        even=even,
+        steps=torch.as_tensor(np.concatenate(steps, axis=1), device=device),
     )
 
 

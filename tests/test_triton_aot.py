@@ -12,11 +12,28 @@ from triton.compiler import ASTSource  # noqa: E402
 
 FLOAT32 = {"table", "logs", "tops", "flows", "element_flows", "param_flows", "ratio_tops", "table_flows", "settings"}
 FLOAT16 = {"half_params", "ratios"}
+INT64 = {"steps"}
 SCALARS = {"lost_below": "fp32", "lost_log2": "fp32", "least_flow": "fp32"}
 INTEGERS = {"start", "stride", "num_cats", "batch", "num_rows", "num_children", "num_units", "first_row", "first_unit", "num_parents", "pitch"}
 INTEGERS |= {"x_pitch", "arity", "num_columns"}
 GUARDED = {"sum_guard_kernel", "flow_guard_kernel", "em_sums_kernel"}  # they read the float32 parameters
-SHAPES = [(1, 64), (1, 1), (2, 2), (8, 8), (16, 16), (32, 32), (64, 64), (128, 128), (256, 256), (64, 8), (8, 32)]
+SHAPES = [
+    (1, 64),
+    (1, 1),
+    (2, 2),
+    (8, 8),
+    (16, 16),
+    (32, 32),
+    (64, 64),
+    (128, 128),
+    (256, 256),
+    (64, 1024),
+    (32, 256),
+    (16, 1024),
+    (1, 1024),
+    (64, 8),
+    (8, 32),
+]
 
 
 def argument_type(kernel, name: str) -> str:
@@ -28,6 +45,8 @@ def argument_type(kernel, name: str) -> str:
         return "*fp32" if kernel.__name__ in ("product_logs_kernel", "sum_forward_paper_kernel") else "*fp16"
     if name in FLOAT32 | FLOAT16:
         return "*fp32" if name in FLOAT32 else "*fp16"
+    if name in INT64:
+        return "*i64"
     return "*u8" if name == "observed" else "*i32"
 
 
@@ -59,7 +78,7 @@ def launches(sum_block: int, child_block: int):
 def test_matrix_kernels_compile_at_every_block_shape(sum_block, child_block):
     for capability in (90,) if (sum_block, child_block) not in ((8, 8), (64, 64)) else (80, 90):
         for _, kernel, config in launches(sum_block, child_block):
-            sizes = {"M": sum_block, "K": child_block, "ROWS": min(64, sum_block), "REPEATS": False, "ADD": False}
+            sizes = {"M": sum_block, "K": child_block, "ROWS": min(64, sum_block), "REPEATS": False, "ADD": False, "EVEN": True}
             sizes |= {"TILE_M": config.tile_m, "TILE_K": config.tile_k, "TILE_B": config.tile_b}
             ptx = machine_code(kernel, capability, config.num_warps, config.num_stages, **sizes)
             assert ("mma" in ptx) == config.uses_tensor_cores, f"{kernel.__name__} {config}: tensor cores"
@@ -70,7 +89,7 @@ def test_matrix_kernels_compile_at_every_block_shape(sum_block, child_block):
 @pytest.mark.parametrize("kernel", [
     triton_forward.input_forward_kernel, triton_forward.product_forward_kernel, triton_forward.product_logs_kernel,
     triton_forward.sum_forward_paper_kernel, triton_forward.sum_guard_kernel, triton_flows.ratio_kernel, triton_flows.flow_guard_kernel,
-    triton_flows.product_flows_kernel, triton_flows.input_flows_kernel, triton_flows.param_flows_kernel, triton_em.em_sums_kernel,
+    triton_flows.product_flows_kernel, triton_flows.input_flows_kernel, triton_flows.input_scatter_kernel, triton_flows.param_flows_kernel, triton_em.em_sums_kernel,
     triton_em.em_inputs_kernel,
 ], ids=lambda kernel: kernel.__name__)  # fmt: skip
 def test_the_other_kernels_compile(kernel, capability):

@@ -20,6 +20,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 PHASES = ("forward", "element_flows", "param_flows")
+REFERENCE_BATCH, REFERENCE_SMS = 512, 132  # for which the rule decides whether a launch is small
 TENSOR_CORE_TILE = 16  # smallest tile side of a matrix product on tensor cores
 
 
@@ -73,12 +74,13 @@ NAIVE = LaunchConfig(tile_m=1, tile_k=1, tile_b=1, num_warps=1, num_stages=1)
 """The parallelization of section 3: one processor per sum and sample, which reloads all its inputs."""
 
 
-def default_config(phase: str, sum_block: int, child_block: int, batch_size: int = 512) -> LaunchConfig:
+def default_config(phase: str, sum_block: int, child_block: int, batch_size: int = 512, num_rows: int | None = None) -> LaunchConfig:
     """The rule for tiles, one for every batch size (a new batch compiles no new kernel). All sides are powers of two.
 
-    - With tensor cores (the owned block axis has 16 rows or more): owned block axis and walked axis the block, at most 64;
-      where the walked blocks are below 16, a step of 32 spans several. tile_b is 128, in
-      param_flows (where it is walked) 64. num_warps 8 where the owned tile has 8,192 values, else 4; num_stages 3.
+    - With tensor cores (the owned block axis has 16 rows or more): the owned block axis is the block, at most 64; a step walks
+      over 64 rows, whatever the block. tile_b is 128; 64 in param_flows, where it is walked, and where the launch owns so few
+      rows (``num_rows``) that 128 would leave multiprocessors of an H100 without two programs. num_warps 8 where the owned tile
+      has 8,192 values, else 4; num_stages 4, in param_flows 3.
     - Without: a step multiplies tile_m x tile_k x tile_b = 4,096 values in registers; the owned axis is the block, tile_b 128.
     """
     check_phase(phase)
@@ -86,14 +88,16 @@ def default_config(phase: str, sum_block: int, child_block: int, batch_size: int
     _check_power_of_two("default_config(child_block=...)", child_block)
     if not _is_count(batch_size):
         raise ValueError(f"default_config(batch_size=...) expects an integer of at least 1, got {batch_size!r}.")
-    owned, walked = (child_block, sum_block) if phase == "element_flows" else (sum_block, child_block)
+    owned = child_block if phase == "element_flows" else sum_block
     if owned < TENSOR_CORE_TILE:
         owned, walked, tile_b, warps, stages = owned, 32 // owned, 128, 4, 2
+    elif phase == "param_flows":
+        owned, walked, tile_b, warps, stages = min(owned, 64), 64, 64, 4, 3
     else:
-        owned, walked, tile_b, stages = min(owned, 64), min(walked, 64) if walked >= TENSOR_CORE_TILE else 32, 128, 3
-        if phase == "param_flows":
-            walked, tile_b = max(walked, 16), 64
-        warps = 8 if phase != "param_flows" and owned * tile_b >= 8192 else 4
+        owned, walked, stages = min(owned, 64), 64, 4
+        few = num_rows is not None and num_rows // owned * (REFERENCE_BATCH // 128) < 2 * REFERENCE_SMS
+        tile_b = 64 if few else 128
+        warps = 8 if owned * tile_b >= 8192 else 4
     tile_m, tile_k = (walked, owned) if phase == "element_flows" else (owned, walked)
     return LaunchConfig(tile_m, tile_k, tile_b, num_warps=warps, num_stages=stages)
 

@@ -14,6 +14,7 @@ from .triton_flows import (
     element_flows_small_kernel,
     flow_guard_kernel,
     input_flows_kernel,
+    input_scatter_kernel,
     param_flows_kernel,
     param_flows_small_kernel,
     product_flows_kernel,
@@ -30,6 +31,7 @@ from .triton_forward import (
 )
 from .triton_launches import UNIT, TritonBuffers, TritonElements, TritonFactors, TritonInputs, TritonProducts, TritonSums
 
+MANY_CATEGORIES = 512  # above it, flows of categories are added one by one instead of by a matrix product
 LEAST_FLOW = 2.0**-30  # a lost sum with less flow hands none down
 GUARD_B = 32
 PITCH = 128  # buffers hold a multiple of this many samples, and kernels fill all of them: no load needs a mask along the batch
@@ -75,8 +77,8 @@ def sum_forward(launch: TritonSums, config: LaunchConfig, products: TritonProduc
     num_columns = columns(batch, config.tile_b)
     kernel[(num_columns * (launch.num_sum_blocks * launch.sum_block // config.tile_m),)](
         launch.nids, launch.cids, launch.pids, launch.units, launch.block_units, launch.num_nodes, half_params, buffers.elements,
-        buffers.tops, buffers.logs, buffers.flags, launch.num_child_blocks, launch.block_units.shape[1], num_columns, buffers.pitch,
-        _lost_below(launch), M=launch.sum_block, K=launch.child_block, TILE_M=config.tile_m, TILE_K=config.tile_k, TILE_B=config.tile_b,
+        buffers.tops, buffers.logs, buffers.flags, launch.num_runs, launch.block_units.shape[1], num_columns, buffers.pitch,
+        _lost_below(launch), M=launch.sum_block, K=launch.run, TILE_M=config.tile_m, TILE_K=config.tile_k, TILE_B=config.tile_b,
         num_warps=config.num_warps, num_stages=config.num_stages,
     )  # fmt: skip
     _sum_guard(launch, config, products, params, buffers, batch)
@@ -99,21 +101,21 @@ def sum_forward_paper(
     num_columns = columns(batch, config.tile_b)
     sum_forward_paper_kernel[(num_columns * (launch.num_sum_blocks * launch.sum_block // config.tile_m),)](
         launch.nids, launch.cids, launch.pids, launch.num_nodes, half_params, buffers.element_flows, buffers.logs, buffers.flags,
-        launch.num_child_blocks, num_columns, buffers.pitch, _lost_below(launch), M=launch.sum_block, K=launch.child_block, TILE_M=config.tile_m,
+        launch.num_runs, num_columns, buffers.pitch, _lost_below(launch), M=launch.sum_block, K=launch.run, TILE_M=config.tile_m,
         TILE_K=config.tile_k, TILE_B=config.tile_b, TENSOR_CORES=config.uses_tensor_cores, num_warps=config.num_warps, num_stages=config.num_stages,
     )  # fmt: skip
     _sum_guard(launch, config, products, params, buffers, batch)
 
 
 def _lost_below(launch: TritonSums) -> float:
-    return 2.0 ** lost_log2(launch.num_child_blocks * launch.child_block)
+    return 2.0 ** lost_log2(launch.num_runs * launch.run)
 
 
 def _sum_guard(launch: TritonSums, config: LaunchConfig, products: TritonProducts, params, buffers: TritonBuffers, batch: int) -> None:
     rows, num_columns = min(16, config.tile_m), columns(batch, GUARD_B)
     sum_guard_kernel[(num_columns * (launch.num_sum_blocks * launch.sum_block // rows),)](
-        launch.nids, launch.cids, launch.pids, params, products.factors, buffers.logs, buffers.flags, launch.num_child_blocks, products.arity,
-        products.num_rows, num_columns, buffers.pitch, M=launch.sum_block, K=launch.child_block, PAIRS=products.arity == 2, TILE_M=rows, TILE_K=UNIT,
+        launch.nids, launch.cids, launch.pids, params, products.factors, buffers.logs, buffers.flags, launch.num_runs, products.arity,
+        products.num_rows, num_columns, buffers.pitch, M=launch.sum_block, K=launch.run, PAIRS=products.arity == 2, TILE_M=rows, TILE_K=UNIT,
         TILE_B=GUARD_B, FLAG_M=config.tile_m, FLAG_B=config.tile_b,
     )  # fmt: skip
 
@@ -121,12 +123,12 @@ def _sum_guard(launch: TritonSums, config: LaunchConfig, products: TritonProduct
 def param_flows(launch: TritonSums, config: LaunchConfig, buffers: TritonBuffers, flows: torch.Tensor, batch: int) -> None:
     """Parameter flows of a group, without the factor theta and times FLOW_SCALE; after ``sum_ratios``."""
     kernel = param_flows_kernel if config.uses_tensor_cores else param_flows_small_kernel
-    width = launch.num_child_blocks * launch.child_block
+    width = launch.num_runs * launch.run
     num_columns = triton.cdiv(width, config.tile_k)
     grid = (num_columns * (launch.num_sum_blocks * launch.sum_block // config.tile_m),)
     kernel[grid](
         launch.cids, launch.pids, launch.units, buffers.elements, buffers.tops, buffers.ratios, buffers.ratio_tops, flows, launch.first_row,
-        launch.first_unit, launch.num_child_blocks, batch, num_columns, buffers.pitch, lost_log2(width), M=launch.sum_block, K=launch.child_block,
+        launch.first_unit, launch.num_runs, batch, num_columns, buffers.pitch, lost_log2(width), M=launch.sum_block, K=launch.run,
         ROWS=min(UNIT, launch.sum_block), TILE_M=config.tile_m, TILE_K=config.tile_k, TILE_B=config.tile_b, REPEATS=launch.repeats,
         num_warps=config.num_warps, num_stages=config.num_stages,
     )  # fmt: skip
@@ -139,7 +141,7 @@ def sum_ratios(launch: TritonSums, buffers: TritonBuffers, batch: int) -> None:
     ratio_kernel[(num_columns * (launch.num_sum_blocks * launch.sum_block // rows),)](
         launch.nids, launch.block_units, launch.num_nodes, buffers.logs, buffers.flows, buffers.tops, buffers.ratios, buffers.ratio_tops,
         buffers.flags, launch.first_row, launch.first_unit, launch.block_units.shape[1], batch, num_columns, buffers.pitch,
-        lost_log2(launch.num_child_blocks * launch.child_block), LEAST_FLOW, M=launch.sum_block, ROWS=rows, TILE_B=tile_b,
+        lost_log2(launch.num_runs * launch.run), LEAST_FLOW, M=launch.sum_block, ROWS=rows, TILE_B=tile_b,
     )  # fmt: skip
 
 
@@ -149,9 +151,9 @@ def flow_guard(launch: TritonSums, products: TritonProducts, params, buffers: Tr
     num_columns = columns(batch, GUARD_B)
     flow_guard_kernel[(num_columns * (launch.num_sum_blocks * launch.sum_block // rows),)](
         launch.nids, launch.cids, launch.pids, launch.block_units, params, products.factors, buffers.logs, buffers.flows, buffers.tops,
-        buffers.element_flows, flows, buffers.flags, launch.num_child_blocks, launch.block_units.shape[1], products.arity, products.num_rows,
+        buffers.element_flows, flows, buffers.flags, launch.num_runs, launch.block_units.shape[1], products.arity, products.num_rows,
         batch, num_columns, buffers.pitch,
-        lost_log2(launch.num_child_blocks * launch.child_block), LEAST_FLOW, M=launch.sum_block, K=launch.child_block, PAIRS=products.arity == 2,
+        lost_log2(launch.num_runs * launch.run), LEAST_FLOW, M=launch.sum_block, K=launch.run, PAIRS=products.arity == 2,
         TILE_M=rows, TILE_K=UNIT, TILE_B=GUARD_B, FLAG_M=flag_m, FLAG_B=64,
     )  # fmt: skip
 
@@ -162,9 +164,10 @@ def element_flows(launch: TritonElements, config: LaunchConfig, half_params, buf
     num_columns = columns(batch, config.tile_b)
     grid = (num_columns * (launch.num_child_blocks * launch.child_block // config.tile_k),)
     kernel[grid](
-        launch.chids, launch.units, launch.parrows, launch.parunits, launch.parpids, half_params, buffers.elements, buffers.tops, buffers.ratios,
+        launch.chids, launch.units, launch.parrows, launch.parunits, launch.parpids, launch.steps, half_params, buffers.elements, buffers.tops,
+        buffers.ratios,
         buffers.ratio_tops, buffers.element_flows, launch.num_parents, num_columns, buffers.pitch, -31.0, M=launch.sum_block, K=launch.child_block,
-        ROWS=min(UNIT, launch.sum_block), TILE_M=config.tile_m, TILE_K=config.tile_k, TILE_B=config.tile_b, ADD=add,
+        ROWS=min(UNIT, launch.sum_block), TILE_M=config.tile_m, TILE_K=config.tile_k, TILE_B=config.tile_b, EVEN=launch.even, ADD=add,
         num_warps=config.num_warps, num_stages=config.num_stages,
     )  # fmt: skip
 
@@ -187,6 +190,13 @@ def product_flows(launch: TritonFactors, buffers: TritonBuffers, batch: int) -> 
 
 
 def input_flows(launch: TritonInputs, x, observed, buffers: TritonBuffers, flows: torch.Tensor, batch: int) -> None:
+    if launch.num_cats > MANY_CATEGORIES:
+        rows, tile_b = min(UNIT, triton.next_power_of_2(launch.stride)), 32
+        input_scatter_kernel[columns(batch, tile_b), len(launch.variables), triton.cdiv(launch.stride, rows)](
+            launch.variables, launch.table_ids, x, x if observed is None else observed, buffers.flows, flows, launch.start, launch.stride,
+            launch.num_cats, batch, buffers.pitch, x.stride(0), HAS_MASK=observed is not None, ROWS=rows, TILE_B=tile_b,
+        )  # fmt: skip
+        return
     rows, cats = min(UNIT, max(16, triton.next_power_of_2(launch.stride))), min(256, max(16, triton.next_power_of_2(launch.num_cats)))
     input_flows_kernel[launch.num_tables, triton.cdiv(launch.stride, rows), triton.cdiv(launch.num_cats, cats)](
         launch.variables, launch.table_vectors, launch.table_offsets, x, x if observed is None else observed, buffers.flows, flows, launch.start,
@@ -202,8 +212,8 @@ def em_sums(launch: TritonSums, params, half_params, flows, settings: torch.Tens
     num_blocks = len(launch.em_pids)
     if num_blocks:
         em_sums_kernel[(num_blocks * launch.sum_block // rows,)](
-            launch.em_pids, params, half_params, flows, launch.num_child_blocks, settings, M=launch.sum_block,
-            K=launch.child_block, TILE_M=rows, TILE_K=UNIT,
+            launch.em_pids, params, half_params, flows, launch.num_runs, settings, M=launch.sum_block,
+            K=launch.run, TILE_M=rows, TILE_K=UNIT,
         )  # fmt: skip
 
 

@@ -109,10 +109,10 @@ def param_flows_small_kernel(cids, pids, units, elements, tops, ratios, ratio_to
 
 
 @triton.jit(do_not_specialize=["num_columns", "num_parents", "lost_log2"])
-def element_flows_kernel(chids, units, parrows, parunits, parpids, weights, elements, tops, ratios, ratio_tops, element_flows, num_parents,
+def element_flows_kernel(chids, units, parrows, parunits, parpids, steps, weights, elements, tops, ratios, ratio_tops, element_flows, num_parents,
                          num_columns, pitch,
                          lost_log2, M: tl.constexpr, K: tl.constexpr, ROWS: tl.constexpr, TILE_M: tl.constexpr, TILE_K: tl.constexpr,
-                         TILE_B: tl.constexpr, ADD: tl.constexpr):  # fmt: skip
+                         TILE_B: tl.constexpr, EVEN: tl.constexpr, ADD: tl.constexpr):  # fmt: skip
     """F_c = p_c sum_n theta_{n,c} F_n / p_n, on tensor cores. A program owns [TILE_K, TILE_B] elements and walks over their parents."""
     column, tile = tl.program_id(0) % num_columns, tl.program_id(0) // num_columns
     c = tile // (K // TILE_K)
@@ -123,14 +123,20 @@ def element_flows_kernel(chids, units, parrows, parunits, parpids, weights, elem
     acc = tl.zeros([TILE_B, TILE_K], tl.float32)
     first = c * num_parents
     if M >= TILE_M:  # a step lies inside one parent block and one unit of ratios
+        row, pid, unit = tl.load(parrows + first).to(tl.int64), tl.load(parpids + first).to(tl.int64), tl.load(parunits + first).to(tl.int64)
+        row_step, pid_step, unit_step = tl.load(steps + 3 * c), tl.load(steps + 3 * c + 1), tl.load(steps + 3 * c + 2)
         for step in range(num_parents * (M // TILE_M)):
-            r = first + step // (M // TILE_M)
+            r = step // (M // TILE_M)
             j = step % (M // TILE_M) * TILE_M
             m = j + tl.arange(0, TILE_M)
-            row = tl.load(parrows + r).to(tl.int64) + m
-            ratio = tl.load(ratios + row[:, None] * pitch + b[None, :])  # [TILE_M, TILE_B]
-            theta = tl.load(weights + tl.load(parpids + r).to(tl.int64) + k[None, :] * M + m[:, None])  # [TILE_M, TILE_K]
-            above = tl.load(ratio_tops + (tl.load(parunits + r) + j // ROWS).to(tl.int64) * pitch + b)
+            if EVEN:  # parents at equal distances: no index is waited for
+                at_row, at_pid, at_unit = row + r * row_step, pid + r * pid_step, unit + r * unit_step
+            else:
+                at_row, at_pid = tl.load(parrows + first + r).to(tl.int64), tl.load(parpids + first + r).to(tl.int64)
+                at_unit = tl.load(parunits + first + r).to(tl.int64)
+            ratio = tl.load(ratios + (at_row + m)[:, None] * pitch + b[None, :])  # [TILE_M, TILE_B]
+            theta = tl.load(weights + at_pid + k[None, :] * M + m[:, None])  # [TILE_M, TILE_K]
+            above = tl.load(ratio_tops + (at_unit + j // ROWS) * pitch + b)
             acc += tl.dot(tl.trans(ratio), theta) * tl.exp2(tl.minimum(own + above + lost_log2, 0.0))[:, None]
     else:
         for step in range(tl.cdiv(num_parents * M, TILE_M)):
@@ -154,10 +160,11 @@ def element_flows_kernel(chids, units, parrows, parunits, parpids, weights, elem
 
 
 @triton.jit(do_not_specialize=["num_columns", "num_parents", "lost_log2"])
-def element_flows_small_kernel(chids, units, parrows, parunits, parpids, weights, elements, tops, ratios, ratio_tops, element_flows, num_parents,
+def element_flows_small_kernel(chids, units, parrows, parunits, parpids, steps, weights, elements, tops, ratios, ratio_tops, element_flows,
+                               num_parents,
                                num_columns, pitch,
                                lost_log2, M: tl.constexpr, K: tl.constexpr, ROWS: tl.constexpr, TILE_M: tl.constexpr, TILE_K: tl.constexpr,
-                               TILE_B: tl.constexpr, ADD: tl.constexpr):  # fmt: skip
+                               TILE_B: tl.constexpr, EVEN: tl.constexpr, ADD: tl.constexpr):  # fmt: skip
     """The same for child blocks below 16 rows, without tensor cores (TILE_K = K); parents are gathered TILE_M at a time."""
     column, tile = tl.program_id(0) % num_columns, tl.program_id(0) // num_columns
     c = tile
@@ -263,3 +270,21 @@ def flow_guard_kernel(nids, cids, pids, block_units, weights, factors, logs, flo
                     tl.atomic_add(element_flows + row.to(tl.int64)[:, None] * pitch + b[None, :], share, mask=use)
                     ungated = tl.sum(share * tl.exp2(FLOW_SCALE_LOG2), axis=1) / tl.where(edge, theta, 1.0)
                     tl.atomic_add(param_flows + pid, ungated, mask=inside & edge)
+
+
+@triton.jit(do_not_specialize=["start", "stride", "num_cats", "batch"])
+def input_scatter_kernel(variables, table_ids, x, observed, flows, table_flows, start, stride, num_cats, batch, pitch, x_pitch,
+                         HAS_MASK: tl.constexpr, ROWS: tl.constexpr, TILE_B: tl.constexpr):  # fmt: skip
+    """What ``input_flows`` computes, for tables of many categories: added sample by sample, in no fixed order."""
+    v = tl.program_id(1)
+    r = tl.program_id(2) * ROWS + tl.arange(0, ROWS)
+    b = tl.program_id(0) * TILE_B + tl.arange(0, TILE_B)
+    variable = tl.load(variables + v).to(tl.int64)
+    row = start + v.to(tl.int64) * stride + r
+    flow = tl.load(flows + row[:, None] * pitch + b[None, :], mask=(r < stride)[:, None], other=0.0)
+    seen = b < batch
+    if HAS_MASK:
+        seen = seen & (tl.load(observed + variable * x_pitch + b, mask=seen, other=0) != 0)
+    category = tl.load(x + variable * x_pitch + b, mask=seen, other=0)
+    at = table_flows + (tl.load(table_ids + v).to(tl.int64) * num_cats + category)[:, None] * stride + r[None, :]
+    tl.atomic_add(at, tl.trans(flow), mask=seen[:, None] & (r < stride)[None, :], sem="relaxed")

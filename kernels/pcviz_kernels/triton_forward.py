@@ -64,15 +64,22 @@ def sum_forward_kernel(nids, cids, pids, units, block_units, num_nodes, weights,
     base = finite(top)
     acc = tl.zeros([TILE_B, TILE_M], tl.float32)
     first = g * num_children
-    if K >= TILE_K:  # a step lies inside one child block and one unit
-        for step in range(num_children * (K // TILE_K)):
-            e = first + step // (K // TILE_K)
-            j = step % (K // TILE_K) * TILE_K
-            k = j + tl.arange(0, TILE_K)
+    if K > TILE_K:  # runs of several steps
+        for e in range(first, first + num_children):
+            row, pid, unit = tl.load(cids + e).to(tl.int64), tl.load(pids + e).to(tl.int64), tl.load(units + e).to(tl.int64)
+            for j in range(0, K, TILE_K):
+                k = j + tl.arange(0, TILE_K)
+                x = tl.load(elements + (row + k)[:, None] * pitch + b[None, :])  # [TILE_K, TILE_B]
+                theta = tl.load(weights + pid + k[:, None] * M + m[None, :])  # [TILE_K, TILE_M]
+                scale = tl.load(tops + (unit + j // UNIT) * pitch + b)
+                acc += tl.dot(tl.trans(x), theta) * tl.exp2(scale - base)[:, None]
+    elif K == TILE_K:
+        for e in range(first, first + num_children):
+            k = tl.arange(0, TILE_K)
             row = tl.load(cids + e).to(tl.int64) + k
-            x = tl.load(elements + row[:, None] * pitch + b[None, :])  # [TILE_K, TILE_B]
-            theta = tl.load(weights + tl.load(pids + e).to(tl.int64) + k[:, None] * M + m[None, :])  # [TILE_K, TILE_M]
-            scale = tl.load(tops + (tl.load(units + e) + j // UNIT).to(tl.int64) * pitch + b)
+            x = tl.load(elements + row[:, None] * pitch + b[None, :])
+            theta = tl.load(weights + tl.load(pids + e).to(tl.int64) + k[:, None] * M + m[None, :])
+            scale = tl.load(tops + tl.load(units + e).to(tl.int64) * pitch + b)
             acc += tl.dot(tl.trans(x), theta) * tl.exp2(scale - base)[:, None]
     else:  # a step spans child blocks, each on its own scale
         for step in range(tl.cdiv(num_children * K, TILE_K)):

@@ -51,19 +51,21 @@ class TritonProducts:
 
 @dataclass(frozen=True, eq=False)
 class TritonSums:
-    """One forward group, and the parameter flows of its blocks. ``nids`` [G] node rows, ``cids`` [G, E] element rows,
-    ``pids`` [G, E] parameter entries of tiles [K, M], ``units`` [G, E] unit of each child block's first row, ``block_units``
-    [G, U] distinct units (padded with 0), ``num_nodes`` [G] rows without missing ones.
+    """One forward group, and the parameter flows of its blocks. Child blocks whose rows and parameters follow each other are
+    read as one *run* of ``run`` rows: N = E * K / run of them. ``nids`` [G] node rows, ``cids`` [G, N] element rows, ``pids``
+    [G, N] parameter entries of matrices [run, M], ``units`` [G, N] unit of each run's first row, ``block_units`` [G, U]
+    distinct units (padded with 0), ``num_nodes`` [G] rows without missing ones.
 
     ``first_row``, ``first_unit``: of this group in the layer's buffers of ratios and their log-scales. Tied sum blocks have the
-    same ``pids``: ``em_pids`` [g, E] are those that EM updates here, ``repeats`` says that some occur twice in this launch, so
+    same ``pids``: ``em_pids`` [g, N] are those that EM updates here, ``repeats`` says that some occur twice in this launch, so
     that flows must be added atomically.
     """
 
     sum_block: int
     child_block: int
     num_sum_blocks: int
-    num_child_blocks: int
+    run: int
+    num_runs: int
     nids: torch.Tensor
     cids: torch.Tensor
     pids: torch.Tensor
@@ -79,7 +81,9 @@ class TritonSums:
 @dataclass(frozen=True, eq=False)
 class TritonElements:
     """One backward group. ``chids`` [C] element rows, ``units`` [C] unit of each one's first row; of the parents:
-    ``parrows`` [C, R] rows in the layer's ratios, ``parunits`` [C, R] their units (0: pseudo), ``parpids`` [C, R] tiles [K, M]."""
+    ``parrows`` [C, R] rows in the layer's ratios, ``parunits`` [C, R] their units (0: pseudo), ``parpids`` [C, R] tiles [K, M].
+
+    ``even``: the parents of every child block are at equal distances, ``steps`` int64 [C, 3] of rows, parameters and units."""
 
     sum_block: int
     child_block: int
@@ -90,6 +94,8 @@ class TritonElements:
     parrows: torch.Tensor
     parunits: torch.Tensor
     parpids: torch.Tensor
+    even: bool
+    steps: torch.Tensor
 
 
 @dataclass(frozen=True, eq=False)

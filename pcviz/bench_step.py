@@ -137,9 +137,7 @@ def _circuit_rows(name, images, block_size, batch_size, repeats, variants, peers
     for variant in variants:
         yield _measure(name, partial(_Ours, root, block_size, variant), root, x, exact, repeats, commit, f"pcviz {__version__}", block_size, variant)
     if peers:
-        import pyjuice
-
-        engine = f"pyjuice {pyjuice.__version__}"
+        engine = f"pyjuice {version('pyjuice')}"
         yield _measure(name, partial(_PyJuice, root_ns), root, x, exact, repeats, commit, engine, 0, "default")
 
 

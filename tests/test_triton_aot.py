@@ -89,7 +89,8 @@ def test_matrix_kernels_compile_at_every_block_shape(sum_block, child_block):
 @pytest.mark.parametrize("kernel", [
     triton_forward.input_forward_kernel, triton_forward.product_forward_kernel, triton_forward.product_logs_kernel,
     triton_forward.sum_forward_paper_kernel, triton_forward.sum_guard_kernel, triton_flows.ratio_kernel, triton_flows.flow_guard_kernel,
-    triton_flows.product_flows_kernel, triton_flows.input_flows_kernel, triton_flows.input_scatter_kernel, triton_flows.param_flows_kernel, triton_em.em_sums_kernel,
+    triton_flows.product_flows_kernel, triton_flows.input_flows_kernel, triton_flows.input_scatter_kernel, triton_flows.param_flows_kernel,
+    triton_em.em_sums_kernel,
     triton_em.em_inputs_kernel,
 ], ids=lambda kernel: kernel.__name__)  # fmt: skip
 def test_the_other_kernels_compile(kernel, capability):

@@ -45,15 +45,13 @@ def trained():
     return root, x
 
 
-@pytest.mark.parametrize("block_size", [1, 2, 4, 8, 16, 32, 64, 128])
-@pytest.mark.parametrize("variant", ["scaled", "paper"])
+@pytest.mark.parametrize("block_size, variant", [*((1 << i, "scaled") for i in range(8)), (4, "paper"), (64, "paper")])
 def test_accuracy_on_trained_parameters(trained, block_size, variant):
     root, x = trained
     check(root, block_size, x[:129], variant=variant)
 
 
-@pytest.mark.parametrize("percent", [30, 10, 3])
-@pytest.mark.parametrize("block_size", [4, 32, 64])
+@pytest.mark.parametrize("percent, block_size", [(30, 32), (10, 4), (10, 64), (3, 32)])
 def test_accuracy_on_pruned_parameters(trained, percent, block_size):
     """Rows keep their largest parameters, the rest is exactly zero; flows too, in absolute terms."""
     root, x = trained

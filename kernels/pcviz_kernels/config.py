@@ -78,9 +78,9 @@ def default_config(phase: str, sum_block: int, child_block: int, batch_size: int
     """The rule for tiles, one for every batch size (a new batch compiles no new kernel). All sides are powers of two.
 
     - With tensor cores (the owned block axis has 16 rows or more): the owned block axis is the block, at most 64; a step walks
-      over 64 rows, whatever the block. tile_b is 128; 64 in param_flows, where it is walked, and where the launch owns so few
-      rows (``num_rows``) that 128 would leave multiprocessors of an H100 without two programs. num_warps 8 where the owned tile
-      has 8,192 values, else 4; num_stages 4, in param_flows 3.
+      over 64 rows, in element_flows over a parent block of at most 64 if it has 16 rows. tile_b is 128; 64 in param_flows,
+      where it is walked, and where the launch owns so few rows (``num_rows``) that 128 would leave multiprocessors of an H100
+      without two programs. num_warps 8 where the owned tile has 8,192 values, else 4; num_stages 4, in param_flows 3.
     - Without: a step multiplies tile_m x tile_k x tile_b = 4,096 values in registers; the owned axis is the block, tile_b 128.
     """
     check_phase(phase)
@@ -94,7 +94,8 @@ def default_config(phase: str, sum_block: int, child_block: int, batch_size: int
     elif phase == "param_flows":
         owned, walked, tile_b, warps, stages = min(owned, 64), 64, 64, 4, 3
     else:
-        owned, walked, stages = min(owned, 64), 64, 4
+        own_steps = phase == "element_flows" and sum_block >= TENSOR_CORE_TILE
+        owned, walked, stages = min(owned, 64), min(sum_block, 64) if own_steps else 64, 4
         few = num_rows is not None and num_rows // owned * (REFERENCE_BATCH // 128) < 2 * REFERENCE_SMS
         tile_b = 64 if few else 128
         warps = 8 if owned * tile_b >= 8192 else 4

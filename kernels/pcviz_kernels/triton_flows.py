@@ -62,12 +62,21 @@ def param_flows_kernel(cids, pids, units, elements, tops, ratios, ratio_tops, pa
     one_unit = tl.load(units + g * num_children + column * TILE_K // K) + column * TILE_K % K // UNIT
     ratio_row = first_row + g.to(tl.int64) * M + m
     ratio_unit = (first_unit + g * (M // ROWS) + first_m // ROWS).to(tl.int64)
+    largest = tl.full((), -float("inf"), tl.float32)  # of p_c F_n / p_n: x is brought to it, so that float16 holds all that counts
+    for step in range(tl.cdiv(batch, TILE_B)):
+        b = step * TILE_B + tl.arange(0, TILE_B)
+        above = tl.load(ratio_tops + ratio_unit * pitch + b)
+        if K >= TILE_K:
+            largest = tl.maximum(largest, tl.max(tl.load(tops + one_unit.to(tl.int64) * pitch + b) + above))
+        else:
+            largest = tl.maximum(largest, tl.max(tl.max(tl.load(tops + unit[:, None] * pitch + b[None, :]) + above[None, :], axis=1), axis=0))
+    largest = tl.minimum(finite(largest), -lost_log2)
     acc = tl.zeros([TILE_K, TILE_M], tl.float32)
     for step in range(tl.cdiv(batch, TILE_B)):
         b = step * TILE_B + tl.arange(0, TILE_B)
         x = tl.load(elements + row[:, None] * pitch + b[None, :])  # [TILE_K, TILE_B]
         ratio = tl.load(ratios + ratio_row[:, None] * pitch + b[None, :])  # [TILE_M, TILE_B]
-        above = tl.load(ratio_tops + ratio_unit * pitch + b) + lost_log2
+        above = tl.load(ratio_tops + ratio_unit * pitch + b) - largest
         if K >= TILE_K:
             scale = tl.exp2(tl.minimum(tl.load(tops + one_unit.to(tl.int64) * pitch + b) + above, 0.0))[None, :]
         else:
@@ -75,7 +84,7 @@ def param_flows_kernel(cids, pids, units, elements, tops, ratios, ratio_tops, pa
         acc = tl.dot((x.to(tl.float32) * scale).to(tl.float16), tl.trans(ratio), acc)
     pid = tl.load(pids + e, mask=inside, other=0).to(tl.int64)
     at = param_flows + (pid + k % K * M)[:, None] + m[None, :]
-    value = acc * tl.exp2(FLOW_SCALE_LOG2 - 30.0 - lost_log2)
+    value = acc * tl.exp2(FLOW_SCALE_LOG2 - 30.0 + largest)
     _add(at, value, (inside & (pid > 0))[:, None] & (m < M)[None, :], REPEATS)
 
 
@@ -121,6 +130,7 @@ def element_flows_kernel(chids, units, parrows, parunits, parpids, steps, weight
     b = column * TILE_B + tl.arange(0, TILE_B)
     own = tl.load(tops + (tl.load(units + c) + first_k // UNIT).to(tl.int64) * pitch + b)
     acc = tl.zeros([TILE_B, TILE_K], tl.float32)
+    largest = tl.full([TILE_B], -float("inf"), tl.float32)
     first = c * num_parents
     if M >= TILE_M:  # a step lies inside one parent block and one unit of ratios
         row, pid, unit = tl.load(parrows + first).to(tl.int64), tl.load(parpids + first).to(tl.int64), tl.load(parunits + first).to(tl.int64)
@@ -137,8 +147,10 @@ def element_flows_kernel(chids, units, parrows, parunits, parpids, steps, weight
             ratio = tl.load(ratios + (at_row + m)[:, None] * pitch + b[None, :])  # [TILE_M, TILE_B]
             theta = tl.load(weights + at_pid + k[None, :] * M + m[:, None])  # [TILE_M, TILE_K]
             above = tl.load(ratio_tops + (at_unit + j // ROWS) * pitch + b)
-            acc += tl.dot(tl.trans(ratio), theta) * tl.exp2(tl.minimum(own + above + lost_log2, 0.0))[:, None]
-    else:
+            acc += tl.dot(tl.trans(ratio), theta) * tl.exp2(tl.minimum(own + above, -lost_log2))[:, None]
+    else:  # a step spans parents, each on its own scale: all are brought to the largest
+        for parent in range(first, first + num_parents):
+            largest = tl.maximum(largest, tl.load(ratio_tops + tl.load(parunits + parent).to(tl.int64) * pitch + b))
         for step in range(tl.cdiv(num_parents * M, TILE_M)):
             m = step * TILE_M + tl.arange(0, TILE_M)
             inside = m < num_parents * M
@@ -146,14 +158,14 @@ def element_flows_kernel(chids, units, parrows, parunits, parpids, steps, weight
             row = tl.load(parrows + r, mask=inside, other=0).to(tl.int64) + m % M
             unit = tl.load(parunits + r, mask=inside, other=0).to(tl.int64)
             ratio = tl.load(ratios + row[:, None] * pitch + b[None, :]).to(tl.float32)
-            above = tl.load(ratio_tops + unit[:, None] * pitch + b[None, :])
-            ratio *= tl.exp2(tl.minimum(own[None, :] + above + lost_log2, 0.0))
+            ratio *= tl.exp2(tl.load(ratio_tops + unit[:, None] * pitch + b[None, :]) - finite(largest)[None, :])
             at = tl.load(parpids + r, mask=inside, other=0).to(tl.int64) + m % M
             theta = tl.load(weights + at[:, None] + k[None, :] * M, mask=inside[:, None], other=0.0)
             acc += tl.dot(tl.trans(ratio.to(tl.float16)), theta)
+        acc *= tl.exp2(tl.minimum(own + largest, -lost_log2))[:, None]
     row = tl.load(chids + c).to(tl.int64) + k
     at = row[:, None] * pitch + b[None, :]
-    flow = tl.trans(acc) * tl.load(elements + at).to(tl.float32) * tl.exp2(-45.0 - lost_log2)
+    flow = tl.trans(acc) * tl.load(elements + at).to(tl.float32) * 2.842170943040401e-14  # 2^-45
     if ADD:
         flow += tl.load(element_flows + at)
     tl.store(element_flows + at, flow)

@@ -64,20 +64,35 @@ def _add_bench(commands) -> None:
     step.add_argument("--commit", default="", help="written to the rows")
     step.add_argument("--out", type=Path, help="CSV file that rows are added to")
     step.set_defaults(run=_bench_step)
+    fashion = kinds.add_parser("fashion", help="an epoch of EM on Fashion-MNIST, a hidden Chow-Liu tree")
+    fashion.add_argument("--folder", type=Path, help="its four IDX files (default: where the Debian package dataset-fashion-mnist has them)")
+    fashion.add_argument("--latents", type=int, default=64)
+    fashion.add_argument("--epochs", type=int, default=1)
+    fashion.add_argument("--batch-size", type=int, default=512)
+    fashion.add_argument("--images", type=int, help="only the first so many (default: all)")
+    fashion.add_argument("--block-size", type=int)
+    fashion.set_defaults(run=_bench)
     for name, command in kinds.choices.items():
         command.set_defaults(what=name)
 
 
 def _bench(args: argparse.Namespace) -> int:
-    from . import bench
+    from . import bench, bench_fashion
 
     run = {
         "digits": bench.bench_digits,
         "compile": bench.bench_compile,
         "train": lambda: bench.bench_train(args.epochs, args.batch_size, args.step_size, args.pseudocount),
+        "fashion": lambda: bench_fashion.bench_fashion(
+            args.folder or bench_fashion.FOLDER, args.latents, args.epochs, args.batch_size, args.images, args.block_size
+        ),
     }[args.what]
-    for line in run():
-        print(line, flush=True)
+    try:
+        for line in run():
+            print(line, flush=True)
+    except (FileNotFoundError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 1
     return 0
 
 

@@ -2,7 +2,9 @@
 
 import socket
 
+import numpy as np
 import pytest
+from test_idx import idx_bytes
 
 from pcviz import cli, lab
 
@@ -49,6 +51,18 @@ def test_explore_takes_the_options_of_lab(monkeypatch, tmp_path):
     monkeypatch.setattr(lab, "run_lab", lambda *given: seen.setdefault("given", given) and 0)
     assert cli.main(["explore", "--no-browser", "--port", "9001", "--folder", str(tmp_path), "--", "--ServerApp.ip=0.0.0.0"]) == 0
     assert seen["given"] == (tmp_path, 9001, False, ["--ServerApp.ip=0.0.0.0"])
+
+
+def test_bench_fashion_trains_on_a_folder_of_images(capsys, tmp_path):
+    for split, count in (("train", 50), ("t10k", 20)):
+        images = np.random.default_rng(count).integers(0, 256, (count, 4, 4)).astype(np.uint8)
+        (tmp_path / f"{split}-images-idx3-ubyte").write_bytes(idx_bytes(images))
+    assert cli.main(f"bench fashion --folder {tmp_path} --latents 3 --epochs 2 --batch-size 20 --images 40".split()) == 0
+    first, *epochs = capsys.readouterr().out.splitlines()
+    assert "HCLT, K=3; log p within" in first and len(epochs) == 2
+    assert epochs[1].startswith("epoch 2 of EM over 40 images, block size 4, mini-batches of 20: ") and "on test images" in epochs[1]
+    assert cli.main(["bench", "fashion", "--folder", str(tmp_path / "nowhere")]) == 1
+    assert "nowhere is no folder: install the Debian package dataset-fashion-mnist, or pass --folder" in capsys.readouterr().err
 
 
 def test_the_device_line_does_not_need_torch_to_find_a_gpu(monkeypatch):

@@ -17,7 +17,7 @@ def as_table(x, num_vars: int) -> torch.Tensor:
 
 def check_mask(observed, x: torch.Tensor) -> torch.Tensor:
     """``observed`` as a bool tensor [B, V] or [1, V] for data ``x`` [B, V]; ValueError when it is something else."""
-    observed = torch.as_tensor(observed, device=x.device)
+    observed = (observed if isinstance(observed, torch.Tensor) else torch.as_tensor(as_array(observed, "observed"))).to(x.device)
     if observed.dtype != torch.bool:
         raise ValueError(f"observed must be a bool mask (True: observed), got dtype {observed.dtype}.")
     if observed.ndim != 2 or observed.shape[1] != x.shape[1] or observed.shape[0] not in (1, len(x)):

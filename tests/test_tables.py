@@ -50,7 +50,8 @@ def test_data_frames(circuit, pd):
     steps = list(pcv.fit(circuit.recompile(block_size=1), frame, batch_size=20, x_test=frame[:7]))
     assert len(steps) == 2
     booleans = as_array(pd.DataFrame({"p": [True, False], "q": pd.array([False, True], dtype="boolean")}))
-    assert booleans.dtype == np.int64 and booleans.tolist() == [[1, 0], [0, 1]]
+    assert booleans.dtype == np.bool_ and booleans.tolist() == [[True, False], [False, True]]
+    assert as_array(pd.DataFrame({"p": [True, False], "q": [3, 4]})).tolist() == [[1, 3], [0, 4]]
 
 
 def test_floats_of_a_data_frame_stay_floats(circuit, pd):
@@ -86,7 +87,10 @@ def test_a_frame_with_missing_values_and_its_mask(circuit, pd):
     frame.iloc[3, 2] = frame.iloc[8, 0] = pd.NA
     observed = ~frame.isna().to_numpy()
     expected = circuit(X, observed=observed)
-    torch.testing.assert_close(circuit(frame.fillna(0), observed=observed), expected)
+    for mask in (observed, ~frame.isna(), observed.tolist(), torch.as_tensor(observed)):
+        torch.testing.assert_close(circuit(frame.fillna(0), observed=mask), expected)
+    with pytest.raises(ValueError, match="observed must be a bool mask"):
+        circuit(X, observed=frame.fillna(0))
 
 
 def test_what_is_no_number_is_refused(circuit):

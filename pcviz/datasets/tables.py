@@ -8,8 +8,8 @@ import numpy as np
 def as_array(x, what: str = "x") -> np.ndarray:
     """``x`` as a numpy array of integers, booleans or floats in native byte order; its shape and values are the caller's to check.
 
-    x: numpy array, nested lists, torch tensor, or a pandas DataFrame [N, V] with a column per variable. Columns of integers
-    and booleans are taken as they are, a categorical column as the codes of its categories (places in ``.cat.categories``).
+    x: numpy array, nested lists, torch tensor, or a pandas DataFrame [N, V] with a column per variable. Columns of numbers and
+    booleans are taken as they are, a categorical column as the codes of its categories (places in ``.cat.categories``).
     Raises ValueError: strings and other objects, missing values in a DataFrame.
     """
     if hasattr(x, "iloc") and hasattr(x, "columns"):
@@ -31,7 +31,7 @@ def _of_frame(frame, what: str) -> np.ndarray:
 
 
 def _of_column(column, where: str) -> np.ndarray:
-    """One column [N] as int64; as float64 when it holds floats, where NaN stays NaN."""
+    """One column [N] as bool, int64 or float64, where NaN stays NaN."""
     dtype = column.dtype
     kind = getattr(dtype, "kind", "O")
     if kind == "f" and isinstance(dtype, np.dtype):
@@ -39,10 +39,10 @@ def _of_column(column, where: str) -> np.ndarray:
     if missing := int(column.isna().sum()):
         raise ValueError(
             f"{where} has {missing} missing values, the first in row {int(np.argmax(column.isna()))}; fill them with any category of the column "
-            f"and pass observed=~frame.isna().to_numpy() to leave them out."
+            f"and pass observed=~frame.isna() to leave them out."
         )
     if hasattr(column, "cat"):
         return column.cat.codes.to_numpy(np.int64)
     if kind not in "iubf":
         raise ValueError(f"{where} has dtype {dtype}, expected integers or categories; convert it, e.g. frame[...].astype('category').")
-    return column.to_numpy(np.float64 if kind == "f" else np.int64)
+    return column.to_numpy({"b": np.bool_, "f": np.float64}.get(kind, np.int64))

@@ -64,13 +64,13 @@ def layer_times(pc: TensorCircuit, x: torch.Tensor, repeats: int) -> tuple[float
     """(sum launches, product launches, torch.bmm on the sum launches' shapes) in ms for one micro-batch."""
     with torch.no_grad():
         engine = pc.engine
-        nodes = engine.forward(x.t().contiguous(), None)
+        engine.run(x.t().contiguous(), None)
         sums = products = bmm = 0.0
-        for layer in engine.layers:
-            products += median_ms(lambda: engine.elements_of(layer, nodes), repeats)  # noqa: B023 (called at once)
-            elements = engine.elements_of(layer, nodes)
+        for layer, views in zip(engine.layers, engine.views.layers):
+            products += median_ms(lambda: engine.form_elements(layer, views), repeats)  # noqa: B023 (called at once)
+            elements = engine.form_elements(layer, views)
             for launch in layer.sums:
-                sums += median_ms(lambda: engine.kernels.sum_forward(launch, pc.params, elements, nodes), repeats)  # noqa: B023
+                sums += median_ms(lambda: engine.kernels.sum_forward(launch, pc.params, elements, engine.views.nodes), repeats)  # noqa: B023
                 bmm += median_ms(_bmm_of(launch, len(x)), repeats)
     return sums, products, bmm
 

@@ -12,7 +12,7 @@ from pcviz_kernels.launches import ProductLaunch
 from trained import digits, pruned_digits, small_pd
 
 import pcviz as pcv
-from pcviz import torch_engine
+from pcviz import memory
 from pcviz.ir.nodes import inputs, multiply, summate
 
 F32, F64 = torch.float32, torch.float64
@@ -46,7 +46,7 @@ def test_the_reference_equals_enumeration(seed):
     pc = by_reference(root, (1, 2, 4, 8)[seed % 4])
     values, flows, totals = log_values(root, x), node_flows(root, x), param_flows(root, x)
     found_values, found_flows, found_totals = pc.node_values(x).numpy(), pc.node_flows(x).numpy(), pc.flows(x)
-    assert not pc.engine._elements.nan_to_num(0).any(), "the reference reads and writes no scaled values (only the null block is set)"
+    assert not pc.engine.memory.flat["elements"].nan_to_num(0).any(), "the reference reads and writes no scaled values (only the null block is set)"
     for nodes in vectors_with_rows(root):
         rows = pc.plan.rows_of(nodes)
         np.testing.assert_allclose(found_values[rows], values[nodes], rtol=1e-9, atol=1e-9)
@@ -189,14 +189,14 @@ def test_elements_that_are_computed_twice_equal_those_that_are_kept(monkeypatch,
     for seed, root in enumerate(roots[1:]):
         extreme_params(root, np.random.default_rng(seed), decades=36)
     kept = [tensor_circuit(root, block_size) for root in roots]
-    monkeypatch.setattr(torch_engine, "KEPT", 0)
+    monkeypatch.setattr(memory, "KEPT", 0)
     twice = [tensor_circuit(root, block_size) for root in roots]
     renewed = set()
     for one, other in zip(kept, twice):
-        assert len(other.engine._elements) < len(one.engine._elements)
+        assert one.engine.memory.keeps_elements and not other.engine.memory.keeps_elements
         x = worlds_of(one.root) if one is not kept[0] else digits(40)
-        nodes = one.engine.forward(one.check_data(x).t().contiguous(), None)
-        renewed.update(type(launch) for launch in nodes.careful)
+        one.engine.run(one.check_data(x).t().contiguous(), None)
+        renewed.update(type(launch) for launch in one.engine.views.nodes.careful)
         for pc in (one, other):
             pc.accumulate_flows(x)
         torch.testing.assert_close(one.engine.edge_flows, other.engine.edge_flows, rtol=1e-6, atol=0)
@@ -320,25 +320,19 @@ def test_impossible_variables_may_be_marginalised(block_size):
     np.testing.assert_allclose(pc.node_flows(x, nothing)[pc.plan.rows_of(pc.root)], 1)
 
 
-BUFFERS = (
-    *("_node_values", "_node_scales", "_node_logs", "_node_flows", "_ratios", "_tops"),
-    *("_elements", "_element_scales", "_element_logs", "_element_flows"),
-)
-
-
 @pytest.mark.parametrize("block_size", [1, 8, 32])
 def test_nothing_is_read_before_it_is_written(block_size):
     """Buffers start as NaN and hold stale values after a batch; neither may show. Infinity poisons what NaN does not."""
     root, few = pruned_digits(10), digits(3)
     fresh = tensor_circuit(root, block_size)
-    assert all(torch.isnan(getattr(fresh.engine, name)).all() for name in BUFFERS)
+    assert all(torch.isnan(buffer).all() for buffer in fresh.engine.memory.flat.values())
     first, lls = fresh.flows(few), fresh(few)
     assert torch.isfinite(lls).all() and torch.isfinite(fresh.node_flows(few)).all()
     assert not torch.isnan(of_nodes(fresh, fresh.node_values(few))).any()
     for poison in (torch.nan, torch.inf):
         used = tensor_circuit(root, block_size)
         used.flows(digits(40))
-        buffers = [getattr(used.engine, name) for name in BUFFERS] + list(used.engine._scratch._buffers.values())
+        buffers = [*used.engine.memory.flat.values(), *used.engine.memory.scratch._buffers.values()]
         for buffer in buffers:
             buffer.fill_(poison)
         torch.testing.assert_close(used(few), lls, rtol=0, atol=0)

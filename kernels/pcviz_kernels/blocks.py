@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import cached_property
 
 import torch
 
@@ -16,6 +17,10 @@ def slices(total: int, entries_each: int) -> Iterator[tuple[int, int]]:
     for low in range(0, total, step):
         yield low, min(low + step, total)
 
+
+def part(index: torch.Tensor, low: int, high: int) -> torch.Tensor:
+    """``index[low:high]``."""
+    return index if high - low == index.shape[0] else index[low:high]
 
 
 class BlockIndex:
@@ -32,6 +37,16 @@ class BlockIndex:
         first, count = int(self.numbers[0]), len(self.numbers)
         is_run = torch.equal(self.numbers, torch.arange(first, first + count, device=starts.device))
         self.run = first * width if is_run else None
+
+    @cached_property
+    def repeated(self) -> tuple[int, BlockIndex]:
+        """(times, index of a run): the blocks of a run, each so many times in a row. (1, itself) where it is not so."""
+        first, count = int(self.numbers[0]), len(self.numbers)
+        times = int((self.numbers != first).int().argmax()) or count
+        expected = first + torch.arange(count, device=self.numbers.device).div(times, rounding_mode="floor")
+        if count % times or not torch.equal(self.numbers, expected):
+            return 1, self
+        return times, BlockIndex(self.starts[::times], self.width)
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -82,25 +97,76 @@ class Sets:
         counts = torch.bincount(set_of)
         self.width = int(counts.max())
         slot = torch.arange(self.width, device=set_of.device).minimum(counts[:, None] - 1)  # short sets repeat their last member
-        self.members = BlockIndex(order[(counts.cumsum(0) - counts)[:, None] + slot], 1)
+        members = order[(counts.cumsum(0) - counts)[:, None] + slot].view(-1)
+        self.members = None if torch.equal(members, torch.arange(len(set_of), device=set_of.device)) else members
 
     def amax(self, values: torch.Tensor) -> torch.Tensor:
         """[n, B] the largest of ``values`` [n, B] in the set of each."""
-        batch = values.shape[1]
-        return self.members.gather(values).view(-1, self.width, batch).amax(dim=1).index_select(0, self.set_of)
+        members = values if self.members is None else values.index_select(0, self.members)
+        return members.view(-1, self.width, values.shape[1]).amax(dim=1).index_select(0, self.set_of)
 
 
 class Scratch:
-    """Memory for what one launch gathers, allocated once and reused: fresh pages cost a CPU more than the arithmetic."""
+    """What launches need besides their buffers: memory for what they gather, and the views that they cut out of buffers.
+
+    Both are made once and kept. Fresh pages cost a CPU more than arithmetic does, and so does cutting a view of a small
+    block. Views are kept with the tensor that they were cut out of, so callers pass the same tensors again and again;
+    ``forget`` drops them.
+    """
 
     def __init__(self, dtype: torch.dtype, device):
         self.dtype, self.device = dtype, device
         self._buffers: dict[str, torch.Tensor] = {}
+        self._taken: dict[tuple, torch.Tensor] = {}
+        self._views: dict[tuple, tuple[torch.Tensor, torch.Tensor]] = {}
+
+    def forget(self) -> None:
+        self._taken.clear()
+        self._views.clear()
 
     def take(self, name: str, *shape: int) -> torch.Tensor:
         """An uninitialised tensor of ``shape``; it is overwritten by the next ``take`` of that name."""
-        size = math.prod(shape)
-        buffer = self._buffers.get(name)
-        if buffer is None or len(buffer) < size:
-            buffer = self._buffers[name] = torch.full((size,), torch.nan, dtype=self.dtype, device=self.device)
-        return buffer[:size].view(shape)
+        found = self._taken.get((name, shape))
+        if found is None:
+            size = math.prod(shape)
+            buffer = self._buffers.get(name)
+            if buffer is None or len(buffer) < size:
+                buffer = self._buffers[name] = torch.full((size,), torch.nan, dtype=self.dtype, device=self.device)
+                self._taken = {key: view for key, view in self._taken.items() if key[0] != name}
+            found = self._taken[name, shape] = buffer[:size].view(shape)
+        return found
+
+    def rows(self, buffer: torch.Tensor, *shape: int) -> torch.Tensor:
+        """``buffer.view(shape)``."""
+        key = (id(buffer), shape)
+        found = self._views.get(key)
+        if found is None:
+            found = self._views[key] = (buffer.view(shape), buffer)
+        return found[0]
+
+    def view(self, index: BlockIndex, buffer: torch.Tensor, low: int, high: int, *shape: int) -> torch.Tensor | None:
+        """Blocks low .. high - 1 of ``buffer`` in place, as ``shape``; None unless they are one run."""
+        if index.run is None:
+            return None
+        key = (index, id(buffer), low, shape)
+        found = self._views.get(key)
+        if found is None:
+            found = self._views[key] = (index.view(buffer, low, high).view(shape), buffer)
+        return found[0]
+
+    def write(self, index: BlockIndex, buffer: torch.Tensor, values: torch.Tensor) -> None:
+        """Copy ``values`` to all blocks of ``index``."""
+        found = self.view(index, buffer, 0, len(index), *values.shape)
+        if found is None:
+            index.set(buffer, values)
+        else:
+            found.copy_(values)
+
+    def read(self, name: str, index: BlockIndex, buffer: torch.Tensor, low: int, high: int, *shape: int) -> torch.Tensor:
+        """The same, not to be written to; a copy in the memory ``name`` when they are no run."""
+        found = self.view(index, buffer, low, high, *shape)
+        if found is None:
+            blocks = self.rows(buffer, -1, index.width, *buffer.shape[1:])
+            found = self.take(name, *shape)
+            torch.index_select(blocks, 0, index.numbers[low:high], out=found.view(high - low, *blocks.shape[1:]))
+        return found

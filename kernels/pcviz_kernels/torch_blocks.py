@@ -14,10 +14,9 @@ Loops are over launches and, where a gather would outgrow ``blocks.SCRATCH`` ent
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 
 from . import torch_gaussian
-from .blocks import Scratch, slices
+from .blocks import Scratch, part, slices
 from .launches import FLOW_SCALE, ElementBuffers, ElementLaunch, GaussianLaunch, InputLaunch, NodeBuffers, ProductLaunch, SumLaunch
 from .torch_guard import FLOOR, add_lost_flows, careful_ratios, lost_value, needs_logs, products_from_logs, renew_weak_elements, sums_from_logs
 from .torch_queries import child_choices, input_choices, input_max, product_logs, sum_max  # noqa: F401 (part of the implementation)
@@ -51,54 +50,55 @@ def product_forward(launch: ProductLaunch, nodes: NodeBuffers, elements: Element
     if launch in nodes.careful:
         products_from_logs(launch, elements)
         return
-    (arity, runs), batch, take = launch.factors.shape, nodes.values.shape[1], elements.scratch.take
-    found = launch.eids.view(elements.values)
-    product = take("product", runs, launch.width, batch) if found is None else found
-    values = nodes.values.view(-1, launch.width, batch)
-    first, *others = launch.factors
-    torch.index_select(values, 0, first, out=product)
-    for factor in others:
-        product *= torch.index_select(values, 0, factor, out=take("factor", *product.shape))
+    (arity, runs), batch, scratch = launch.factors.shape, nodes.values.shape[1], elements.scratch
+    shape = runs, launch.width, batch
+    found = scratch.view(launch.eids, elements.values, 0, runs, *shape)
+    product = scratch.take("product", *shape) if found is None else found
+    values, factors = scratch.rows(nodes.values, -1, launch.width, batch), launch.factors.unbind()
+    torch.index_select(values, 0, factors[0], out=product)
+    for factor in factors[1:]:
+        product *= torch.index_select(values, 0, factor, out=scratch.take("factor", *shape))
     scale = nodes.scales.index_select(0, launch.factor_scales.view(-1)).view(arity, runs, batch).sum(dim=0)
     if launch.sets is not None:
         top = launch.sets.amax(scale)
         product *= scale.sub_(top.clamp(min=FLOOR)).exp2_()[:, None]
         scale = top
-    launch.scales.set(elements.scales, scale[:: launch.runs_per_block])
+    scratch.write(launch.scales, elements.scales, scale if launch.runs_per_block == 1 else scale[:: launch.runs_per_block])
     if found is None:
         launch.eids.set(elements.values, product)
 
 
 def _children(launch: SumLaunch, elements: ElementBuffers, low: int, high: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Children of sum blocks low .. high - 1 on one scale: (x [g, E * K, B] in [0, 1], top [g, B] log2)."""
-    fan, batch, take = launch.num_child_blocks, elements.values.shape[1], elements.scratch.take
-    x = launch.cids.view(elements.values, low * fan, high * fan)
-    if x is None:
-        x = launch.cids.gather(elements.values, low * fan, high * fan, out=take("children", (high - low) * fan, launch.child_block, batch))
+    fan, batch, scratch = launch.num_child_blocks, elements.values.shape[1], elements.scratch
+    shape = high - low, fan * launch.child_block, batch
+    x = scratch.read("children", launch.cids, elements.values, low * fan, high * fan, *shape)
     if launch.lead_scales is not None:
-        top = elements.scales.index_select(0, launch.lead_scales[low:high])
-    else:
-        scale = elements.scales.index_select(0, launch.scale_ids[low:high].view(-1)).view(high - low, fan, batch)
-        top = scale.amax(dim=1)
-        factors = scale.sub_(top.clamp(min=FLOOR)[:, None]).exp2_()
-        x = torch.mul(x, factors.view(-1, 1, batch), out=take("children", *x.shape))
-    return x.view(high - low, fan * launch.child_block, batch), top
+        return x, elements.scales.index_select(0, part(launch.lead_scales, low, high))
+    scale = elements.scales.index_select(0, part(launch.scale_ids, low, high).view(-1)).view(high - low, fan, batch)
+    top = scale.amax(dim=1)
+    factors = scale.sub_(top.clamp(min=FLOOR)[:, None]).exp2_().view(-1, 1, batch)
+    blocks = (high - low) * fan, launch.child_block, batch
+    scaled = scratch.take("children", *shape)
+    torch.mul(x.view(blocks), factors, out=scaled.view(blocks))
+    return scaled, top
 
 
-def _tiles(launch: SumLaunch, params: torch.Tensor, low: int, high: int) -> torch.Tensor:
+def _tiles(launch: SumLaunch, params: torch.Tensor, low: int, high: int, scratch: Scratch) -> torch.Tensor:
     """Parameters of sum blocks low .. high - 1 as matrices [g, E * K, M]."""
     fan = launch.num_child_blocks
-    return launch.pids.gather(params, low * fan, high * fan).view(high - low, fan * launch.child_block, launch.sum_block)
+    return scratch.read("tiles", launch.pids, params, low * fan, high * fan, high - low, fan * launch.child_block, launch.sum_block)
 
 
 def sum_forward(launch: SumLaunch, params: torch.Tensor, elements: ElementBuffers, nodes: NodeBuffers) -> None:
     """p_n = sum_c theta_c p_c of the launch's sum blocks, into rows ``nids`` of ``nodes``, scaled to a largest value of 1."""
-    batch, lost_below = nodes.values.shape[1], lost_value(nodes.values.dtype)
+    batch, scratch, lost_below = nodes.values.shape[1], elements.scratch, lost_value(nodes.values.dtype)
     for low, high in slices(launch.num_sum_blocks, launch.num_child_blocks * launch.child_block * batch):
         x, top = _children(launch, elements, low, high)
-        theta = _tiles(launch, params, low, high)
-        found = launch.nids.view(nodes.values, low, high)
-        acc = elements.scratch.take("sums", high - low, launch.sum_block, batch) if found is None else found
+        theta = _tiles(launch, params, low, high, scratch)
+        shape = high - low, launch.sum_block, batch
+        found = scratch.view(launch.nids, nodes.values, low, high, *shape)
+        acc = scratch.take("sums", *shape) if found is None else found
         torch.bmm(theta.transpose(1, 2), x, out=acc)
         lost = not float(acc.amin()) >= lost_below
         if lost:
@@ -114,7 +114,7 @@ def sum_forward(launch: SumLaunch, params: torch.Tensor, elements: ElementBuffer
             peak = acc.amax(dim=1)
             acc.div_(peak[:, None])
             scale = peak.log2_().add_(top)
-        nodes.scales.index_copy_(0, launch.nids.starts[low:high], scale)
+        nodes.scales.index_copy_(0, part(launch.nids.starts, low, high), scale)
         if found is None:
             launch.nids.set(nodes.values, acc, low, high)
 
@@ -136,15 +136,16 @@ def param_flows(
     Also leaves ``ratios`` [node rows, B] = F_n exp2(top) / p_n and ``tops`` [sum blocks, B] for the element flows. Rows
     that the forward pass took from logarithms get ratio 0 here, and their flows exactly, to the elements too.
     """
-    batch, fan, take = node_flows.shape[1], launch.num_child_blocks, elements.scratch.take
+    batch, fan, scratch = node_flows.shape[1], launch.num_child_blocks, elements.scratch
     for low, high in slices(launch.num_sum_blocks, fan * launch.child_block * batch):
         x, top = _children(launch, elements, low, high)
         tops[launch.first_block + low : launch.first_block + high] = top
-        flow = launch.nids.gather(node_flows, low, high)  # [g, M, B]
-        values = launch.nids.gather(nodes.values, low, high)
-        scale = nodes.scales.index_select(0, launch.nids.starts[low:high])
-        found, lost = launch.nids.view(ratios, low, high), None
-        ratio = take("ratio", *flow.shape) if found is None else found
+        shape, lost = (high - low, launch.sum_block, batch), None
+        flow = scratch.read("flow", launch.nids, node_flows, low, high, *shape)
+        values = scratch.read("sums", launch.nids, nodes.values, low, high, *shape)
+        scale = nodes.scales.index_select(0, part(launch.nids.starts, low, high))
+        found = scratch.view(launch.nids, ratios, low, high, *shape)
+        ratio = scratch.take("ratio", *shape) if found is None else found
         if (launch, low) in nodes.careful:
             lost = careful_ratios(values, scale, top, flow, out=ratio)
         else:
@@ -152,14 +153,15 @@ def param_flows(
             torch.div(flow, ratio, out=ratio)
         if found is None:
             launch.nids.set(ratios, ratio, low, high)
-        grads = launch.pids.view(flows, low * fan, high * fan)
+        shape = high - low, fan * launch.child_block, launch.sum_block
+        grads = scratch.view(launch.pids, flows, low * fan, high * fan, *shape)
         if grads is not None and lost is None:
-            grads.view(high - low, -1, launch.sum_block).baddbmm_(x, ratio.transpose(1, 2), alpha=FLOW_SCALE)
+            grads.baddbmm_(x, ratio.transpose(1, 2), alpha=FLOW_SCALE)
             continue
-        grads = take("grads", high - low, fan * launch.child_block, launch.sum_block)
+        grads = scratch.take("grads", *shape)
         torch.baddbmm(grads, x, ratio.transpose(1, 2), beta=0, alpha=FLOW_SCALE, out=grads)
         if lost is not None:
-            theta = _tiles(launch, params, low, high)
+            theta = _tiles(launch, params, low, high, scratch)
             add_lost_flows(launch, theta, elements, nodes, flow, lost, grads, element_flows, low)
         launch.pids.add(flows, grads.view(-1), low * fan, high * fan)
 
@@ -169,34 +171,46 @@ def element_flows(
 ) -> None:
     """Flows of the launch's child blocks, added to ``flows`` [element rows, B]:
     F_c = sum_n theta_{n,c} p_c / p_n F_n over the parents n of c (paper, section 5)."""
-    fan, batch, take = launch.num_parents, flows.shape[1], elements.scratch.take
+    fan, batch, scratch = launch.num_parents, flows.shape[1], elements.scratch
     for low, high in slices(launch.num_child_blocks, fan * launch.sum_block * batch):
-        ratio = launch.parids.view(ratios, low * fan, high * fan)
-        if ratio is None:
-            ratio = launch.parids.gather(ratios, low * fan, high * fan, out=take("parents", (high - low) * fan, launch.sum_block, batch))
-        if not launch.level:  # the scale of the child is not that of its parents' children
-            above = tops.index_select(0, launch.parents[low:high].view(-1)).clamp_(min=FLOOR).view(high - low, fan, batch)
-            scale = elements.scales.index_select(0, launch.scale_ids[low:high])[:, None]
-            factors = torch.sub(scale, above, out=above).exp2_()
-            ratio = torch.mul(ratio, factors.view(-1, 1, batch), out=take("parents", *ratio.shape))
-        theta = launch.parpids.gather(params, low * fan, high * fan).view(high - low, fan, launch.child_block, launch.sum_block)
-        theta = theta.transpose(1, 2).reshape(high - low, launch.child_block, fan * launch.sum_block)
-        total = take("total", high - low, launch.child_block, batch)
-        torch.bmm(theta, ratio.view(high - low, fan * launch.sum_block, batch), out=total)
-        found = launch.chids.view(flows, low, high)
-        values = launch.chids.gather(elements.values, low, high)
+        times, parids = 1, launch.parids
+        if fan == 1 and launch.level and high - low == launch.num_child_blocks:
+            times, parids = parids.repeated  # child blocks of one parent in a row are one matrix
+        count, rows = (high - low) // times, launch.child_block * times
+        ratio = scratch.read("parents", parids, ratios, low * fan // times, high * fan // times, count, fan * launch.sum_block, batch)
+        if not launch.level:
+            ratio = _on_scale_of_children(launch, elements, ratio, tops, low, high)
+        theta = scratch.read("tiles", launch.parpids, params, low * fan, high * fan, count, fan, rows, launch.sum_block)
+        theta = theta.transpose(1, 2).reshape(count, rows, fan * launch.sum_block)
+        shape = high - low, launch.child_block, batch
+        total = torch.bmm(theta, ratio, out=scratch.take("total", count, rows, batch)).view(shape)
+        found = scratch.view(launch.chids, flows, low, high, *shape)
+        values = scratch.read("children", launch.chids, elements.values, low, high, *shape)
         if found is not None:
             found.addcmul_(total, values)
         else:
             launch.chids.add(flows, total.mul_(values), low, high)
 
 
+def _on_scale_of_children(launch: ElementLaunch, elements: ElementBuffers, ratio, tops, low: int, high: int) -> torch.Tensor:
+    """``ratio`` [c, R * M, B] times exp2(scale of the child - scale of its parents' children)."""
+    fan, batch = launch.num_parents, ratio.shape[2]
+    above = tops.index_select(0, part(launch.parents, low, high).view(-1)).clamp_(min=FLOOR).view(high - low, fan, batch)
+    scale = elements.scales.index_select(0, part(launch.scale_ids, low, high))[:, None]
+    factors = torch.sub(scale, above, out=above).exp2_().view(-1, 1, batch)
+    blocks = (high - low) * fan, launch.sum_block, batch
+    scaled = elements.scratch.take("parents", *ratio.shape)
+    torch.mul(ratio.view(blocks), factors, out=scaled.view(blocks))
+    return scaled
+
+
 def product_flows(launch: ProductLaunch, element_flows: torch.Tensor, node_flows: torch.Tensor, scratch: Scratch) -> None:
     """A product hands its flow to each of its factors; summed into ``node_flows``."""
-    batch = node_flows.shape[1]
-    runs = element_flows.view(-1, launch.width * batch)
-    total = F.embedding_bag(launch.parents, runs, launch.offsets, mode="sum")
-    launch.nids.add(node_flows, total.view(-1, launch.width, batch))
+    runs, width, batch = launch.factors.shape[1], launch.width, node_flows.shape[1]
+    flows = scratch.read("product", launch.eids, element_flows, 0, runs, runs, width * batch)
+    total = scratch.rows(node_flows, -1, width * batch)
+    for factor in launch.factors.unbind():
+        total.index_add_(0, factor, flows)
 
 
 def input_flows(
@@ -228,9 +242,10 @@ def em_sums(launch: SumLaunch, params: torch.Tensor, flows: torch.Tensor, step_s
     zeros stay zero, and a row without flow keeps its parameters when the pseudocount is 0.
     """
     fan = launch.num_child_blocks
+    shape = fan * launch.child_block, launch.sum_block
     for low, high in slices(launch.num_sum_blocks, fan * launch.child_block * launch.sum_block):
-        theta = _tiles(launch, params, low, high)
-        _em_rows(theta, theta * _tiles(launch, flows, low, high), step_size, FLOW_SCALE * pseudocount, dim=1)
+        theta, counts = (launch.pids.gather(buffer, low * fan, high * fan).view(high - low, *shape) for buffer in (params, flows))
+        _em_rows(theta, theta * counts, step_size, FLOW_SCALE * pseudocount, dim=1)
         if launch.pids.run is None:
             launch.pids.set(params, theta, low * fan, high * fan)
 

@@ -211,7 +211,7 @@ def _measure(name, build: Callable, root, x, exact, repeats, commit, engine, blo
         running.em()
 
     first_forward_s, found = _seconds(running.forward)
-    error = found[:CHECKED].double().cpu().numpy() - exact
+    error = found.detach()[:CHECKED].double().cpu().numpy() - exact
     if not (np.abs(error).max() <= LARGEST_ERROR and abs(error.mean()) <= LARGEST_MEAN_ERROR) and engine.startswith("pcviz"):
         found = f"up to {np.abs(error).max():.1e} nats (mean {error.mean():+.1e})"
         raise WrongResult(f"{name}, {engine} {variant}: log p is off by {found} against float64; it gets no time.")

@@ -52,8 +52,8 @@ class CircuitFlows:
 class TensorCircuit:
     """The circuit of ``plan`` with its parameters on ``device``.
 
-    ``impl``: "torch" (any device), "triton" (an NVIDIA GPU), or None to let the device choose; never replaced silently
-    (``pc.impl`` says which runs). ``dtype``: torch.float32, or torch.float64 (impl="torch" only). ``variant`` of impl="triton":
+    ``impl``: "torch" (any device), "triton" (an NVIDIA GPU; no Gaussian inputs), or None to let device, dtype and inputs choose; what
+    is asked for is never replaced (``pc.impl`` says which runs). ``dtype``: torch.float32, or torch.float64 (impl="torch" only). ``variant`` of impl="triton":
     "scaled" (None), or "paper", the kernel of the sums as the paper describes it. Parameters are copied from the node vectors
     (random ones are given to vectors that have none); ``write_back`` returns them.
     """
@@ -66,7 +66,8 @@ class TensorCircuit:
         if dtype not in (torch.float32, torch.float64):
             raise ValueError(f"dtype must be torch.float32 or torch.float64, got {dtype}.")
         self.plan, self.device, self.dtype, self.variant = plan, torch.device(device), dtype, variant
-        self.impl = choose("torch" if impl is None and dtype == torch.float64 else impl, self.device.type)
+        only_torch = dtype == torch.float64 or any(group.is_gaussian for group in plan.inputs)
+        self.impl = choose("torch" if impl is None and only_torch else impl, self.device.type)
         self._null_params = min(group.pids[group.pids > 0].min() for layer in plan.layers for group in layer.groups)
         self.engine = self._engine()
         self.load_params()

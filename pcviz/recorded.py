@@ -13,9 +13,15 @@ from pathlib import Path
 from .assets import asset_path
 
 LAUNCHES = "recorded/fig5_pyjuice_h100.csv"
+OWN_LAUNCHES = "recorded/fig5_pcviz_h100.csv"
 STEPS = "recorded/steps_pyjuice_h100.csv"
+COMPARED_STEPS = "recorded/steps_h100.csv"
 ROOFS = "recorded/roofs_h100.csv"
-PHASE_OF_ROLE = {"sum_forward": "forward", "element_flows": "backward", "param_flows": "backward"}
+PHASE_OF_ROLE = {
+    **{role: "forward" for role in ("sum_forward", "sum_guard")},
+    **{role: "backward" for role in ("element_flows", "param_flows", "ratios", "flow_guard")},
+}
+"""Launches that belong to the sum layer itself; guards and ratios are pcviz's, which has launches of their own for them."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +102,31 @@ class RecordedStep:
 
 
 @dataclass(frozen=True)
+class ComparedStep:
+    """One circuit's training step by one engine; both engines ran the same circuit and batch in one process. ``samples``: the
+    steps in ms whose median is ``step_ms``. Errors of log p in nats, against float64 in the same run. ``kernel_hash`` of
+    pcviz.bench_step says which kernels ran; PyJuice's rows have none, and block size 0: it chooses its own."""
+
+    circuit: str
+    block_size: int
+    batch_size: int
+    precision: str
+    variant: str
+    kernel_hash: str
+    sum_edges: int
+    compile_s: float
+    first_step_s: float
+    forward_ms: float
+    forward_backward_ms: float
+    step_ms: float
+    peak_gib: float
+    max_abs_error: float
+    mean_error: float
+    samples: str
+    provenance: Provenance
+
+
+@dataclass(frozen=True)
 class RecordedRoof:
     """One measured roof of a device. ``how``: what was run."""
 
@@ -141,6 +172,16 @@ def _figure_5_row(phase: str, block_size: int, batch_size: int, rows: list[Recor
 def recorded_steps(path: str | Path | None = None) -> tuple[RecordedStep, ...]:
     """Training steps of the reference circuits."""
     return _read(path, STEPS, RecordedStep)
+
+
+def compared_steps(path: str | Path | None = None) -> tuple[ComparedStep, ...]:
+    """Training steps of the reference circuits by pcviz and by PyJuice, measured side by side (``pcviz bench step``)."""
+    return _read(path, COMPARED_STEPS, ComparedStep)
+
+
+def own_launches() -> tuple[RecordedLaunch, ...]:
+    """Every launch of pcviz's own kernels on the figure-5 layer, by block size and order."""
+    return recorded_launches(asset_path(OWN_LAUNCHES))
 
 
 def recorded_roofs(path: str | Path | None = None) -> tuple[RecordedRoof, ...]:

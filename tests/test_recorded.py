@@ -1,8 +1,11 @@
 """Recorded figures reach the views unchanged, with their provenance."""
 
+import warnings
+from statistics import median
+
 import pytest
 
-from pcviz.recorded import figure_5_rows, recorded_launches, recorded_roofs, recorded_steps
+from pcviz.recorded import compared_steps, figure_5_rows, own_launches, recorded_launches, recorded_roofs, recorded_steps
 
 # One PD sum layer (28,928 sums, 29.6M edges), PyJuice 2.6.3, H100, batch 512: block size -> ms, HBM GB, L2->L1 GB, L1 GB.
 FORWARD = {
@@ -49,6 +52,36 @@ def test_steps():
     steps = {step.circuit: step for step in recorded_steps()}
     assert len(steps) == 7
     assert steps["PD-256"].step_ms == 43.158 and steps["HMM-2048"].peak_gib == 0.9
+
+
+def test_compared_steps_are_checked_medians_of_both_engines():
+    """Errors within what is asked of the default precision; pcviz is not slower than PyJuice on any circuit."""
+    rows = {(row.circuit, row.provenance.engine.split()[0]): row for row in compared_steps()}
+    assert len(rows) == 14 and {row.provenance.gpu for row in rows.values()} == {"NVIDIA H100 80GB HBM3"}
+    for (circuit, engine), row in rows.items():
+        assert row.step_ms == pytest.approx(median(map(float, row.samples.split())), abs=1e-3) and row.batch_size == 512
+        if engine == "pcviz":
+            assert row.max_abs_error <= 2e-2 and abs(row.mean_error) <= 2e-3 and row.provenance.commit
+            assert row.step_ms < rows[circuit, "pyjuice"].step_ms and row.sum_edges == rows[circuit, "pyjuice"].sum_edges
+
+
+def test_own_launches_of_the_figure_5_layer():
+    """The sum layer by pcviz's kernels, under the same counters as PyJuice's."""
+    own, peer = ({(row.phase, row.block_size): row for row in figure_5_rows(launches)} for launches in (own_launches(), None))
+    assert {block_size for _, block_size in own} == {4, 8, 16, 32, 64}
+    for key, row in own.items():
+        assert row.time_ms < peer[key].time_ms and row.hbm_bytes < peer[key].hbm_bytes, key
+    assert own["forward", 64].l2_to_l1_bytes < own["forward", 4].l2_to_l1_bytes / 8
+
+
+def test_recorded_rows_are_of_the_kernels_in_this_tree():
+    """Rows of older kernels are still true for what they name, so this says so and does not fail."""
+    from pcviz.bench_step import kernel_hash
+
+    hashes = {row.kernel_hash for row in compared_steps() if row.provenance.engine.startswith("pcviz")}
+    assert len(hashes) == 1 and all(len(found) == 12 for found in hashes)
+    if hashes != {kernel_hash()}:
+        warnings.warn(f"recorded rows are of kernels {hashes.pop()}, the tree has {kernel_hash()}: measure again on a GPU", stacklevel=1)
 
 
 def test_a_broken_file_names_line_and_column(tmp_path):

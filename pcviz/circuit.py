@@ -52,8 +52,9 @@ class CircuitFlows:
 class TensorCircuit:
     """The circuit of ``plan`` with its parameters on ``device``.
 
-    ``impl``: "torch" (any device), "triton" (an NVIDIA GPU; no Gaussian inputs), or None to let device, dtype and inputs choose; what
-    is asked for is never replaced (``pc.impl`` says which runs). ``dtype``: torch.float32, or torch.float64 (impl="torch" only). ``variant`` of impl="triton":
+    ``impl``: "torch" (any device), "triton" (an NVIDIA GPU; no Gaussian inputs), or None to let device, dtype and inputs choose;
+    what is asked for is never replaced (``pc.impl`` says which runs).
+    ``dtype``: torch.float32, or torch.float64 (impl="torch" only). ``variant`` of impl="triton":
     "scaled" (None), or "paper", the kernel of the sums as the paper describes it. Parameters are copied from the node vectors
     (random ones are given to vectors that have none); ``write_back`` returns them.
     """

@@ -19,6 +19,8 @@ _NAMES = {
     "summate": ".ir.nodes",
     "PD": ".structures",
     "HCLT": ".structures",
+    "RAT_SPN": ".structures",
+    "HMM": ".structures",
     "figure_5_layer": ".structures",
     "datasets": "",
     # files

@@ -1,20 +1,24 @@
-"""PD, HCLT and the figure-5 layer: counts that are known from elsewhere, and valid circuits for every shape."""
+"""PD, HCLT, RAT-SPN, HMM and the figure-5 layer: counts that are known from elsewhere, and valid circuits for every shape."""
 
+import hashlib
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 from oracle import log_likelihood, worlds_of
 
-from pcviz.datasets import digits
+from pcviz.datasets import digits, load_idx
 from pcviz.ir.checks import check_circuit
-from pcviz.ir.distributions import Categorical
+from pcviz.ir.distributions import Categorical, Gaussian
 from pcviz.ir.nodes import InputNodes, ProdNodes, SumNodes, init_params, topological
-from pcviz.structures import HCLT, PD, figure_5_layer
-from pcviz.structures.hclt import bin_values, chow_liu_tree, mutual_information, tree_centre
+from pcviz.structures import HCLT, HMM, PD, RAT_SPN, figure_5_layer
+from pcviz.structures.hclt import chow_liu_tree, tree_centre
+from pcviz.structures.information import bin_values, mutual_information, soft_mutual_information
 from pcviz.structures.pd import deal
 
 COIN = Categorical(num_cats=2)
+FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 
 
 def vectors(root, kind):
@@ -260,6 +264,68 @@ def test_structure_ignores_dtype_and_seed():
     assert names == [nodes.name for nodes in topological(HCLT(x.astype(np.int64), 2, seed=9))]
 
 
+def soft_information_by_definition(x, num_bins, sigma):
+    """PyJuice's estimate, pair by pair in float64, for variables that are scaled together."""
+    x = (x - x.min()) / (x.max() - x.min() + 1e-8)
+    degrees = np.exp(-0.5 * (x[:, :, None] - np.linspace(0, 1, num_bins)) ** 2 / sigma**2)
+    marginals = (degrees / degrees.sum(axis=2, keepdims=True)).mean(axis=0)
+    entropy = [-(p * np.log(p + 1e-4)).sum() for p in marginals]
+    result = np.zeros((x.shape[1], x.shape[1]))
+    for u in range(x.shape[1]):
+        for v in range(x.shape[1]):
+            joint = degrees[:, u].T @ degrees[:, v]
+            joint /= joint.sum()
+            result[u, v] = entropy[u] + entropy[v] + (joint * np.log(joint + 1e-4)).sum() if u != v else 0
+    return result
+
+
+def test_soft_bins_by_definition():
+    x = digits("test")[:, 16:40]
+    for num_bins, sigma in ((32, 0.5 / 32), (5, 0.3)):
+        expected = soft_information_by_definition(x.astype(np.float64), num_bins, sigma)
+        np.testing.assert_allclose(soft_mutual_information(x, num_bins, sigma), expected, atol=2e-5)
+
+
+def test_soft_bins_scale_64_variables_together():
+    """Values of variable 64 and later lie on a scale of their own, as in PyJuice."""
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 50, (300, 67))
+    x[:, 1], x[:, 65] = x[:, 0] // 2, x[:, 0] // 10  # the second chunk has 0 .. 4 only
+    x[:, 64:] = np.minimum(x[:, 64:], 4)
+    result = soft_mutual_information(x, 16, 0.05)
+    np.testing.assert_array_equal(result, result.T)
+    assert result[0, 65] > 0.5
+    np.testing.assert_allclose(result[:64, :64], soft_information_by_definition(x[:, :64].astype(float), 16, 0.05), atol=2e-5)
+    np.testing.assert_allclose(result[64:, 64:], soft_information_by_definition(x[:, 64:].astype(float), 16, 0.05), atol=2e-5)
+
+
+def test_hclt_of_real_numbers():
+    x = np.cumsum(np.random.default_rng(0).normal(size=(2000, 4)), axis=1)  # each variable is the one before it and noise
+    root = HCLT(x, 3, dist=Gaussian(sigma=2.0), num_bins=32, sigma=0.05)
+    assert [nodes.variables for nodes in vectors(root, SumNodes)] == [(2, 3), (0, 1, 2, 3)]
+    assert {nodes.dist for nodes in vectors(root, InputNodes)} == {Gaussian(sigma=2.0)}
+    np.testing.assert_array_equal(soft_mutual_information(x.astype(np.float32), 32, 0.05), soft_mutual_information(x, 32, 0.05))
+
+
+def own_variable(nodes) -> int:
+    """The variable of the tree whose inputs come first under a vector of an HCLT."""
+    return nodes.var if isinstance(nodes, InputNodes) else own_variable(nodes.children[0])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not FASHION_MNIST.exists(), reason=f"needs Fashion-MNIST in {FASHION_MNIST} (Debian: apt-get install dataset-fashion-mnist)")
+def test_hclt_on_fashion_mnist_is_pyjuices():
+    """The tree of PyJuice 2.6.3 on the same images, recorded as a hash of its sorted edges; and its counts."""
+    x = load_idx(FASHION_MNIST)[:2000]
+    root = HCLT(x, 256, dist=Categorical(256), num_bins=32, sigma=0.5 / 32)
+    edges = sorted(tuple(sorted((own_variable(nodes), own_variable(child)))) for nodes in vectors(root, ProdNodes) for child in nodes.children[1:])
+    assert hashlib.sha256(np.array(edges, dtype="<i4").tobytes()).hexdigest()[:16] == "5423aa3f1cae5728"
+    assert own_variable(root) == 544
+    *sums, last = vectors(root, SumNodes)
+    assert len(sums) == 645 and last is root
+    assert sum_edges(root) == 645 * 256**2 + 256 == 42_270_976
+
+
 @pytest.mark.parametrize("num_vars", [1, 2, 3])
 def test_hclt_of_few_variables(num_vars):
     root = HCLT(chain(100, num_vars), 3)
@@ -273,6 +339,10 @@ def test_hclt_of_few_variables(num_vars):
         (np.zeros(5, dtype=int), {}, r"data \[N, V\].*got shape \[5\]"),
         (np.zeros((0, 5), dtype=int), {}, r"at least one row.*got shape \[0, 5\]"),
         (np.zeros((5, 2)), {}, "integer categories, got dtype float64"),
+        (np.zeros((5, 2)), {"dist": Gaussian()}, "integer categories, got dtype float64.*sigma="),
+        (np.full((5, 2), np.nan), {"dist": Gaussian(), "sigma": 0.1}, "finite numbers, got NaN"),
+        (np.array([[0, 1]]), {"sigma": 0}, "sigma.*above 0.*got 0"),
+        (np.array([[0, 1]]), {"sigma": "a"}, "sigma.*got 'a'"),
         (np.array([[0, -2]]), {}, "from 0 up, got -2"),
         (np.array([[0, 3]]), {"dist": COIN}, "value 3.*0 to 1.*num_cats=4"),
         (np.array([[0, 1]]), {"dist": 2}, "Categorical"),
@@ -284,6 +354,104 @@ def test_hclt_of_few_variables(num_vars):
 def test_hclt_arguments(x, arguments, message):
     with pytest.raises(ValueError, match=f"HCLT.*{message}"):
         HCLT(x, **{"num_latents": 2, **arguments})
+
+
+# ---- RAT-SPN --------------------------------------------------------------------------------------------------------
+
+
+def test_rat_spn_has_the_counts_of_pyjuice():
+    root = RAT_SPN(784, 256, depth=4, num_repetitions=4, dist=Categorical(256))
+    check_circuit(root)
+    *sums, last = vectors(root, SumNodes)
+    assert last is root and len(sums) == 4 * (2 + 4 + 8 + 16) and {nodes.num_nodes for nodes in sums} == {256}
+    assert sum_edges(root) == 4 * 30 * 256**2 + 4 * 256 == 7_865_344
+    leaves = vectors(root, InputNodes)
+    assert len(leaves) == 784, "repetitions share their inputs"
+    assert sum(nodes.num_nodes * nodes.dist.num_cats for nodes in leaves) == 51_380_224
+    regions = sorted(len(nodes.variables) for nodes in sums)
+    assert regions == [49] * 64 + [98] * 32 + [196] * 16 + [392] * 8
+    assert len({nodes.scope for nodes in sums}) == len(sums), "no two random regions are the same"
+
+
+@pytest.mark.parametrize(
+    "num_vars, depth, num_repetitions, num_pieces, sums",
+    [(1, 0, 1, 2, 0), (1, 3, 2, 2, 0), (4, 0, 2, 2, 0), (4, 1, 1, 2, 2), (5, 2, 2, 2, 12), (5, 9, 1, 2, 8), (5, 1, 1, 3, 3), (4, 2, 1, 3, 3)],
+)
+def test_small_rat_spns(num_vars, depth, num_repetitions, num_pieces, sums):
+    root = RAT_SPN(num_vars, 3, depth=depth, num_repetitions=num_repetitions, dist=COIN, num_pieces=num_pieces)
+    assert len(vectors(root, SumNodes)) == sums + 1 and len(root.children) == num_repetitions
+    assert len(vectors(root, InputNodes)) == num_vars
+    assert_normalised(root)
+
+
+def test_pieces_are_of_about_equal_size():
+    (top,) = RAT_SPN(11, 2, depth=1, num_repetitions=1, dist=COIN, num_pieces=3).children
+    assert [len(part.variables) for part in top.children] == [4, 4, 3]
+
+
+def test_the_seed_draws_the_splits():
+    def scopes(seed):
+        return [nodes.scope for nodes in vectors(RAT_SPN(16, 2, depth=2, num_repetitions=2, dist=COIN, seed=seed), SumNodes)]
+
+    assert scopes(1) == scopes(1) != scopes(2)
+    assert RAT_SPN(4, 2, depth=1, num_repetitions=1, dist=COIN, seed=7).seed == 7
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"num_vars": 0}, "num_vars.*at least 1, got 0"),
+        ({"num_latents": 2.5}, "num_latents.*got 2.5"),
+        ({"depth": -1}, "depth.*at least 0, got -1"),
+        ({"num_repetitions": 0}, "num_repetitions.*got 0"),
+        ({"num_pieces": 1}, "num_pieces.*at least 2, got 1"),
+        ({"dist": 3}, "Categorical"),
+        ({"seed": -1}, "seed.*got -1"),
+    ],
+)
+def test_rat_spn_arguments(arguments, message):
+    with pytest.raises(ValueError, match=f"RAT_SPN.*{message}"):
+        RAT_SPN(**{"num_vars": 4, "num_latents": 2, "depth": 1, "num_repetitions": 1, "dist": COIN, **arguments})
+
+
+# ---- HMM ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("num_latents, edges", [(1024, 32_506_880), (2048, 130_025_472)])
+def test_hmm_has_the_counts_of_pyjuice(num_latents, edges):
+    root = HMM(32, num_latents, 4023)
+    check_circuit(root)
+    assert sum_edges(root) == 31 * num_latents**2 + num_latents == edges
+    *transitions, _ = vectors(root, SumNodes)
+    emissions = vectors(root, InputNodes)
+    assert len(transitions) == 31 and len(emissions) == 32
+    assert len({nodes.storage for nodes in transitions}) == len({nodes.storage for nodes in emissions}) == 1
+    assert isinstance(transitions[0].children[0], InputNodes), "the last transition sums over inputs"
+
+
+@pytest.mark.parametrize("homogeneous", [True, False])
+@pytest.mark.parametrize("seq_length", [1, 2, 5])
+def test_hmm_by_the_forward_algorithm(seq_length, homogeneous):
+    root = HMM(seq_length, 3, 4, homogeneous=homogeneous, seed=5)
+    assert_normalised(root)
+    *transitions, _ = vectors(root, SumNodes)
+    assert len({nodes.storage for nodes in transitions}) == (min(1, seq_length - 1) if homogeneous else seq_length - 1)
+    emission = {nodes.var: nodes.params.astype(np.float64) for nodes in vectors(root, InputNodes)}
+    step = {min(nodes.variables) - 1: nodes.params.astype(np.float64) for nodes in transitions}  # from step t to t + 1
+    x = worlds_of(root)[:: 7 if seq_length > 2 else 1]
+    state = root.params[0].astype(np.float64) * emission[0].T[x[:, 0]]  # [N, K]
+    for t in range(1, seq_length):
+        state = (state @ step[t - 1]) * emission[t].T[x[:, t]]
+    np.testing.assert_allclose(log_likelihood(root, x), np.log(state.sum(axis=1)), rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [({"seq_length": 0}, "seq_length.*got 0"), ({"num_latents": -1}, "num_latents"), ({"num_emits": 2.0}, "num_emits"), ({"seed": None}, "seed")],
+)
+def test_hmm_arguments(arguments, message):
+    with pytest.raises(ValueError, match=f"HMM.*{message}"):
+        HMM(**{"seq_length": 3, "num_latents": 2, "num_emits": 2, **arguments})
 
 
 # ---- figure 5 -------------------------------------------------------------------------------------------------------

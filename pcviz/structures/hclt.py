@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from ..datasets import as_array
-from ..ir.distributions import Categorical, Distribution
+from ..ir.distributions import Categorical, Distribution, Gaussian
 from ..ir.nodes import Nodes, SumNodes, inputs, multiply, summate
 from .arguments import check_dist, check_integer, check_seed
+from .information import mutual_information, soft_mutual_information
 
 
-def HCLT(x, num_latents: int, *, dist: Categorical | None = None, seed: int = 0, num_bins: int = 32) -> SumNodes:
+def HCLT(x, num_latents: int, *, dist: Distribution | None = None, seed: int = 0, num_bins: int = 32, sigma: float | None = None) -> SumNodes:
     """A hidden Chow-Liu tree (Liu and Van den Broeck, 2021) whose backbone is learned from ``x``.
 
     x: integers [N, V] (numpy, torch, pandas), categories from 0 up; a few thousand rows are enough to learn the tree.
@@ -18,52 +19,27 @@ def HCLT(x, num_latents: int, *, dist: Categorical | None = None, seed: int = 0,
     dist: distribution of the inputs; None takes the number of categories from the data.
     seed: seed of the initial parameters; the structure depends on the data alone.
     num_bins: variables with more categories are binned for the tree (not for the inputs).
+    sigma: None counts values in sharp bins. A number counts them in soft ones of that width, of values scaled to [0, 1], as
+        PyJuice does (its default is 0.5 / 32): the tree is then PyJuice's on the same data. ``x`` may hold real numbers then,
+        if ``dist`` is Gaussian.
 
     Every inner node of the tree has a latent variable: one product vector (the inputs of its variable times what its
     children send) and K sums over it. Leaves of the tree have no latent of their own: their inputs are multiplied right
     into the products of their parent, as in PyJuice. The tree is rooted at its centre, so that it has few layers.
     """
-    x = _checked_data(x)
     check_integer("HCLT(num_latents=...)", num_latents)
     check_integer("HCLT(num_bins=...)", num_bins, least=2)
     check_seed("HCLT", seed)
-    num_cats = int(x.max()) + 1
-    if dist is None:
-        dist = Categorical(num_cats=num_cats)
-    check_dist("HCLT", dist)
-    if num_cats > dist.num_cats:
-        raise ValueError(f"HCLT: x has the value {num_cats - 1}, but {dist} allows 0 to {dist.num_cats - 1}; pass a dist with num_cats={num_cats}.")
-    neighbours = chow_liu_tree(mutual_information(x, num_bins))
+    if sigma is not None and not (isinstance(sigma, (int, float, np.floating)) and 0 < sigma < np.inf):
+        raise ValueError(f"HCLT(sigma=...) expects a number above 0, such as 0.5 / 32, or None for sharp bins, got {sigma!r}.")
+    if dist is not None:
+        check_dist("HCLT", dist)
+    x = _checked_data(x, real=sigma is not None and isinstance(dist, Gaussian))
+    dist = _checked_dist(x, dist)
+    neighbours = chow_liu_tree(mutual_information(x, num_bins) if sigma is None else soft_mutual_information(x, num_bins, float(sigma)))
     root = circuit_of_tree(neighbours, tree_centre(neighbours), int(num_latents), dist)
     root.seed = int(seed)
     return root
-
-
-def mutual_information(x: np.ndarray, num_bins: int = 32) -> np.ndarray:
-    """Mutual information in nats of every pair of variables, float64 [V, V], diagonal 0."""
-    num_rows, num_vars = x.shape
-    codes, num_codes = bin_values(x, num_bins)
-    codes = np.ascontiguousarray(codes.T, dtype=np.int64)  # [V, N]
-    terms = np.arange(num_rows + 1) / num_rows
-    terms[1:] *= np.log(terms[1:])  # p log p by count
-    entropies = np.array([-terms[np.bincount(row, minlength=num_codes)].sum() for row in codes])
-    cells = num_codes * num_codes  # of one joint table
-    base = codes + np.arange(num_vars)[:, None] * cells
-    result = np.zeros((num_vars, num_vars))
-    for v in range(num_vars - 1):
-        later = num_vars - v - 1
-        index = base[v + 1 :] + (codes[v] * num_codes - (v + 1) * cells)
-        joint = np.bincount(index.ravel(), minlength=later * cells)
-        result[v, v + 1 :] = entropies[v] + entropies[v + 1 :] + terms[joint].reshape(later, cells).sum(axis=1)
-    return np.maximum(np.round(result + result.T, 12), 0.0)  # rounded: the tree must not depend on the order of a sum
-
-
-def bin_values(x: np.ndarray, num_bins: int) -> tuple[np.ndarray, int]:
-    """Codes [N, V] of ``x`` and how many there are: the values themselves, or bins of equal width when there are more."""
-    num_values = int(x.max()) + 1
-    if num_values <= num_bins:
-        return x, num_values
-    return (x.astype(np.int64) * num_bins // num_values).astype(np.int32), num_bins
 
 
 def chow_liu_tree(weights: np.ndarray) -> list[list[int]]:
@@ -125,12 +101,30 @@ def circuit_of_tree(neighbours: list[list[int]], root: int, num_latents: int, di
     return messages[root]
 
 
-def _checked_data(x) -> np.ndarray:
+def _checked_data(x, real: bool) -> np.ndarray:
+    """``x`` [N, V]; ``real``: numbers may have fractions and be negative."""
     x = as_array(x, "HCLT: x")
     if x.ndim != 2 or 0 in x.shape:
         raise ValueError(f"HCLT(x=...) expects data [N, V] with at least one row and one variable, got shape {list(x.shape)}.")
+    if real and x.dtype.kind in "iuf":
+        if not np.isfinite(x).all():
+            raise ValueError("HCLT(x=...) expects finite numbers, got NaN or infinite ones; leave those rows out.")
+        return x
     if not np.issubdtype(x.dtype, np.integer):
-        raise ValueError(f"HCLT(x=...) expects integer categories, got dtype {x.dtype}; convert with x.astype('uint8').")
+        hint = "convert with x.astype('uint8'), or pass dist=pcv.Gaussian(...) and sigma= for real numbers"
+        raise ValueError(f"HCLT(x=...) expects integer categories, got dtype {x.dtype}; {hint}.")
     if x.min() < 0:
         raise ValueError(f"HCLT(x=...) expects categories from 0 up, got {x.min()}.")
     return x
+
+
+def _checked_dist(x: np.ndarray, dist: Distribution | None) -> Distribution:
+    """``dist``, if it has all values of ``x``; None: as many categories as ``x`` has."""
+    if isinstance(dist, Gaussian):
+        return dist
+    num_cats = int(x.max()) + 1
+    if dist is None:
+        return Categorical(num_cats=num_cats)
+    if num_cats > dist.num_cats:
+        raise ValueError(f"HCLT: x has the value {num_cats - 1}, but {dist} allows 0 to {dist.num_cats - 1}; pass a dist with num_cats={num_cats}.")
+    return dist

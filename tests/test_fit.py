@@ -268,6 +268,37 @@ def test_patience_cannot_begin_in_the_middle():
         pcv.fit(pc, x, epochs=2, x_test=x, patience=2, state=training.state)
 
 
+def real_numbers(count: int) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    return np.where(rng.random((count, 1)) < 0.5, -1, 1) + 0.3 * rng.standard_normal((count, 4))
+
+
+KINDS = {
+    "ties": (lambda: pcv.HMM(8, num_latents=4, num_emits=17, seed=0), digits(70)[:, :8]),
+    "Gaussian inputs": (lambda: pcv.RAT_SPN(4, num_latents=3, depth=1, num_repetitions=2, dist=pcv.Gaussian(), seed=0), real_numbers(70)),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_other_circuits_train_stop_and_go_on(tmp_path, kind):
+    make, x = KINDS[kind]
+    common = dict(epochs=6, batch_size=20, step_size=0.5, x_test=x[:20], patience=2)
+    whole = tensor_circuit(make())
+    expected = list(pcv.fit(whole, x[20:], **common))
+    assert expected[-1].test_bpd < expected[2].test_bpd - 0.02
+    training = pcv.fit(tensor_circuit(make()), x[20:], **common)
+    found = [next(training) for _ in range(5)]
+    pcv.save_fit(training, tmp_path / "run")
+    root, state = pcv.load_fit(tmp_path / "run")
+    pc = tensor_circuit(root)
+    found += list(pcv.fit(pc, x[20:], **common, state=state))
+    assert list(map(without_times, found)) == list(map(without_times, expected))
+    assert torch.equal(pc(x), whole(x))
+    pruned, report = pcv.prune(pc, keep=0.5, x=x, return_report=True)
+    assert report.kept_share <= 0.5 and np.isfinite(report.ll_after)
+    np.testing.assert_allclose(report.ll_after, float(tensor_circuit(pruned)(x).mean()), rtol=1e-6)
+
+
 def test_more_epochs_go_on_from_the_end():
     pc, whole, x = tensor_circuit(small(2)), tensor_circuit(small(2)), digits(50)
     first = pcv.fit(pc, x, epochs=1, batch_size=20)

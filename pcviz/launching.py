@@ -17,7 +17,8 @@ from .siblings import lead_scales, sibling_sets
 @dataclass(frozen=True, eq=False)
 class LayerLaunches:
     """Launches of one layer; ``sections`` and ``num_scales`` describe its element buffer. ``updates``: the sum launches for
-    EM, in which every parameter tile of the plan occurs once, at its first use."""
+    EM, in which every parameter tile of the plan occurs once, at its first use. ``num_ratio_rows``: rows for the ratios of the
+    layer's sums, see SumLaunch; ``unset_rows``: element rows that no launch of ``elements`` sets (the null block is not read)."""
 
     products: tuple[ProductLaunch, ...]
     sums: tuple[SumLaunch, ...]
@@ -27,6 +28,8 @@ class LayerLaunches:
     num_element_rows: int
     num_scales: int
     num_sum_blocks: int
+    num_ratio_rows: int
+    unset_rows: torch.Tensor
 
 
 def input_launches(plan: CircuitPlan, device) -> tuple[InputLaunch | GaussianLaunch, ...]:
@@ -43,28 +46,40 @@ def layer_launches(layer: LayerPlan, block_starts: np.ndarray, device) -> LayerL
     order = np.argsort(nids)
     sums, updates, first_block = [], [], 1  # sum block 0 is the parent of pseudo blocks
     set_read = np.full(1 + len(nids), -1)  # by number of the sum block; -1: children of several sets
+    widest = max(group.sum_block for group in layer.groups)
     for group, ids in zip(layer.groups, scale_ids):
         lead = lead_scales(ids, set_of)
         if lead is not None:
             set_read[first_block : first_block + len(lead)] = set_of[lead]
-        sums.append(_sum(group, first_block, ids, lead, device))
+        sums.append(_sum(group, first_block, widest, ids, lead, device))
         if group.first_use.any():
-            updates.append(sums[-1] if group.first_use.all() else _sum(_first_uses(group), first_block, ids[group.first_use], None, device))
+            updates.append(sums[-1] if group.first_use.all() else _sum(_first_uses(group), first_block, widest, ids[group.first_use], None, device))
         first_block += len(group.nids)
 
     def number_of(parids: np.ndarray) -> np.ndarray:
         position = np.searchsorted(nids[order], parids)
         return np.where(parids > 0, order[np.minimum(position, len(order) - 1)] + 1, 0)
 
+    elements, reached, unset = [], np.zeros(layer.num_element_rows, dtype=bool), np.ones(layer.num_element_rows, dtype=bool)
+    unset[: layer.sections[0].width] = False
+    for group in layer.backward_groups:
+        rows = group.chids[:, None] + np.arange(group.child_block)
+        first = not reached[rows].any()
+        elements.append(_element(group, scale_of(group.chids), number_of(group.parids), widest, set_of, set_read, first, device))
+        reached[rows] = True
+        if first:
+            unset[rows] = False
     return LayerLaunches(
         products=tuple(_product(group, scale_of, set_of, block_starts, device) for group in layer.products),
         sums=tuple(sums),
         updates=tuple(updates),
-        elements=tuple(_element(group, scale_of(group.chids), number_of(group.parids), set_of, set_read, device) for group in layer.backward_groups),
+        elements=tuple(elements),
         sections=tuple((section.start, section.width, section.count) for section in layer.sections),
         num_element_rows=layer.num_element_rows,
         num_scales=num_scales,
         num_sum_blocks=first_block,
+        num_ratio_rows=first_block * widest,
+        unset_rows=_tensor(np.flatnonzero(unset), device),
     )
 
 
@@ -129,7 +144,7 @@ def _product(group: ProductGroup, scale_of, set_of: np.ndarray, block_starts: np
     )
 
 
-def _sum(group: SumGroup, first_block: int, scale_ids: np.ndarray, lead: np.ndarray | None, device) -> SumLaunch:
+def _sum(group: SumGroup, first_block: int, widest: int, scale_ids: np.ndarray, lead: np.ndarray | None, device) -> SumLaunch:
     return SumLaunch(
         sum_block=group.sum_block,
         child_block=group.child_block,
@@ -141,10 +156,11 @@ def _sum(group: SumGroup, first_block: int, scale_ids: np.ndarray, lead: np.ndar
         scale_ids=_tensor(scale_ids, device),
         first_block=first_block,
         lead_scales=None if lead is None else _tensor(lead, device),
+        ratio_ids=_blocks(widest * np.arange(first_block, first_block + len(group.nids)), group.sum_block, device),
     )
 
 
-def _element(group: BackwardGroup, scale_ids, parents, set_of: np.ndarray, set_read: np.ndarray, device) -> ElementLaunch:
+def _element(group: BackwardGroup, scale_ids, parents, widest: int, set_of, set_read, first: bool, device) -> ElementLaunch:
     return ElementLaunch(
         sum_block=group.sum_block,
         child_block=group.child_block,
@@ -152,8 +168,9 @@ def _element(group: BackwardGroup, scale_ids, parents, set_of: np.ndarray, set_r
         num_parents=group.parids.shape[1],
         chids=_blocks(group.chids, group.child_block, device),
         scale_ids=_tensor(scale_ids, device),
-        parids=_blocks(group.parids, group.sum_block, device),
+        parids=_blocks(widest * parents, group.sum_block, device),
         parpids=_blocks(group.parpids, group.child_block * group.sum_block, device),
         parents=_tensor(parents, device),
         level=bool(((set_read[parents] == set_of[scale_ids][:, None]) | (parents == 0)).all()),
+        first=first,
     )

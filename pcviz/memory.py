@@ -18,28 +18,38 @@ SIZES = 4  # sizes of micro-batches whose views are kept
 
 @dataclass(frozen=True, eq=False)
 class LayerViews:
-    """One layer's elements, their flows [element rows, B], the scales that its sums were computed on [sum blocks, B]."""
+    """One layer's elements and their flows [element rows, B]; of its sums the ratios [ratio rows, B] and the scales that they were
+    computed on [sum blocks, B]. The last three are memory that all layers share."""
 
     elements: ElementBuffers
     flows: torch.Tensor
+    ratios: torch.Tensor
     tops: torch.Tensor
-    nothing: tuple[tuple[torch.Tensor, float], ...]  # what the null block is filled with
+    nothing: tuple[tuple[torch.Tensor, float], ...]  # what the null block of elements is filled with
+    no_parent: tuple[tuple[torch.Tensor, float], ...]  # and what a pseudo parent, so that it hands down nothing
 
-    def clear(self) -> ElementBuffers:
+    def clear_elements(self) -> ElementBuffers:
         """The elements, to be computed."""
         self.elements.logged.clear()
         for null_block, value in self.nothing:
             null_block.fill_(value)
         return self.elements
 
+    def clear_flows(self, unset_rows: torch.Tensor) -> None:
+        """Before the layer's backward pass; ``unset_rows``: see LayerLaunches."""
+        self.elements.has_flows = False
+        for null_block, value in self.no_parent:
+            null_block.fill_(value)
+        if unset_rows.shape[0]:
+            self.flows.index_fill_(0, unset_rows, 0.0)
+
 
 @dataclass(frozen=True, eq=False)
 class Views:
-    """Buffers of one micro-batch of B samples. ``flows``, ``ratios`` [node rows, B]; see NodeBuffers, ElementBuffers."""
+    """Buffers of one micro-batch of B samples. ``flows`` [node rows, B]; see NodeBuffers, ElementBuffers."""
 
     nodes: NodeBuffers
     flows: torch.Tensor
-    ratios: torch.Tensor
     layers: tuple[LayerViews, ...]
 
 
@@ -56,10 +66,11 @@ class Memory:
         self.scratch = Scratch(dtype, device)
         self._views: dict[int, Views] = {}
         space = sum if self.keeps_elements else max
-        sizes = dict.fromkeys(("values", "scales", "logs", "flows", "ratios"), num_node_rows)
+        sizes = dict.fromkeys(("values", "scales", "logs", "flows"), num_node_rows)
         sizes |= dict.fromkeys(("elements", "element_logs"), space(rows))
         sizes |= {"element_scales": space(layer.num_scales for layer in layers)}
-        sizes |= {"element_flows": max(rows), "tops": max(layer.num_sum_blocks for layer in layers)}
+        sizes |= {"element_flows": max(rows), "ratios": max(layer.num_ratio_rows for layer in layers)}
+        sizes |= {"tops": max(layer.num_sum_blocks for layer in layers)}
         self.flat = {  # NaN: nothing may be read unwritten
             name: torch.full((size * self.micro_batch,), torch.nan, dtype=dtype, device=device) for name, size in sizes.items()
         }
@@ -85,7 +96,10 @@ class Memory:
             elements = ElementBuffers(values, scales, logs, nodes, layer.products, self.scratch, logged=set())
             _, null_rows, _ = layer.sections[0]
             nothing = ((values[:null_rows], 0.0), (logs[:null_rows], -torch.inf), (scales[:1], -torch.inf))
-            layers.append(LayerViews(elements, rows("element_flows", layer.num_element_rows), rows("tops", layer.num_sum_blocks), nothing))
+            flows, ratios = rows("element_flows", layer.num_element_rows), rows("ratios", layer.num_ratio_rows)
+            tops = rows("tops", layer.num_sum_blocks)
+            no_parent = ((ratios[: layer.num_ratio_rows // layer.num_sum_blocks], 0.0), (tops[:1], torch.inf))
+            layers.append(LayerViews(elements, flows, ratios, tops, nothing, no_parent))
             if self.keeps_elements:
                 row, scale = row + layer.num_element_rows, scale + layer.num_scales
-        return Views(nodes, rows("flows", self._num_node_rows), rows("ratios", self._num_node_rows), tuple(layers))
+        return Views(nodes, rows("flows", self._num_node_rows), tuple(layers))

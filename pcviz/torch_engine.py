@@ -29,7 +29,6 @@ class TorchEngine:
             real[plan.rows_of(nodes)] = True
         self._unused_rows = torch.as_tensor(np.flatnonzero(~real), device=device)  # null block, missing rows, gaps
         self._root_row = plan.rows_of(plan.root).start
-        self._null_rows = min(plan.starts.values())
         self.memory = Memory(plan.num_node_rows, self.layers, dtype, device)
         self.micro_batch = self.memory.micro_batch
         self.edge_flows = torch.zeros(plan.num_params, dtype=dtype, device=device)
@@ -99,7 +98,7 @@ class TorchEngine:
 
     def form_elements(self, layer: LayerLaunches, views: LayerViews) -> ElementBuffers:
         """Products of one layer."""
-        elements = views.clear()
+        elements = views.clear_elements()
         for launch in layer.products:
             self.kernels.product_forward(launch, elements.nodes, elements)
         return elements
@@ -119,18 +118,16 @@ class TorchEngine:
 
     def _backward(self, x: torch.Tensor, observed: torch.Tensor | None) -> None:
         """After ``_forward`` on the same x. Elements that were not kept are computed again."""
-        kernels, nodes, flows, ratios = self.kernels, self.views.nodes, self.views.flows, self.views.ratios
+        kernels, nodes, flows = self.kernels, self.views.nodes, self.views.flows
         flows.zero_()
-        ratios[: self._null_rows] = 0
         flows[self._root_row] = (self.root_logs() > -torch.inf).to(flows.dtype)
         for layer, mine in zip(reversed(self.layers), reversed(self.views.layers)):
             elements = mine.elements if self.memory.keeps_elements else self.form_elements(layer, mine)
-            mine.tops[0] = torch.inf  # a pseudo parent hands down nothing
-            mine.flows.zero_()
+            mine.clear_flows(layer.unset_rows)
             for launch in layer.sums:
-                kernels.param_flows(launch, self.params, elements, nodes, flows, ratios, mine.tops, self.edge_flows, mine.flows)
+                kernels.param_flows(launch, self.params, elements, nodes, flows, mine.ratios, mine.tops, self.edge_flows, mine.flows)
             for launch in layer.elements:
-                kernels.element_flows(launch, self.params, elements, ratios, mine.tops, mine.flows)
+                kernels.element_flows(launch, self.params, elements, mine.ratios, mine.tops, mine.flows)
             for launch in layer.products:
                 kernels.product_flows(launch, mine.flows, flows, self.memory.scratch)
         for launch, table, table_flows in zip(self.inputs, self.tables, self.table_flows):

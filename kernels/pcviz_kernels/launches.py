@@ -88,7 +88,8 @@ class SumLaunch:
     ``nids`` G blocks of node rows; ``cids`` G * E blocks of element rows; ``pids`` G * E parameter tiles [K, M], which occur
     more than once where sum blocks are tied (``pids.repeats``: flows must be added, not stored); ``scale_ids`` [G, E] the
     child blocks' log-scales; ``first_block``: number of the first sum block in the layer. ``lead_scales`` [G]: where the
-    children of every sum block are of one set (see ProductLaunch), the log-scale of one of them; else None.
+    children of every sum block are of one set (see ProductLaunch), the log-scale of one of them; else None. ``ratio_ids``: where
+    the backward pass leaves F_n / p_n for the layer's element launches, one block for each sum block of the layer, by number.
     """
 
     sum_block: int
@@ -101,13 +102,16 @@ class SumLaunch:
     scale_ids: torch.Tensor
     first_block: int
     lead_scales: torch.Tensor | None
+    ratio_ids: BlockIndex
 
 
 @dataclass(frozen=True, eq=False)
 class ElementLaunch:
     """One backward group. ``chids`` C blocks of element rows with log-scales ``scale_ids`` [C]; their parents: ``parids``
-    C * R blocks of node rows, ``parpids`` C * R parameter tiles [K, M], ``parents`` [C, R] numbers of sum blocks in the
-    layer (0: pseudo). ``level``: every child block is of the one set that its parents read."""
+    C * R blocks of ratio rows (see SumLaunch), ``parpids`` C * R parameter tiles [K, M], ``parents`` [C, R] numbers of sum
+    blocks in the layer (0: pseudo). ``level``: every child block is of the one set that its parents read. ``first``: no launch
+    of the layer before it has these child blocks.
+    """
 
     sum_block: int
     child_block: int
@@ -119,6 +123,7 @@ class ElementLaunch:
     parpids: BlockIndex
     parents: torch.Tensor
     level: bool
+    first: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,6 +147,7 @@ class ElementBuffers:
 
     ``values`` [rows, B] in [0, 1]; ``scales`` [blocks, B]; block 0 is the null block: value 0, scale -inf. ``logs``
     [rows, B] base-2 logs, filled from ``nodes`` for the ``products`` in ``logged`` only, when a kernel needs them.
+    ``has_flows``: some element flows were added before the element launches, all others set to 0.
     """
 
     values: torch.Tensor
@@ -151,6 +157,7 @@ class ElementBuffers:
     products: tuple[ProductLaunch, ...]
     scratch: Scratch
     logged: set[ProductLaunch]
+    has_flows: bool = False
 
 
 def smallest_value(dtype: torch.dtype) -> float:

@@ -76,13 +76,13 @@ def param_flows(
     """F_{n,c}(D) / theta_{n,c} = sum over the batch of p_c / p_n F_n, added to ``flows`` (laid out like ``params``) times
     FLOW_SCALE.
 
-    Cells without an edge (theta = 0) get 0. Leaves log F_n - log p_n in ``ratios`` for ``element_flows``; ``tops`` and
+    Cells without an edge (theta = 0) get 0. Leaves log F_n - log p_n in ``ratios`` [ratio rows, B] for ``element_flows``; ``tops`` and
     the argument ``element_flows`` serve implementations that keep values on a common scale.
     """
     for g in range(launch.num_sum_blocks):
         rows, children = _rows(launch.nids.numbers[g], launch.sum_block), _children(launch, g)
-        ratios[rows] = _log_ratio(node_flows[rows], nodes.logs[rows])
-        terms = elements.logs[children][:, None, :] + ratios[rows]  # [E * K, M, B]
+        ratio = ratios[_rows(launch.ratio_ids.numbers[g], launch.sum_block)] = _log_ratio(node_flows[rows], nodes.logs[rows])
+        terms = elements.logs[children][:, None, :] + ratio  # [E * K, M, B]
         total = terms.exp2().sum(dim=2).where(_parameters(launch, g, params) > 0, 0.0)
         _store(launch, g, flows, _parameters(launch, g, flows) + FLOW_SCALE * total)
 
@@ -90,10 +90,13 @@ def param_flows(
 def element_flows(
     launch: ElementLaunch, params: torch.Tensor, elements: ElementBuffers, ratios: torch.Tensor, tops: torch.Tensor, flows: torch.Tensor
 ) -> None:
-    """F_c = sum over the parents n of c of theta_{n,c} p_c / p_n F_n, added to ``flows`` [element rows, B]."""
+    """F_c = sum over the parents n of c of theta_{n,c} p_c / p_n F_n; set in ``flows`` [element rows, B] by the launch that has
+    these children first, added by others."""
     fan = launch.num_parents
     for c in range(launch.num_child_blocks):
         rows = _rows(launch.chids.numbers[c], launch.child_block)
+        if launch.first:
+            flows[rows] = 0
         for r in range(c * fan, (c + 1) * fan):
             if launch.parents.view(-1)[r] == 0:
                 continue  # a pseudo block: no edge, no flow

@@ -133,7 +133,7 @@ def param_flows(
     """Parameter flows of the launch's blocks (paper, section 5), added to ``flows`` *without the factor theta*:
     flows[c, n] += sum_b p_c / p_n F_n, times FLOW_SCALE. ``flows`` is laid out like ``params``.
 
-    Also leaves ``ratios`` [node rows, B] = F_n exp2(top) / p_n and ``tops`` [sum blocks, B] for the element flows. Rows
+    Also leaves ``ratios`` [ratio rows, B] = F_n exp2(top) / p_n and ``tops`` [sum blocks, B] for the element flows. Rows
     that the forward pass took from logarithms get ratio 0 here, and their flows exactly, to the elements too.
     """
     batch, fan, scratch = node_flows.shape[1], launch.num_child_blocks, elements.scratch
@@ -144,7 +144,7 @@ def param_flows(
         flow = scratch.read("flow", launch.nids, node_flows, low, high, *shape)
         values = scratch.read("sums", launch.nids, nodes.values, low, high, *shape)
         scale = nodes.scales.index_select(0, part(launch.nids.starts, low, high))
-        found = scratch.view(launch.nids, ratios, low, high, *shape)
+        found = scratch.view(launch.ratio_ids, ratios, low, high, *shape)
         ratio = scratch.take("ratio", *shape) if found is None else found
         if (launch, low) in nodes.careful:
             lost = careful_ratios(values, scale, top, flow, out=ratio)
@@ -152,7 +152,7 @@ def param_flows(
             torch.mul(values, scale.sub_(top).exp2_()[:, None], out=ratio)
             torch.div(flow, ratio, out=ratio)
         if found is None:
-            launch.nids.set(ratios, ratio, low, high)
+            launch.ratio_ids.set(ratios, ratio, low, high)
         shape = high - low, fan * launch.child_block, launch.sum_block
         grads = scratch.view(launch.pids, flows, low * fan, high * fan, *shape)
         if grads is not None and lost is None:
@@ -169,8 +169,8 @@ def param_flows(
 def element_flows(
     launch: ElementLaunch, params: torch.Tensor, elements: ElementBuffers, ratios: torch.Tensor, tops: torch.Tensor, flows: torch.Tensor
 ) -> None:
-    """Flows of the launch's child blocks, added to ``flows`` [element rows, B]:
-    F_c = sum_n theta_{n,c} p_c / p_n F_n over the parents n of c (paper, section 5)."""
+    """Flows of the launch's child blocks, F_c = sum_n theta_{n,c} p_c / p_n F_n over the parents n of c (paper, section 5): set in
+    ``flows`` [element rows, B] by the launch that has them first, added by others."""
     fan, batch, scratch = launch.num_parents, flows.shape[1], elements.scratch
     for low, high in slices(launch.num_child_blocks, fan * launch.sum_block * batch):
         times, parids = 1, launch.parids
@@ -183,13 +183,16 @@ def element_flows(
         theta = scratch.read("tiles", launch.parpids, params, low * fan, high * fan, count, fan, rows, launch.sum_block)
         theta = theta.transpose(1, 2).reshape(count, rows, fan * launch.sum_block)
         shape = high - low, launch.child_block, batch
-        total = torch.bmm(theta, ratio, out=scratch.take("total", count, rows, batch)).view(shape)
-        found = scratch.view(launch.chids, flows, low, high, *shape)
+        found, sets = scratch.view(launch.chids, flows, low, high, *shape), launch.first and not elements.has_flows
+        total = found if found is not None and sets else scratch.take("total", *shape)
+        torch.bmm(theta, ratio, out=total.view(count, rows, batch))
         values = scratch.read("children", launch.chids, elements.values, low, high, *shape)
-        if found is not None:
-            found.addcmul_(total, values)
+        if found is None:
+            (launch.chids.set if sets else launch.chids.add)(flows, total.mul_(values), low, high)
+        elif sets:
+            total *= values
         else:
-            launch.chids.add(flows, total.mul_(values), low, high)
+            found.addcmul_(total, values)
 
 
 def _on_scale_of_children(launch: ElementLaunch, elements: ElementBuffers, ratio, tops, low: int, high: int) -> torch.Tensor:

@@ -158,6 +158,9 @@ def add_lost_flows(
 ) -> None:
     """Flows of lost (sum block, row, sample) pairs from logarithms, F_{n,c} = theta_c p_c / p_n F_n: to ``grads`` [g, E * K, M]
     (see param_flows) and to ``element_flows``."""
+    if not elements.has_flows:
+        element_flows.zero_()
+        elements.has_flows = True
     high = low + len(flow)
     scale = nodes.scales.index_select(0, launch.nids.starts[low:high])
     logs = log_of(launch.nids.gather(nodes.values, low, high), scale[:, None], launch.nids.gather(nodes.logs, low, high))

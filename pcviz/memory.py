@@ -11,9 +11,9 @@ from pcviz_kernels.launches import ElementBuffers, NodeBuffers
 
 from .launching import LayerLaunches
 
-WORKING_SET = 1 << 20  # element entries of the widest layer in one micro-batch: what a CPU's caches hold
-KEPT = 1 << 23  # element entries of all layers that are kept for the backward pass; above it products are computed twice
-SIZES = 4  # sizes of micro-batches whose views are kept
+WORKING_SET = 1 << 21  # element entries of the widest layer in one micro-batch: what a CPU's caches hold
+KEPT = 1 << 24  # element entries of all layers that are kept for the backward pass; above it products are computed twice
+SIZES = 8  # sizes of micro-batches whose views are kept
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,60 +46,73 @@ class LayerViews:
 
 @dataclass(frozen=True, eq=False)
 class Views:
-    """Buffers of one micro-batch of B samples. ``flows`` [node rows, B]; see NodeBuffers, ElementBuffers."""
+    """Buffers of one micro-batch of B samples. ``flows`` [node rows, B]; see NodeBuffers, ElementBuffers. ``keeps_elements``: each
+    layer has elements of its own, so that the backward pass finds those of the forward pass; else each overwrites the last."""
 
     nodes: NodeBuffers
     flows: torch.Tensor
     layers: tuple[LayerViews, ...]
+    keeps_elements: bool
 
 
 class Memory:
-    """``flat``: buffers by name, rows end to end, ``micro_batch`` samples at most. ``keeps_elements``: the elements of all
-    layers lie side by side, so that the backward pass finds those of the forward pass; else each layer overwrites the last.
-    """
+    """``flat``: buffers by name, rows end to end, for ``micro_batch`` samples at most. Room for the elements of all layers is
+    made when a backward pass first asks for it, and if they are few enough."""
 
     def __init__(self, num_node_rows: int, layers: Sequence[LayerLaunches], dtype: torch.dtype, device: torch.device):
-        self._num_node_rows, self._layers = num_node_rows, layers
+        self._num_node_rows, self._layers, self._dtype, self._device = num_node_rows, layers, dtype, device
         rows = [layer.num_element_rows for layer in layers]
         self.micro_batch = min(max(WORKING_SET // max(rows) // 32 * 32, 64), 1024)
-        self.keeps_elements = self.micro_batch * sum(rows) <= KEPT
+        self._can_keep = self.micro_batch * sum(rows) <= KEPT
         self.scratch = Scratch(dtype, device)
-        self._views: dict[int, Views] = {}
-        space = sum if self.keeps_elements else max
-        sizes = dict.fromkeys(("values", "scales", "logs", "flows"), num_node_rows)
-        sizes |= dict.fromkeys(("elements", "element_logs"), space(rows))
-        sizes |= {"element_scales": space(layer.num_scales for layer in layers)}
-        sizes |= {"element_flows": max(rows), "ratios": max(layer.num_ratio_rows for layer in layers)}
-        sizes |= {"tops": max(layer.num_sum_blocks for layer in layers)}
-        self.flat = {  # NaN: nothing may be read unwritten
-            name: torch.full((size * self.micro_batch,), torch.nan, dtype=dtype, device=device) for name, size in sizes.items()
-        }
+        self._views: dict[tuple[int, bool], Views] = {}
+        self.flat: dict[str, torch.Tensor] = {}
+        for name in ("values", "scales", "logs", "flows"):
+            self._add(name, num_node_rows)
+        for name in ("elements", "element_logs", "element_flows"):
+            self._add(name, max(rows))
+        self._add("element_scales", max(layer.num_scales for layer in layers))
+        self._add("ratios", max(layer.num_ratio_rows for layer in layers))
+        self._add("tops", max(layer.num_sum_blocks for layer in layers))
 
-    def views(self, batch: int) -> Views:
+    def _add(self, name: str, rows: int) -> None:
+        size = rows * self.micro_batch
+        self.flat[name] = torch.full((size,), torch.nan, dtype=self._dtype, device=self._device)  # nothing may be read unwritten
+
+    def views(self, batch: int, backward: bool = False) -> Views:
         """The same tensors every time, while few other sizes are asked for."""
-        if batch not in self._views:
+        key = batch, backward and self._can_keep
+        if key not in self._views:
             if len(self._views) == SIZES:
                 self._views.clear()
                 self.scratch.forget()
-            self._views[batch] = self._cut(batch)
-        return self._views[batch]
+            self._views[key] = self._cut(*key)
+        return self._views[key]
 
-    def _cut(self, batch: int) -> Views:
-        def rows(name: str, count: int, first: int = 0) -> torch.Tensor:
-            return self.flat[name][first * batch : (first + count) * batch].view(count, batch)
+    def _rows(self, name: str, batch: int, count: int, first: int = 0) -> torch.Tensor:
+        return self.flat[name][first * batch : (first + count) * batch].view(count, batch)
 
-        nodes = NodeBuffers(*(rows(name, self._num_node_rows) for name in ("values", "scales", "logs")))
+    def _cut(self, batch: int, keep: bool) -> Views:
+        kept = "kept_" if keep else ""
+        if keep and "kept_elements" not in self.flat:
+            for name in ("kept_elements", "kept_element_logs"):
+                self._add(name, sum(layer.num_element_rows for layer in self._layers))
+            self._add("kept_element_scales", sum(layer.num_scales for layer in self._layers))
+        nodes = NodeBuffers(*(self._rows(name, batch, self._num_node_rows) for name in ("values", "scales", "logs")))
         layers, row, scale = [], 0, 0
         for layer in self._layers:
-            values, logs = (rows(name, layer.num_element_rows, row) for name in ("elements", "element_logs"))
-            scales = rows("element_scales", layer.num_scales, scale)
+            values, logs = (self._rows(kept + name, batch, layer.num_element_rows, row) for name in ("elements", "element_logs"))
+            scales = self._rows(kept + "element_scales", batch, layer.num_scales, scale)
             elements = ElementBuffers(values, scales, logs, nodes, layer.products, self.scratch, logged=set())
-            _, null_rows, _ = layer.sections[0]
-            nothing = ((values[:null_rows], 0.0), (logs[:null_rows], -torch.inf), (scales[:1], -torch.inf))
-            flows, ratios = rows("element_flows", layer.num_element_rows), rows("ratios", layer.num_ratio_rows)
-            tops = rows("tops", layer.num_sum_blocks)
-            no_parent = ((ratios[: layer.num_ratio_rows // layer.num_sum_blocks], 0.0), (tops[:1], torch.inf))
-            layers.append(LayerViews(elements, flows, ratios, tops, nothing, no_parent))
-            if self.keeps_elements:
+            layers.append(self._of_layer(layer, elements, batch))
+            if keep:
                 row, scale = row + layer.num_element_rows, scale + layer.num_scales
-        return Views(nodes, rows("flows", self._num_node_rows), tuple(layers))
+        return Views(nodes, self._rows("flows", batch, self._num_node_rows), tuple(layers), keep)
+
+    def _of_layer(self, layer: LayerLaunches, elements: ElementBuffers, batch: int) -> LayerViews:
+        _, null_rows, _ = layer.sections[0]
+        nothing = ((elements.values[:null_rows], 0.0), (elements.logs[:null_rows], -torch.inf), (elements.scales[:1], -torch.inf))
+        flows = self._rows("element_flows", batch, layer.num_element_rows)
+        ratios, tops = self._rows("ratios", batch, layer.num_ratio_rows), self._rows("tops", batch, layer.num_sum_blocks)
+        no_parent = ((ratios[: layer.num_ratio_rows // layer.num_sum_blocks], 0.0), (tops[:1], torch.inf))
+        return LayerViews(elements, flows, ratios, tops, nothing, no_parent)

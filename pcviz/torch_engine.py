@@ -77,7 +77,7 @@ class TorchEngine:
     def run(self, x: torch.Tensor, observed: torch.Tensor | None, backward: bool = False) -> None:
         """A forward pass for x [V, b] integers, ``observed`` bool [V, b or 1]; then, if asked for, the backward pass, which adds to
         the parameter flows. ``root_logs``, ``node_logs`` and ``node_flows`` are of the last run."""
-        self.views = self.memory.views(x.shape[1])
+        self.views = self.memory.views(x.shape[1], backward)
         self._forward(x, observed)
         if backward:
             self._backward(x, observed)
@@ -122,7 +122,7 @@ class TorchEngine:
         flows.zero_()
         flows[self._root_row] = (self.root_logs() > -torch.inf).to(flows.dtype)
         for layer, mine in zip(reversed(self.layers), reversed(self.views.layers)):
-            elements = mine.elements if self.memory.keeps_elements else self.form_elements(layer, mine)
+            elements = mine.elements if self.views.keeps_elements else self.form_elements(layer, mine)
             mine.clear_flows(layer.unset_rows)
             for launch in layer.sums:
                 kernels.param_flows(launch, self.params, elements, nodes, flows, mine.ratios, mine.tops, self.edge_flows, mine.flows)

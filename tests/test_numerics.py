@@ -193,12 +193,12 @@ def test_elements_that_are_computed_twice_equal_those_that_are_kept(monkeypatch,
     twice = [tensor_circuit(root, block_size) for root in roots]
     renewed = set()
     for one, other in zip(kept, twice):
-        assert one.engine.memory.keeps_elements and not other.engine.memory.keeps_elements
         x = worlds_of(one.root) if one is not kept[0] else digits(40)
         one.engine.run(one.check_data(x).t().contiguous(), None)
         renewed.update(type(launch) for launch in one.engine.views.nodes.careful)
         for pc in (one, other):
             pc.accumulate_flows(x)
+        assert one.engine.views.keeps_elements and not other.engine.views.keeps_elements
         torch.testing.assert_close(one.engine.edge_flows, other.engine.edge_flows, rtol=1e-6, atol=0)
         for table, expected in zip(one.engine.table_flows, other.engine.table_flows):
             torch.testing.assert_close(table, expected, rtol=1e-6, atol=0)

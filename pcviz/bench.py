@@ -11,11 +11,10 @@ from pcviz_kernels.launches import SumLaunch
 from .benchmark import check_likelihoods, device_name, measure
 from .circuit import TensorCircuit
 from .compiler import compile as compile_circuit
-from .compiler import plan_summary
 from .datasets import digits
 from .ir.distributions import Categorical
 from .ir.nodes import SumNodes
-from .structures import PD, figure_5_layer
+from .structures import PD
 from .training import bits_per_dimension, fit
 
 NUM_LATENTS = 32
@@ -92,24 +91,3 @@ def bench_train(epochs: int, batch_size: int, step_size: float, pseudocount: flo
         if step.test_bpd is not None and (step.epoch % 10 == 0 or step.epoch == epochs):
             train = bits_per_dimension(pc(x), pc.plan.num_vars)
             yield f"epoch {step.epoch}: train {train:.4f}, test {step.test_bpd:.4f} bits per dimension after {step.seconds:.1f} s of training"
-
-
-def bench_compile(repeats: int = 5) -> Iterator[str]:
-    """Lines: compile and plan_summary on the digits circuit, the figure-5 layer and PD on 28 x 28."""
-    sizes = [1 << i for i in range(8)]
-    circuits = {
-        "PD on digits": (digits_circuit(), (1, NUM_LATENTS)),
-        "figure-5 layer, 29.6M edges": (figure_5_layer(), (1, 64)),
-        "PD 28x28, K=128, 38.8M edges": (_large_pd(128), (32,)),
-        "PD 28x28, K=256, 154.8M edges": (_large_pd(256), (32,)),
-    }
-    for name, (root, blocks) in circuits.items():
-        for block_size in blocks:
-            spent = median_ms(lambda: compile_circuit(root, block_size=block_size), repeats)  # noqa: B023 (called at once)
-            yield f"{name}: compile at block size {block_size} {spent:.0f} ms"
-        spent = median_ms(lambda: [plan_summary(root, block_size=b) for b in sizes], repeats)  # noqa: B023
-        yield f"{name}: plan_summary at {len(sizes)} block sizes {spent:.0f} ms"
-
-
-def _large_pd(num_latents: int) -> SumNodes:
-    return PD((28, 28), num_latents, split_intervals=4, dist=Categorical(num_cats=256), conn_block=32)

@@ -46,7 +46,7 @@ def _add_bench(commands) -> None:
     bench = commands.add_parser("bench", help="measure the engine on this machine; results are checked before they are timed")
     kinds = bench.add_subparsers(title="what", required=True, metavar="WHAT")
     kinds.add_parser("digits", help="sum layers against torch.bmm, block size 1 against 32, an EM epoch").set_defaults(run=_bench)
-    kinds.add_parser("compile", help="compile and plan_summary on small and large circuits").set_defaults(run=_bench)
+    kinds.add_parser("compile", help="compile and plan_summary on small and large circuits, initial parameters, memory").set_defaults(run=_bench)
     train = kinds.add_parser("train", help="bits per dimension on the bundled digits")
     train.add_argument("--epochs", type=int, default=50)
     train.add_argument("--batch-size", type=int, default=512)
@@ -77,11 +77,11 @@ def _add_bench(commands) -> None:
 
 
 def _bench(args: argparse.Namespace) -> int:
-    from . import bench, bench_fashion
+    from . import bench, bench_compile, bench_fashion
 
     run = {
         "digits": bench.bench_digits,
-        "compile": bench.bench_compile,
+        "compile": bench_compile.bench_compile,
         "train": lambda: bench.bench_train(args.epochs, args.batch_size, args.step_size, args.pseudocount),
         "fashion": lambda: bench_fashion.bench_fashion(
             args.folder or bench_fashion.FOLDER, args.latents, args.epochs, args.batch_size, args.images, args.block_size

@@ -18,13 +18,14 @@ def prune_edges(root: SumNodes, scores: dict[int, np.ndarray], keep: float, gran
     Tied vectors keep the same edges, by the scores of the first of them, and stay tied: a node or edge of one is kept while
     any of them needs it.
     """
-    sums = [nodes for nodes in topological(root) if isinstance(nodes, SumNodes)]
+    order = topological(root)
+    sums = [nodes for nodes in order if isinstance(nodes, SumNodes)]
     first: dict[int, SumNodes] = {}
     for nodes in sums:
         first.setdefault(id(nodes.storage), nodes)
     edges = {key: _scored_edges(nodes, scores[id(nodes)], granularity) for key, nodes in first.items()}
     pruned = _Rebuilder(root, _strongest(root, sums, edges, keep)).build()
-    while tie_classes(topological(pruned)):  # a vector that is gone may have kept nodes alive in those tied to it
+    while tie_classes(order):  # a vector that is gone may have kept nodes alive in those tied to it
         size, again = _num_nodes(pruned), {id(nodes.storage): _all_edges(nodes) for nodes in sum_vectors(pruned)}
         pruned = _Rebuilder(pruned, again).build()
         if _num_nodes(pruned) == size:
@@ -122,8 +123,9 @@ class _Rebuilder:
     def build(self) -> SumNodes:
         self._find_live()
         new: dict[int, Nodes] = {}
+        reached = self._reached()
         for nodes in self.order:
-            if self.live[id(nodes)].any():
+            if id(nodes) in reached:
                 new[id(nodes)] = self._rebuilt(nodes, new)
         result = new[id(self.root)]
         result.seed = self.root.seed
@@ -134,6 +136,15 @@ class _Rebuilder:
         found = 0
         while found < (found := sum(int(self.live[id(nodes)].sum()) for nodes in self.order)):
             self._mark_live()  # again while ties carry news upwards
+
+    def _reached(self) -> set[int]:
+        """ids of the vectors that the root still reaches; others may have live nodes because of ties."""
+        reached = {id(self.root)}
+        for nodes in reversed(self.order):
+            if id(nodes) in reached:
+                used = self._used_columns(nodes) if isinstance(nodes, SumNodes) else [np.ones(1, dtype=bool)] * len(nodes.children)
+                reached |= {id(child) for child, columns in zip(nodes.children, used) if columns.any()}
+        return reached
 
     def _mark_live(self) -> None:
         """Mark everything that live nodes read, one pass from the root down."""

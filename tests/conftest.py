@@ -1,7 +1,11 @@
 """Options and fixtures shared by all tests."""
 
 import pytest
+from hypothesis import settings
 from lab_harness import browser_ready, chromium, lab, lab_server  # noqa: F401  (fixtures)
+
+# pytest tests/test_enumeration.py --hypothesis-profile=night: other random circuits every time, for a whole night
+settings.register_profile("night", max_examples=10_000, derandomize=False, deadline=None, print_blob=True)
 
 
 @pytest.fixture(autouse=True, scope="session")

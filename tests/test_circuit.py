@@ -34,7 +34,7 @@ def vectors_with_rows(root):
 # ---- against enumeration ------------------------------------------------------------------------------------------------
 
 
-@examples(80)
+@examples(40)
 @given(small_circuits(), sizes, tolerances, st.integers(0, 2**16))
 def test_likelihoods_and_marginals_equal_enumeration(root, block_size, tolerance, seed):
     x, pc = worlds_of(root), tensor_circuit(root, block_size, tolerance=tolerance)
@@ -46,7 +46,7 @@ def test_likelihoods_and_marginals_equal_enumeration(root, block_size, tolerance
         np.testing.assert_allclose(pc(x, observed=observed).numpy(), log_likelihood(root, x, observed), rtol=1e-9, atol=1e-6)
 
 
-@examples(60)
+@examples(25)
 @given(small_circuits(), sizes)
 def test_every_node_has_its_value(root, block_size):
     x, pc = worlds_of(root), tensor_circuit(root, block_size)
@@ -55,7 +55,7 @@ def test_every_node_has_its_value(root, block_size):
         np.testing.assert_allclose(found[pc.plan.rows_of(nodes)], expected[nodes], rtol=1e-9, atol=1e-9, err_msg=repr(nodes))
 
 
-@examples(60)
+@examples(25)
 @given(small_circuits(), sizes, tolerances)
 def test_parameter_flows_equal_gradients(root, block_size, tolerance):
     """F_{n,c}(D) = theta d log p / d theta, by autograd over the circuit's own definition."""
@@ -66,7 +66,7 @@ def test_parameter_flows_equal_gradients(root, block_size, tolerance):
     np.testing.assert_allclose(flows.lls.numpy(), log_likelihood(root, x), rtol=1e-9, atol=1e-9)
 
 
-@examples(60)
+@examples(25)
 @given(small_circuits(), sizes, st.booleans())
 def test_node_flows_equal_enumeration_and_sum_to_one(root, block_size, masked):
     x, pc = worlds_of(root), tensor_circuit(root, block_size)

@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 from test_idx import idx_bytes
 
-from pcviz import cli, lab
+from pcviz import bench_compile, cli, lab
+from pcviz.ir.checks import check_circuit
+from pcviz.ir.nodes import sum_vectors
+from pcviz.structures import HMM
 
 
 def test_info_names_versions_device_and_places(capsys):
@@ -70,3 +73,11 @@ def test_the_device_line_does_not_need_torch_to_find_a_gpu(monkeypatch):
     assert lab.describe().endswith("no GPU: H100 figures are recorded")
     monkeypatch.setattr(lab, "gpu_name", lambda: "NVIDIA H100 80GB HBM3")
     assert lab.describe().endswith("; NVIDIA H100 80GB HBM3")
+
+
+def test_bench_compile_prepares_large_circuits():
+    line = bench_compile._from_structure(lambda: HMM(5, 8, 3), repeats=1)
+    assert line.startswith("0.0M edges: compile at block size 32 ") and "peak 0.00 GiB" in line
+    root = bench_compile.grid_hclt(2)
+    check_circuit(root)
+    assert len(root.variables) == 784 and 550 < len(list(sum_vectors(root))) < 700

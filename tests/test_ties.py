@@ -277,6 +277,23 @@ def test_a_node_that_only_one_of_the_tied_vectors_needs_stays_in_all():
             np.testing.assert_allclose(flows.of(nodes), flow, rtol=1e-6, atol=1e-9)
 
 
+def test_a_tied_vector_that_goes_takes_its_needs_along():
+    """Node 1 of the first vector is there for the second one alone, which pruning removes."""
+    first = summate(leaf(0), num_nodes=2, name="first")
+    second = first.duplicate(leaf(1), tie_params=True, name="second")
+    kept = multiply(first, leaf(1), edge_ids=[[0, i] for i in range(4)])
+    lost = multiply(leaf(0), second, edge_ids=[[i, 1] for i in range(4)])
+    root = summate(kept, lost, num_nodes=1, params=[[0.2] * 4 + [0.05] * 4])
+    check_circuit(root)
+    init_params(root)
+    scores = {id(nodes): np.ones(nodes.param_shape) for nodes in (first, second)} | {id(root): np.array([[2.0] * 4 + [0.5] * 4])}
+    pruned = prune_edges(root, scores, keep=(8 + 8 + 4) / 24, granularity=1)
+    check_circuit(pruned)
+    only = pruned.children[0].children[0]
+    assert only.label == "first" and only.num_nodes == 1 and only.tied_to is None
+    np.testing.assert_allclose(np.exp(log_likelihood(pruned, worlds_of(pruned))).sum(), 1, rtol=1e-5)
+
+
 # ---- traffic ----------------------------------------------------------------------------------------------------------
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ..ir.nodes import InputNodes
+from ..ir.threads import for_each
 from .plan import CircuitPlan, InputGroup, SumSlot
 from .tiles import TileGrid, child_columns
 
@@ -15,24 +16,25 @@ from .tiles import TileGrid, child_columns
 def gather_params(plan: CircuitPlan, dtype=np.float32) -> tuple[np.ndarray, list[np.ndarray]]:
     """(flat buffer [num_params], one array [tables, stride, num_params] per input group); zeros in every padding."""
     flat = np.zeros(plan.num_params, dtype=dtype)
-    for slot in _first_uses(plan):
-        _store(slot, slot.grid.nodes.params, flat)
-    tables = []
-    for group in plan.inputs:
-        table = np.zeros((len(group.sources), group.stride, group.num_params), dtype=dtype)
-        for t, nodes in enumerate(group.sources):
-            table[t, : nodes.num_nodes] = nodes.params
-        tables.append(table)
+    for_each(lambda slot: _store(slot, slot.grid.nodes.params, flat), _first_uses(plan), plan.num_params)
+    tables = [np.zeros((len(group.sources), group.stride, group.num_params), dtype=dtype) for group in plan.inputs]
+
+    def store(place: tuple[np.ndarray, InputNodes]) -> None:
+        place[0][: place[1].num_nodes] = place[1].params
+
+    for_each(store, _table_places(plan, tables), sum(table.size for table in tables))
     return flat, tables
 
 
 def write_params(plan: CircuitPlan, flat: np.ndarray, tables: list[np.ndarray]) -> None:
     """The inverse of ``gather_params``: replaces ``params`` of every input and sum vector."""
-    for slot in _first_uses(plan):
+
+    def write(slot: SumSlot) -> None:
         slot.grid.nodes.params = edge_values(slot, flat)
-    for group, table in zip(plan.inputs, tables):
-        for t, nodes in enumerate(group.sources):
-            nodes.params = _table_values(table, t, nodes)
+
+    for_each(write, _first_uses(plan), plan.num_params)
+    for rows, nodes in _table_places(plan, tables):
+        nodes.params = rows[: nodes.num_nodes].copy()
 
 
 def _first_uses(plan: CircuitPlan) -> Iterator[SumSlot]:
@@ -40,13 +42,14 @@ def _first_uses(plan: CircuitPlan) -> Iterator[SumSlot]:
     return (slot for layer in plan.layers for slot in layer.sums if slot.first_use)
 
 
+def _table_places(plan: CircuitPlan, tables: list[np.ndarray]) -> Iterator[tuple[np.ndarray, InputNodes]]:
+    """(rows of a table, vector whose parameters they are), one for every array of input parameters."""
+    return ((rows, nodes) for group, table in zip(plan.inputs, tables) for rows, nodes in zip(table, group.sources))
+
+
 def input_values(group: InputGroup, table: np.ndarray) -> list[np.ndarray]:
     """Per input vector of the group, its rows [num_nodes, n] of an array [tables, stride, n]."""
-    return [_table_values(table, t, nodes) for t, nodes in zip(group.table_ids, group.vectors)]
-
-
-def _table_values(table: np.ndarray, t: int, nodes: InputNodes) -> np.ndarray:
-    return table[t, : nodes.num_nodes].copy()
+    return [table[t, : nodes.num_nodes].copy() for t, nodes in zip(group.table_ids, group.vectors)]
 
 
 def edge_values(slot: SumSlot, flat: np.ndarray) -> np.ndarray:

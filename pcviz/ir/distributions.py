@@ -99,8 +99,19 @@ def wrong_weights(params: np.ndarray) -> str | None:
 
 
 def random_rows(rows: int, cols: int, rng: np.random.Generator) -> np.ndarray:
-    """A random row-stochastic matrix [rows, cols], float32: uniform weights in [0.1, 1.1), normalised."""
-    weights = rng.random((rows, cols), dtype=np.float32)
-    weights += np.float32(0.1)
+    """A random row-stochastic matrix [rows, cols], float32: ``random_weights``, normalised."""
+    weights = random_weights((rows, cols), rng)
     weights /= weights.sum(axis=1, keepdims=True)
+    return weights
+
+
+def random_weights(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """Uniform in [0.1, 1.1) but for a common factor, in 2^16 steps, float32: initial parameters to be normalised.
+
+    16 bits a weight: drawing them is what initialising a large circuit spends its time on.
+    """
+    size = math.prod(shape)
+    bits = rng.integers(0, 2**64, size=-(-size // 4), dtype=np.uint64).view(np.uint16)
+    weights = bits[:size].astype(np.float32).reshape(shape)
+    weights += np.float32(0.1 * 2**16)
     return weights

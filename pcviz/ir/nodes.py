@@ -9,11 +9,13 @@ Shape legend: M sums of a vector, C children (all child vectors end to end), E e
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
 
-from .distributions import Distribution, random_rows, wrong_weights
+from .distributions import Distribution, random_weights, wrong_weights
+from .threads import for_each
 
 
 class CircuitError(ValueError):
@@ -98,6 +100,11 @@ class InputNodes(ParamNodes):
             self.params = _float_array(params, (self.num_nodes, dist.num_params), repr(self))
             _check_params(dist.wrong_params(self.params), repr(self))
 
+    @property
+    def num_params(self) -> int:
+        """Entries of ``params``."""
+        return self.num_nodes * self.dist.num_params
+
     def duplicate(self, var: int | None = None, *, tie_params: bool = False, name: str | None = None) -> InputNodes:
         """The same distributions over variable ``var`` (None: over this one): with ``tie_params`` the parameters are shared,
         else copied."""
@@ -178,7 +185,9 @@ class SumNodes(ParamNodes):
 
     @property
     def num_edges(self) -> int:
-        return int(np.prod(self.param_shape, dtype=np.int64))
+        return math.prod(self.param_shape)
+
+    num_params = num_edges
 
     @property
     def where(self) -> str:
@@ -263,20 +272,21 @@ def init_params(root: Nodes, seed: int | None = None, *, overwrite: bool = False
 
     ``seed`` None: the seed that the root was built with. Tied vectors are given theirs once.
     """
-    rng, done = np.random.default_rng(root.seed if seed is None else seed), set()
+    keepers: dict[int, ParamNodes] = {}
     for nodes in topological(root):
-        if isinstance(nodes, ProdNodes) or id(nodes.storage) in done or (nodes.params is not None and not overwrite):
-            continue
-        done.add(id(nodes.storage))
-        if isinstance(nodes, InputNodes):
-            nodes.params = nodes.dist.init_params(nodes.num_nodes, rng)
-        elif nodes.edge_ids is None:
-            nodes.params = random_rows(nodes.num_nodes, nodes.num_children, rng)
-        else:
-            weights = rng.random(nodes.param_shape, dtype=np.float32)
-            weights += np.float32(0.1)
-            weights /= edge_totals(nodes, weights)
-            nodes.params = weights
+        if isinstance(nodes, ParamNodes) and (nodes.params is None or overwrite):
+            keepers.setdefault(id(nodes.storage), nodes)
+    generators = np.random.default_rng(root.seed if seed is None else seed).spawn(len(keepers))
+    for_each(lambda pair: _init_vector(*pair), zip(keepers.values(), generators), sum(nodes.num_params for nodes in keepers.values()))
+
+
+def _init_vector(nodes: ParamNodes, rng: np.random.Generator) -> None:
+    if isinstance(nodes, InputNodes):
+        nodes.params = nodes.dist.init_params(nodes.num_nodes, rng)
+    else:
+        weights = random_weights(nodes.param_shape, rng)
+        weights /= edge_totals(nodes, weights)
+        nodes.params = weights
 
 
 def normalise_edges(nodes: SumNodes, weights: np.ndarray) -> np.ndarray:

@@ -121,7 +121,7 @@ def test_hidden_values():
         flows, expected = pc.flows(x, observed=observed), reference.flows(x, observed=observed)
         for nodes in vectors_with_rows(root):
             np.testing.assert_allclose(flows.of(nodes), expected.of(nodes), rtol=2e-3, atol=FLOW)
-    np.testing.assert_allclose(pc(x, observed=observed), 0, atol=1e-4)
+    np.testing.assert_allclose(pc(x, observed=observed), 0, atol=2.0**-11 * len(pc.plan.layers))  # each layer rounds its parameters
 
 
 @pytest.mark.parametrize("keep", [0.3, 0.05])

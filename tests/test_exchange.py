@@ -568,3 +568,18 @@ def test_measured_circuits_have_names():
         pyjuice_circuit("PD-64")
     with pytest.raises(ValueError, match="learns its tree from images: pass x"):
         pyjuice_circuit("HCLT-256")
+
+
+def test_builders_make_the_circuits_of_pyjuices(juice):
+    """The same plans at every block size: layers, groups, launches, edges."""
+    pairs = [
+        (pcv.HMM(6, 32, 20), juice.structures.HMM(6, 32, 20)),
+        (pcv.HMM(5, 16, 9, homogeneous=False), juice.structures.HMM(5, 16, 9, homogeneous=False)),
+        (pcv.RAT_SPN(24, 32, depth=3, num_repetitions=3, dist=pcv.Categorical(256)), juice.structures.RAT_SPN(24, 32, depth=3, num_repetitions=3)),
+        (pcv.RAT_SPN(7, 4, depth=5, num_repetitions=1, dist=pcv.Categorical(256)), juice.structures.RAT_SPN(7, 4, depth=5, num_repetitions=1)),
+    ]
+    for ours, theirs in pairs:
+        theirs = pcv.from_pyjuice(theirs)
+        for block_size in (1, 8, 32):
+            assert pcv.plan_summary(ours, block_size=block_size) == pcv.plan_summary(theirs, block_size=block_size)
+        assert len({id(v.storage) for v in sum_vectors(ours)}) == len({id(v.storage) for v in sum_vectors(theirs)})

@@ -5,12 +5,13 @@ import re
 import numpy as np
 import pytest
 import torch
-from circuits import random_circuit, trained_params
+from circuits import random_circuit, random_data, trained_params
 from oracle import log_likelihood, param_flows, worlds_of
 
 import pcviz as pcv
 from pcviz.compiler.params import gather_params
 from pcviz.ir.checks import check_circuit
+from pcviz.ir.distributions import Gaussian
 from pcviz.ir.nodes import CircuitError, init_params, inputs, multiply, summate, topological
 from pcviz.ir.ties import tie_classes
 from pcviz.pruning import prune_edges
@@ -315,3 +316,37 @@ def test_ties_across_layers_are_read_by_each_launch():
     summary = pcv.plan_summary(chain(), block_size=4)
     assert [group.tied_blocks for layer in summary.layers for group in layer.groups] == [0] * 5
     assert summary.total("edges") == 4 * 16 + 4
+
+
+# ---- widths -----------------------------------------------------------------------------------------------------------
+
+
+def wide_and_narrow():
+    """Sums of 48, 5, 128 and 1 nodes in one layer, each tied to one in the next layer, over Gaussian and Bernoulli inputs;
+    those of 48 and 128 have block-sparse edges."""
+    dists, tops = (Gaussian(sigma=2.0), pcv.Bernoulli(), Gaussian(sigma=2.0), pcv.Bernoulli()), []
+    for width in (48, 5, 128, 1):
+        x = [inputs(var, num_nodes=width, dist=dist, name=f"x{var}.{width}") for var, dist in enumerate(dists)]
+        x[2] = x[0].duplicate(2, tie_params=True)
+        block = 16 if width > 5 else 1
+        edge_ids = None if block == 1 else [[i, j] for i in range(width // block) for j in range(width // block) if i == j or (i + j) % 3 == 0]
+        lower = summate(multiply(x[0], x[1]), num_nodes=width, edge_ids=None if edge_ids is None else np.transpose(edge_ids), edge_block=block)
+        upper = lower.duplicate(multiply(x[2], lower, edge_ids=np.stack([np.arange(width), np.arange(width)[::-1]], axis=1)), tie_params=True)
+        tops.append(multiply(upper, x[3]))
+    return summate(*tops, num_nodes=1)
+
+
+@pytest.mark.parametrize("block_size", [1, 8, 32, 128])
+def test_several_widths_with_ties_and_distributions(block_size):
+    root = wide_and_narrow()
+    trained_params(root, np.random.default_rng(0))
+    plan = pcv.compile(root, block_size=block_size)
+    assert plan.summary == pcv.plan_summary(root, block_size=block_size)
+    assert [layer.num_sum_vectors for layer in plan.summary.layers] == [4, 4, 1]
+    assert not any(slot.first_use for slot in plan.layers[1].sums)
+    x, pc = random_data(root, 20), pcv.TensorCircuit(plan, dtype=torch.float64)
+    np.testing.assert_allclose(pc(x), log_likelihood(root, x), rtol=1e-9)
+    np.testing.assert_allclose(pcv.TensorCircuit(plan)(x), log_likelihood(root, x), rtol=1e-5)
+    flows = pc.flows(x)
+    for nodes, flow in param_flows(root, x).items():
+        np.testing.assert_allclose(flows.of(nodes), flow, rtol=1e-6, atol=1e-6, err_msg=repr(nodes))

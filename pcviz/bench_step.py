@@ -133,15 +133,15 @@ def _circuit_rows(name, images, block_size, batch_size, repeats, variants, peers
     block_size = block_size or (PD_BLOCK_SIZE if name.startswith("PD") else BLOCK_SIZE)
     root_ns = pyjuice_circuit(name, images)
     root = from_pyjuice(root_ns)
-    exact = _exact(root, block_size, x)
+    exact = exact_likelihoods(root, block_size, x)
     for variant in variants:
-        yield _measure(name, partial(_Ours, root, block_size, variant), root, x, exact, repeats, commit, f"pcviz {__version__}", block_size, variant)
+        yield _measure(name, partial(Ours, root, block_size, variant), root, x, exact, repeats, commit, f"pcviz {__version__}", block_size, variant)
     if peers:
         engine = f"pyjuice {version('pyjuice')}"
-        yield _measure(name, partial(_PyJuice, root_ns), root, x, exact, repeats, commit, engine, 0, "default")
+        yield _measure(name, partial(PyJuice, root_ns), root, x, exact, repeats, commit, engine, 0, "default")
 
 
-def _exact(root: SumNodes, block_size: int, x: np.ndarray) -> np.ndarray:
+def exact_likelihoods(root: SumNodes, block_size: int, x: np.ndarray) -> np.ndarray:
     """float64 log-likelihoods of the first samples, by the torch engine."""
     pc = TensorCircuit(compile_circuit(root, block_size=block_size), device="cuda", impl="torch", dtype=torch.float64)
     found = pc(x[:CHECKED]).cpu().numpy()
@@ -150,30 +150,38 @@ def _exact(root: SumNodes, block_size: int, x: np.ndarray) -> np.ndarray:
     return found
 
 
-class _Ours:
+class Ours:
     """pcviz as the benchmark calls it."""
 
     precision = "fp16"
 
-    def __init__(self, root: SumNodes, block_size: int, variant: str):
-        self.pc = TensorCircuit(compile_circuit(root, block_size=block_size), device="cuda", impl="triton", variant=variant)
-        if self.pc.impl != "triton":
-            raise RuntimeError(f"asked for impl='triton', got {self.pc.impl!r}.")
+    def __init__(self, root: SumNodes, block_size: int, variant: str | None, device: str = "cuda", impl: str = "triton"):
+        self.pc = TensorCircuit(compile_circuit(root, block_size=block_size), device=device, impl=impl, variant=variant)
+        if self.pc.impl != impl:
+            raise RuntimeError(f"asked for impl={impl!r}, got {self.pc.impl!r}.")
 
     def prepare(self, x: np.ndarray) -> None:
-        self.x = self.pc.check_data(x)
+        self.x = self.data(x)
+
+    def data(self, x: np.ndarray) -> torch.Tensor:
+        """``x`` on the GPU, as ``prepare`` keeps a batch."""
+        return self.pc.check_data(x)
 
     def forward(self) -> torch.Tensor:
         return self.pc(self.x)
 
-    def forward_backward(self) -> None:
-        self.pc.accumulate_flows(self.x)
+    def forward_backward(self) -> torch.Tensor:
+        return self.pc.accumulate_flows(self.x)
 
-    def em(self) -> None:
-        self.pc.em_step(STEP_SIZE, PSEUDOCOUNT)
+    def em(self, step_size: float = STEP_SIZE, pseudocount: float = PSEUDOCOUNT) -> None:
+        self.pc.em_step(step_size, pseudocount)
+
+    def drop(self) -> None:
+        """Drop accumulated flows."""
+        self.pc.clear_flows()
 
 
-class _PyJuice:
+class PyJuice:
     """PyJuice as its documentation trains: forward, backward and mini-batch EM, CUDA graphs recorded."""
 
     precision = "default"
@@ -185,17 +193,24 @@ class _PyJuice:
         self.pc.to("cuda")
 
     def prepare(self, x: np.ndarray) -> None:
-        self.x = torch.as_tensor(x.astype(np.int64), device="cuda")
+        self.x = self.data(x)
+
+    def data(self, x: np.ndarray) -> torch.Tensor:
+        return torch.as_tensor(x.astype(np.int64), device="cuda")
 
     def forward(self) -> torch.Tensor:
         return self.pc(self.x, record_cudagraph=True)[:, 0]
 
-    def forward_backward(self) -> None:
-        self.pc(self.x, record_cudagraph=True)
+    def forward_backward(self) -> torch.Tensor:
+        lls = self.pc(self.x, record_cudagraph=True)[:, 0]
         self.pc.backward(self.x, flows_memory=0.0, record_cudagraph=True)
+        return lls
 
-    def em(self) -> None:
-        self.pc.mini_batch_em(step_size=STEP_SIZE, pseudocount=PSEUDOCOUNT)
+    def em(self, step_size: float = STEP_SIZE, pseudocount: float = PSEUDOCOUNT) -> None:
+        self.pc.mini_batch_em(step_size=step_size, pseudocount=pseudocount)
+
+    def drop(self) -> None:
+        """Nothing to do: every backward pass starts with empty flows (``flows_memory=0``)."""
 
 
 def _measure(name, build: Callable, root, x, exact, repeats, commit, engine, block_size, variant) -> StepRow:
@@ -211,15 +226,12 @@ def _measure(name, build: Callable, root, x, exact, repeats, commit, engine, blo
         running.em()
 
     first_forward_s, found = _seconds(running.forward)
-    error = found.detach()[:CHECKED].double().cpu().numpy() - exact
-    if not (np.abs(error).max() <= LARGEST_ERROR and abs(error.mean()) <= LARGEST_MEAN_ERROR) and engine.startswith("pcviz"):
-        found = f"up to {np.abs(error).max():.1e} nats (mean {error.mean():+.1e})"
-        raise WrongResult(f"{name}, {engine} {variant}: log p is off by {found} against float64; it gets no time.")
+    error = check_error(name, f"{engine} {variant}", exact, found)
     first_step_s = first_forward_s + _seconds(step)[0]
     forward, both, steps = (_milliseconds(run, repeats) for run in (running.forward, running.forward_backward, step))
     peak = (torch.cuda.max_memory_allocated() - before) / 2**30
     return StepRow(
-        **_machine(), commit=commit, kernel_hash=kernel_hash() if engine.startswith("pcviz") else "", engine=engine, circuit=name,
+        **machine(), commit=commit, kernel_hash=kernel_hash() if engine.startswith("pcviz") else "", engine=engine, circuit=name,
         block_size=block_size,
         batch_size=len(x), precision=running.precision, variant=variant, **_counts(root), compile_s=round(compile_s, 2),
         first_step_s=round(first_step_s, 2),
@@ -228,6 +240,15 @@ def _measure(name, build: Callable, root, x, exact, repeats, commit, engine, blo
         peak_gib=round(peak, 3), max_abs_error=float(f"{np.abs(error).max():.2e}"), mean_error=float(f"{error.mean():.2e}"),
         samples=" ".join(f"{value:.3f}" for value in steps),
     )  # fmt: skip
+
+
+def check_error(name: str, engine: str, exact: np.ndarray, found: torch.Tensor) -> np.ndarray:
+    """[CHECKED] errors in nats of likelihoods [B]; WrongResult when ours are too large."""
+    error = found.detach()[:CHECKED].double().cpu().numpy() - exact
+    if not (np.abs(error).max() <= LARGEST_ERROR and abs(error.mean()) <= LARGEST_MEAN_ERROR) and engine.startswith("pcviz"):
+        size = f"up to {np.abs(error).max():.1e} nats (mean {error.mean():+.1e})"
+        raise WrongResult(f"{name}, {engine}: log p is off by {size} against float64; it gets no time.")
+    return error
 
 
 def _seconds(run: Callable) -> tuple[float, object]:
@@ -265,7 +286,7 @@ def _counts(root: SumNodes) -> dict[str, int]:
     return {"nodes": sum(nodes.num_nodes for nodes in vectors), "edges": sum_edges + product_edges, "sum_edges": sum_edges}
 
 
-def _machine() -> dict[str, str]:
+def machine() -> dict[str, str]:
     query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
     driver = subprocess.run(query, capture_output=True, text=True, check=False).stdout.split("\n")[0].strip()
     versions = {"torch": torch.__version__, "triton": version("triton")}

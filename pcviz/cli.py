@@ -64,6 +64,15 @@ def _add_bench(commands) -> None:
     step.add_argument("--commit", default="", help="written to the rows")
     step.add_argument("--out", type=Path, help="CSV file that rows are added to")
     step.set_defaults(run=_bench_step)
+    trained = kinds.add_parser("epochs", help="epochs of EM on a GPU, of pcviz and of PyJuice, on the same mini-batches")
+    trained.add_argument("circuit", nargs="?", default="HCLT-256", help="one of the circuits of bench step that are over images (default: HCLT-256)")
+    trained.add_argument("--images", type=Path, required=True, help="folder with IDX images (Fashion-MNIST)")
+    trained.add_argument("--epochs", type=int, default=10)
+    trained.add_argument("--batch-size", type=int, default=512)
+    trained.add_argument("--against", choices=["pyjuice"], help="train PyJuice, too (extra 'peers')")
+    trained.add_argument("--commit", default="", help="written to the rows")
+    trained.add_argument("--out", type=Path, help="CSV file that rows are added to")
+    trained.set_defaults(run=_bench)
     fashion = kinds.add_parser("fashion", help="an epoch of EM on Fashion-MNIST, a hidden Chow-Liu tree")
     fashion.add_argument("--folder", type=Path, help="its four IDX files (default: where the Debian package dataset-fashion-mnist has them)")
     fashion.add_argument("--latents", type=int, default=64)
@@ -77,12 +86,21 @@ def _add_bench(commands) -> None:
 
 
 def _bench(args: argparse.Namespace) -> int:
-    from . import bench, bench_compile, bench_fashion
+    from . import bench, bench_compile, bench_epochs, bench_fashion
 
     run = {
         "digits": bench.bench_digits,
         "compile": bench_compile.bench_compile,
         "train": lambda: bench.bench_train(args.epochs, args.batch_size, args.step_size, args.pseudocount),
+        "epochs": lambda: bench_epochs.bench_epochs(
+            args.circuit,
+            args.images,
+            epochs=args.epochs,
+            batch_size=args.batch_size,
+            peers=args.against == "pyjuice",
+            commit=args.commit,
+            out=args.out,
+        ),
         "fashion": lambda: bench_fashion.bench_fashion(
             args.folder or bench_fashion.FOLDER, args.latents, args.epochs, args.batch_size, args.images, args.block_size
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,7 @@ from . import queries
 from .compiler.compile import compile as compile_circuit
 from .compiler.params import edge_values, gather_params, input_values, write_params
 from .compiler.plan import CircuitPlan
-from .domain import as_table, check_mask, check_values
+from .domain import Domain, Evidence
 from .ir.nodes import InputNodes, Nodes, SumNodes, init_params
 from .torch_engine import TorchEngine
 
@@ -71,6 +72,7 @@ class TensorCircuit:
         self.impl = choose("torch" if impl is None and only_torch else impl, self.device.type)
         self._null_params = min(group.pids[group.pids > 0].min() for layer in plan.layers for group in layer.groups)
         self.engine = self._engine()
+        self.domain = Domain(plan, dtype, self.device)
         self.load_params()
 
     def _engine(self):
@@ -134,8 +136,7 @@ class TensorCircuit:
 
         ``observed`` bool [B, V] or [1, V]: False is marginalised.
         """
-        x, observed = self.check_evidence(x, observed)
-        return torch.cat([self._run(part).root_logs() * LN2 for part in self._micro_batches(x, observed)])
+        return torch.cat(self._run(self._evidence(x, observed), lambda engine: engine.root_logs() * LN2))
 
     @torch.no_grad()
     def node_values(self, x, observed=None, nodes: Nodes | None = None) -> torch.Tensor:
@@ -144,8 +145,7 @@ class TensorCircuit:
         Row ``plan.rows_of(nodes)`` of the whole is a vector's; rows of no node hold -inf.
         """
         rows = slice(None) if nodes is None else self.plan.rows_of(nodes)
-        x, observed = self.check_evidence(x, observed)
-        return torch.cat([self._run(part).node_logs()[rows] * LN2 for part in self._micro_batches(x, observed)], dim=1)
+        return torch.cat(self._run(self._evidence(x, observed), lambda engine: engine.node_logs()[rows] * LN2), dim=1)
 
     @torch.no_grad()
     def sample(self, n: int, x=None, observed=None, seed: int = 0) -> torch.Tensor:
@@ -185,8 +185,7 @@ class TensorCircuit:
         With a mask, flows given the observed values. Drops flows accumulated for ``em_step``.
         """
         rows = slice(None) if nodes is None else self.plan.rows_of(nodes)
-        x, observed = self.check_evidence(x, observed)
-        parts = [self._run(part, backward=True).node_flows()[rows].clone() for part in self._micro_batches(x, observed)]
+        parts = self._run(self._evidence(x, observed), lambda engine: engine.node_flows()[rows].clone(), backward=True)
         self.clear_flows()
         return torch.cat(parts, dim=1)
 
@@ -212,8 +211,15 @@ class TensorCircuit:
     @torch.no_grad()
     def accumulate_flows(self, x, observed=None) -> torch.Tensor:
         """Forward and backward pass; adds to the flow buffers that ``em_step`` reads. Returns likelihoods [B]."""
-        x, observed = self.check_evidence(x, observed)
-        return torch.cat([self._run(part, backward=True).root_logs() * LN2 for part in self._micro_batches(x, observed)])
+        return self._accumulate(self._evidence(x, observed))
+
+    @torch.no_grad()
+    def accumulate_checked(self, x: torch.Tensor, observed: torch.Tensor | None) -> torch.Tensor:
+        """``accumulate_flows`` for rows of what ``check_evidence`` gave, which are not checked again."""
+        return self._accumulate(Evidence(x, observed))
+
+    def _accumulate(self, evidence: Evidence) -> torch.Tensor:
+        return torch.cat(self._run(evidence, lambda engine: engine.root_logs() * LN2, backward=True))
 
     @torch.no_grad()
     def em_step(self, step_size: float = 1.0, pseudocount: float = 0.0) -> None:
@@ -231,17 +237,23 @@ class TensorCircuit:
         """Samples that the engine takes at a time; larger batches are cut."""
         return self.engine.micro_batch
 
-    def _run(self, part: tuple[torch.Tensor, torch.Tensor | None], backward: bool = False):
-        self.engine.run(*part, backward)
-        return self.engine
+    def _run(self, evidence: Evidence, read: Callable, backward: bool = False) -> list[torch.Tensor]:
+        """What ``read`` takes from the engine after each micro-batch. On a GPU checks run beside the passes; a batch that fails
+        them leaves no flows, and its results are dropped here."""
+        results = []
+        for x, mask in self._micro_batches(evidence.x, evidence.observed):
+            self.engine.run(x, mask, backward, evidence.fits)
+            results.append(read(self.engine))
+        evidence.confirm()
+        return results
 
     def _micro_batches(self, x: torch.Tensor, observed: torch.Tensor | None):
         """(x [V, b], mask) of micro-batches of about the same size."""
-        size = -(-len(x) // -(-len(x) // self.micro_batch))
+        size = -(-len(x) // -(-len(x) // self.engine.piece(len(x))))
         for first in range(0, len(x), size):
             rows = slice(first, first + size)
             mask = observed if observed is None or len(observed) == 1 else observed[rows]
-            yield x[rows].t().contiguous(), None if mask is None else mask.t()
+            yield x[rows].t(), None if mask is None else mask.t()
 
     # ---- checks of data ---------------------------------------------------------------------------------------------
 
@@ -251,23 +263,12 @@ class TensorCircuit:
 
         Raises ValueError: wrong shape, dtype, NaN, empty, a value that its variable does not take.
         """
-        return check_values(self._table(x), self._num_cats(), self.dtype)
+        return self.domain.checked(x).x
 
     def check_evidence(self, x, observed=None) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Checked data and mask; a value that is not observed may be anything, and is read as 0."""
-        if observed is None:
-            return self.check_data(x), None
-        x = self._table(x)
-        observed = check_mask(observed, x)
-        return check_values(x.masked_fill(~observed, 0), self._num_cats(), self.dtype), observed
+        evidence = self.domain.checked(x, observed)
+        return evidence.x, evidence.observed
 
-    def _table(self, x) -> torch.Tensor:
-        return as_table(x, self.plan.num_vars).to(self.device)
-
-    def _num_cats(self) -> torch.Tensor:
-        """[V] categories of each variable; 0: real numbers."""
-        if not hasattr(self, "_cats"):
-            self._cats = torch.zeros(self.plan.num_vars, dtype=torch.int64, device=self.device)
-            for group in self.plan.inputs:
-                self._cats[[nodes.var for nodes in group.vectors]] = 0 if group.is_gaussian else group.dist.num_cats
-        return self._cats
+    def _evidence(self, x, observed) -> Evidence:
+        return self.domain.deferred(x, observed) if self.engine.defers_checks else self.domain.checked(x, observed)

@@ -4,7 +4,82 @@ from __future__ import annotations
 
 import torch
 
+from .compiler.plan import CircuitPlan
 from .datasets import as_array
+
+
+class Domain:
+    """The values that a circuit's variables take, on a device. ``dtype``: of its data where some variable is Gaussian."""
+
+    def __init__(self, plan: CircuitPlan, dtype: torch.dtype, device: torch.device):
+        self.dtype, self.device = dtype, device
+        num_cats = torch.zeros(plan.num_vars, dtype=torch.int64)  # 0: real numbers
+        for group in plan.inputs:
+            num_cats[[nodes.var for nodes in group.vectors]] = 0 if group.is_gaussian else group.dist.num_cats
+        self.has_reals = bool((num_cats == 0).any())
+        highest = num_cats - 1
+        if self.has_reals:
+            real, limit = num_cats == 0, torch.finfo(dtype).max
+            highest = highest.to(dtype).masked_fill(real, limit)
+            self._real, self._lowest = real.to(device), torch.zeros_like(highest).masked_fill(real, -limit).to(device)
+        else:
+            self._lowest = torch.zeros_like(highest).to(device)
+        self._highest, self.num_cats = highest.to(device), num_cats.to(device)
+
+    def checked(self, x, observed=None) -> Evidence:
+        """Data and mask, checked at once; a value that is not observed may be anything, and is read as 0."""
+        x, observed = self._hidden(x, observed)
+        return Evidence(check_values(x, self.num_cats, self.dtype), observed)
+
+    def deferred(self, x, observed=None) -> Evidence:
+        """The same without waiting for the device: data brought to values that variables take, and a check whose result
+        ``Evidence.confirm`` reads. What can be told without the values is checked at once."""
+        x, observed = self._hidden(x, observed)
+        if len(x) == 0 or x.is_complex() or (x.is_floating_point() and not self.has_reals):
+            check_values(x, self.num_cats, self.dtype)  # raises
+        given = x if x.is_floating_point() else x.to(self.dtype if self.has_reals else torch.int64)
+        near = given.clamp(self._lowest, self._highest)  # NaN stays, and is not equal to itself
+        if self.has_reals:
+            near = torch.where(self._real, near, near.round()).nan_to_num_(0.0)
+        fits = (near == given).all()
+        return Evidence(near.to(self.dtype) if self.has_reals else near, observed, fits, lambda: self._complain(x))
+
+    def _hidden(self, x, observed) -> tuple[torch.Tensor, torch.Tensor | None]:
+        x = as_table(x, len(self.num_cats)).to(self.device)
+        if observed is None:
+            return x, None
+        observed = check_mask(observed, x)
+        return x.masked_fill(~observed, 0), observed
+
+    def _complain(self, x: torch.Tensor) -> None:
+        check_values(x, self.num_cats, self.dtype)
+        raise ValueError(f"x has values beyond the largest {self.dtype}, in which this circuit computes.")
+
+
+class Evidence:
+    """Data ``x`` [B, V], int64 or of the circuit's dtype, and their mask ``observed`` (bool [B, V] or [1, V], or None).
+
+    ``fits``: None where the data are checked already; else a bool on the device, False: ``x`` is not what was given, and nothing
+    that was computed from it may be used. ``confirm`` then raises. It waits for the check alone, not for what was queued after it.
+    """
+
+    def __init__(self, x: torch.Tensor, observed: torch.Tensor | None, fits: torch.Tensor | None = None, complain=None):
+        self.x, self.observed, self.fits, self._complain = x, observed, fits, complain
+        if fits is not None and fits.is_cuda:
+            self._answer = torch.empty((), dtype=torch.bool, pin_memory=True).copy_(fits, non_blocking=True)
+            self._arrived = torch.cuda.Event()
+            self._arrived.record(torch.cuda.current_stream(fits.device))
+        else:
+            self._answer, self._arrived = fits, None
+
+    def confirm(self) -> None:
+        """Raise ValueError where the data are not what the circuit's variables take."""
+        if self.fits is None:
+            return
+        if self._arrived is not None:
+            self._arrived.synchronize()
+        if not self._answer.item():
+            self._complain()
 
 
 def as_table(x, num_vars: int) -> torch.Tensor:

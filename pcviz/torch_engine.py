@@ -18,6 +18,8 @@ class TorchEngine:
     ``kernels``: the module of the launches' computations; pcviz_kernels.reference has the same functions.
     """
 
+    defers_checks = False  # on a CPU nothing is gained
+
     def __init__(self, plan: CircuitPlan, device: torch.device, dtype: torch.dtype):
         self.plan, self.device, self.dtype, self.kernels = plan, device, dtype, torch_blocks
         self.inputs = input_launches(plan, device)
@@ -74,9 +76,14 @@ class TorchEngine:
 
     # ---- passes -----------------------------------------------------------------------------------------------------
 
-    def run(self, x: torch.Tensor, observed: torch.Tensor | None, backward: bool = False) -> None:
+    def piece(self, batch: int) -> int:
+        """Samples of ``batch`` that one run takes."""
+        return self.micro_batch
+
+    def run(self, x: torch.Tensor, observed: torch.Tensor | None, backward: bool = False, fits: None = None) -> None:
         """A forward pass for x [V, b] integers, ``observed`` bool [V, b or 1]; then, if asked for, the backward pass, which adds to
-        the parameter flows. ``root_logs``, ``node_logs`` and ``node_flows`` are of the last run."""
+        the parameter flows. ``root_logs``, ``node_logs`` and ``node_flows`` are of the last run. Data are checked before: no ``fits``."""
+        x = x.contiguous()
         self.views = self.memory.views(x.shape[1], backward)
         self._forward(x, observed)
         if backward:

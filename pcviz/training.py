@@ -132,7 +132,7 @@ class Fit:
         start, pc, state = time.perf_counter(), self.pc, self.state
         step_size = self._step_size_at(state.step)
         pc.clear_flows()  # whatever an interrupted call left
-        lls = pc.accumulate_flows(batch.x, batch.observed)
+        lls = pc.accumulate_checked(batch.x, batch.observed)
         pc.em_step(step_size, self._pseudocount)
         train_bpd = batch.bits_per_dimension(lls)
         seconds = state.seconds + time.perf_counter() - start

@@ -14,6 +14,7 @@ import torch
 from pcviz_kernels import torch_blocks
 from pcviz_kernels import triton_blocks as kernels
 from pcviz_kernels.config import default_config
+from pcviz_kernels.triton_blocks import PITCH
 from pcviz_kernels.triton_launches import UNIT, TritonBuffers, TritonLayer
 
 from .compiler.plan import CircuitPlan
@@ -30,6 +31,8 @@ GRAPHS = 8  # recorded passes that are kept
 class TritonEngine:
     """Values and flows of a plan on a GPU. ``variant``: the kernel of the sums, "scaled" or the running maximum of the "paper"."""
 
+    defers_checks = True
+
     def __init__(self, plan: CircuitPlan, device: torch.device, variant: str | None = None):
         if variant is not None and variant not in VARIANTS:
             raise ValueError(f"variant expects one of {', '.join(map(repr, VARIANTS))}, got {variant!r}.")
@@ -39,7 +42,8 @@ class TritonEngine:
         self.inputs = tuple(input_launch(group, device) for group in plan.inputs)
         self.layers = tuple(layer_launches(layer, device) for layer in plan.layers)
         self.root_row = plan.rows_of(plan.root).start
-        self.settings = torch.zeros(2, dtype=torch.float32, device=device)
+        self.settings, self._set = torch.zeros(2, dtype=torch.float32, device=device), (0.0, 0.0)  # of EM: step size, pseudocount
+        self._accepted = torch.ones(1, dtype=torch.float32, device=device)  # 0: a batch failed its checks and may leave no flows
         self.buffers = self.x = self.observed = None
         self._graphs: dict[tuple, torch.cuda.CUDAGraph] = {}
         self._compiled: set[tuple] = set()
@@ -74,7 +78,7 @@ class TritonEngine:
     # ---- memory -----------------------------------------------------------------------------------------------------
 
     def bytes_per_sample(self) -> int:
-        """Bytes of the buffers per sample of a micro-batch (a multiple of ``kernels.PITCH`` samples is allocated)."""
+        """Bytes of the buffers per sample of a micro-batch (a multiple of ``PITCH`` samples is allocated)."""
         return sum(rows * dtype.itemsize for rows, dtype in self._rows().values()) + 5 * self.plan.num_vars
 
     def _rows(self) -> dict[str, tuple[int, torch.dtype]]:
@@ -94,14 +98,21 @@ class TritonEngine:
     def micro_batch(self) -> int:
         """Samples that fit at a time, at most LARGEST_BATCH."""
         if self.device.type != "cuda":
-            return kernels.PITCH
+            return PITCH
         free = torch.cuda.mem_get_info(self.device)[0] + (0 if self.buffers is None else self.bytes_per_sample() * self.buffers.pitch)
         free += torch.cuda.memory_reserved(self.device) - torch.cuda.memory_allocated(self.device)
-        fits = int(FREE_SHARE * free / self.bytes_per_sample()) // kernels.PITCH * kernels.PITCH
+        fits = int(FREE_SHARE * free / self.bytes_per_sample()) // PITCH * PITCH
         if fits == 0:
-            need, has = (f"{size / 2**30:.2f} GiB" for size in (kernels.PITCH * self.bytes_per_sample() / FREE_SHARE, free))
-            raise RuntimeError(f"out of memory: {kernels.PITCH} samples, the smallest batch, need {need}, and {has} are free on {self.device}.")
+            need, has = (f"{size / 2**30:.2f} GiB" for size in (PITCH * self.bytes_per_sample() / FREE_SHARE, free))
+            raise RuntimeError(f"out of memory: {PITCH} samples, the smallest batch, need {need}, and {has} are free on {self.device}.")
         return min(fits, LARGEST_BATCH)
+
+    def piece(self, batch: int) -> int:
+        """Samples of ``batch`` that one run takes. What fits the buffers that there are asks the driver for nothing."""
+        limit = PITCH if self.device.type != "cuda" else LARGEST_BATCH
+        if self.buffers is not None and batch <= min(self.buffers.pitch, limit):
+            return batch
+        return self.micro_batch
 
     def _reserve(self, batch: int) -> None:
         """Buffers for ``batch`` samples, filled with NaN: nothing may be read unwritten."""
@@ -122,16 +133,17 @@ class TritonEngine:
 
     # ---- passes -----------------------------------------------------------------------------------------------------
 
-    def run(self, x: torch.Tensor, observed: torch.Tensor | None, backward: bool = False) -> None:
+    def run(self, x: torch.Tensor, observed: torch.Tensor | None, backward: bool = False, fits: torch.Tensor | None = None) -> None:
         """A forward pass for x [V, b] integers, ``observed`` bool [V, b or 1]; then, if asked for, the backward pass, which adds to
-        the parameter flows. ``root_logs``, ``node_logs`` and ``node_flows`` are of the last run."""
+        the parameter flows. ``root_logs``, ``node_logs`` and ``node_flows`` are of the last run. ``fits``: see domain.Evidence."""
         batch, masked = x.shape[1], observed is not None
         self._batch = batch
         self._reserve(batch)
         self.x[:, :batch] = x
         if masked:
             self.observed[:, :batch] = observed
-
+        if backward:
+            self._accepted.fill_(1.0) if fits is None else self._accepted.copy_(fits)
         self._replay(("run", batch, masked, backward), lambda: self.launch(batch, masked, backward))
 
     def launch(self, batch: int, masked: bool, backward: bool) -> None:
@@ -142,8 +154,8 @@ class TritonEngine:
             self._backward(mask, batch)
 
     def root_logs(self) -> torch.Tensor:
-        """[b] base-2 log-likelihoods."""
-        return self.buffers.logs[self.root_row, : self._batch].clone()
+        """[b] base-2 log-likelihoods; overwritten by the next run."""
+        return self.buffers.logs[self.root_row, : self._batch]
 
     def node_logs(self) -> torch.Tensor:
         """[node rows, b] base-2 logarithms; -inf in rows of no node."""
@@ -155,7 +167,9 @@ class TritonEngine:
 
     def em_step(self, step_size: float, pseudocount: float) -> None:
         """One EM update from the accumulated flows, which are cleared."""
-        self.settings.copy_(torch.tensor([step_size, pseudocount]))
+        if self._set != (step_size, pseudocount):
+            self.settings.copy_(torch.tensor([step_size, pseudocount]))
+            self._set = (step_size, pseudocount)
         self._replay(("em",), self._em)
 
     def clear_flows(self) -> None:
@@ -197,7 +211,7 @@ class TritonEngine:
     def _backward(self, observed: torch.Tensor | None, batch: int) -> None:
         buffers = self.buffers
         buffers.flows.zero_()
-        buffers.flows[self.root_row, :batch] = (buffers.logs[self.root_row, :batch] > -torch.inf).float()
+        buffers.flows[self.root_row, :batch] = (buffers.logs[self.root_row, :batch] > -torch.inf) * self._accepted
         for layer in reversed(self.layers):
             self._layer_backward(layer, batch)
         for launch, flows in zip(self.inputs, self._table_flows):

@@ -220,3 +220,32 @@ def test_wrong_arguments():
         pcv.TensorCircuit(plan, impl="triton", variant="fast")
     with pytest.raises(ValueError, match="computes in float32"):
         pcv.TensorCircuit(plan, impl="triton", dtype=torch.float64)
+
+
+def pair(num_nodes: int = 2):
+    """The smallest circuit: a mixture over two variables of 3 categories."""
+    leaves = [inputs(v, num_nodes=num_nodes, dist=pcv.Categorical(3)) for v in range(2)]
+    return summate(multiply(*leaves), num_nodes=1)
+
+
+def test_bad_data_leave_no_result_and_no_flows():
+    """Checks run beside the passes here: data are brought into range first, and what they gave is dropped."""
+    x = np.random.default_rng(0).integers(0, 3, (9, 2))
+    pc = interpreted(pair(), 2)
+    pc.accumulate_flows(x)
+    kept = pc.engine.edge_flows.clone(), [flows.clone() for flows in pc.engine.table_flows]
+    for row, column, value in ((0, 1, 3), (8, 0, -1), (3, 1, 2**40)):
+        wrong = x.copy()
+        wrong[row, column] = value
+        for call in (pc, pc.accumulate_flows):
+            with pytest.raises(ValueError, match=f"variable {column} has category {value}, expected 0 to 2"):
+                call(wrong)
+        hidden = np.ones(wrong.shape, dtype=bool)
+        hidden[row, column] = False
+        close(pc(wrong, observed=hidden), pc(x, observed=hidden), 0)
+    close(pc(x.astype(np.uint8)), pc(x), 0)
+    for wrong, message in ((x[:0], "empty batch"), (x.astype(float), "got dtype torch.float64"), (x[:, :1], "must have shape"), (x * np.nan, "NaN")):
+        with pytest.raises(ValueError, match=message):
+            pc.accumulate_flows(wrong)
+    assert torch.equal(pc.engine.edge_flows, kept[0]) and all(map(torch.equal, pc.engine.table_flows, kept[1]))
+    assert (pc.engine.edge_flows > 0).any()

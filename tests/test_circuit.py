@@ -235,6 +235,9 @@ def test_accepts_lists_tensors_and_small_integers():
     assert x.dtype == np.uint8
     for same in (x.tolist(), torch.as_tensor(x), x.astype(np.int32), torch.as_tensor(x).long()):
         torch.testing.assert_close(pc(same), pc(x), rtol=0, atol=0)
+        deferred = pc.domain.deferred(same)
+        deferred.confirm()
+        torch.testing.assert_close(deferred.x, torch.as_tensor(x).long(), rtol=0, atol=0)
 
 
 # ---- bad input ----------------------------------------------------------------------------------------------------------
@@ -271,6 +274,8 @@ def test_bad_data_is_refused(small, x, message):
     for call in (small, small.flows, small.node_flows, small.node_values, small.accumulate_flows):
         with pytest.raises(ValueError, match=message):
             call(x)
+    with pytest.raises(ValueError, match=message):
+        small.domain.deferred(x).confirm()  # what a GPU's engine does
     with pytest.raises(ValueError, match=message):
         pcv.fit(small, x)
     with pytest.raises(ValueError, match=message):

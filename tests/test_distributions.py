@@ -351,6 +351,10 @@ def test_data_may_be_floats_integers_or_lists(mixed):
     torch.testing.assert_close(mixed(torch.as_tensor(GOOD)), lls, rtol=0, atol=0)
     assert mixed.check_data(np.ones((2, 6), dtype=np.uint8)).dtype == torch.float64
     assert torch.isfinite(mixed(np.ones((2, 6), dtype=np.uint8))).all()
+    for x in (GOOD, np.ones((2, 6), dtype=np.uint8)):
+        deferred = mixed.domain.deferred(x)
+        deferred.confirm()
+        assert torch.equal(deferred.x, mixed.check_data(x))
 
 
 def changed(index, value):
@@ -374,8 +378,13 @@ def changed(index, value):
     ],
 )
 def test_bad_data_is_refused(mixed, x, message):
-    with pytest.raises(ValueError, match=message):
-        mixed(x)
+    for call in (mixed, lambda x: mixed.domain.deferred(x).confirm()):
+        with pytest.raises(ValueError, match=message):
+            call(x)
+    if x.shape == GOOD.shape:  # what is not observed may be anything
+        hidden = mixed.domain.deferred(x.real, x.real == GOOD)
+        hidden.confirm()
+        assert torch.equal(hidden.x, mixed.check_evidence(x.real, x.real == GOOD)[0])
 
 
 def test_hidden_values_integrate_to_one(mixed):

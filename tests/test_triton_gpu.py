@@ -86,6 +86,34 @@ def test_flows_and_a_step_of_em(trained, block_size):
     torch.testing.assert_close(circuits[0](x[:64]).double(), circuits[1](x[:64]), rtol=0, atol=MAX_ERROR)
 
 
+def test_calls_do_not_wait_for_the_device(trained):
+    """Data on the device: their check is queued before the passes and its answer read after, without waiting for them. Bad data
+    raise, from a recorded graph too, and leave no flows."""
+    root, x = trained
+    pc, x = on_gpu(root, 32), torch.as_tensor(x[:256]).cuda().long()
+    mask = torch.rand(x.shape, device="cuda") < 0.7
+    for _ in range(2):
+        for observed in (None, mask):
+            pc(x, observed)
+            pc.accumulate_flows(x, observed)
+        pc.em_step(0.01, 0.1)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for observed in (None, mask):
+            pc(x, observed)
+            pc.accumulate_flows(x, observed)
+        pc.em_step(0.01, 0.1)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    for value in (16, -1, 2**33):
+        wrong = x.clone()
+        wrong[200, 300] = value
+        with pytest.raises(ValueError, match=f"variable 300 has category {value}, expected 0 to 15"):
+            pc.accumulate_flows(wrong)
+        assert (pc.engine.edge_flows == 0).all() and all((flows == 0).all() for flows in pc.engine.table_flows)
+    assert torch.isfinite(pc(x)).all()
+
+
 def test_any_batch_without_a_new_kernel(trained, monkeypatch):
     """Batches from 1 to above a micro-batch; only the first compiles."""
     import triton

@@ -64,6 +64,9 @@ def _add_bench(commands) -> None:
     step.add_argument("--commit", default="", help="written to the rows")
     step.add_argument("--out", type=Path, help="CSV file that rows are added to")
     step.set_defaults(run=_bench_step)
+    cold = kinds.add_parser("cold", help="a first step on a GPU with no kernel compiled yet, a new batch size, a new block size")
+    cold.add_argument("circuits", nargs="*", metavar="CIRCUIT", help="HCLT-256, PD-256, RAT-256, HMM-1024 (default: all)")
+    cold.set_defaults(run=_bench)
     trained = kinds.add_parser("epochs", help="epochs of EM on a GPU, of pcviz and of PyJuice, on the same mini-batches")
     trained.add_argument("circuit", nargs="?", default="HCLT-256", help="one of the circuits of bench step that are over images (default: HCLT-256)")
     trained.add_argument("--images", type=Path, required=True, help="folder with IDX images (Fashion-MNIST)")
@@ -86,12 +89,13 @@ def _add_bench(commands) -> None:
 
 
 def _bench(args: argparse.Namespace) -> int:
-    from . import bench, bench_compile, bench_epochs, bench_fashion
+    from . import bench, bench_cold, bench_compile, bench_epochs, bench_fashion
 
     run = {
         "digits": bench.bench_digits,
         "compile": bench_compile.bench_compile,
         "train": lambda: bench.bench_train(args.epochs, args.batch_size, args.step_size, args.pseudocount),
+        "cold": lambda: bench_cold.bench_cold(args.circuits),
         "epochs": lambda: bench_epochs.bench_epochs(
             args.circuit,
             args.images,

@@ -41,6 +41,7 @@ _NAMES = {
     "bits_per_dimension": ".training",
     "prune": ".flow_pruning",
     "measure": ".benchmark",
+    "autotune": ".tuning",
     # cost
     "trace": ".tracing",
     "estimate": ".traffic",

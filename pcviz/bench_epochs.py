@@ -15,9 +15,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from pcviz_kernels.api import kernel_hash
 
 from . import __version__
-from .bench_step import BLOCK_SIZE, PD_BLOCK_SIZE, Ours, PyJuice, append_row, check_error, exact_likelihoods, kernel_hash, machine
+from .bench_step import BLOCK_SIZE, PD_BLOCK_SIZE, Ours, PyJuice, append_row, check_error, exact_likelihoods, machine
 from .datasets import load_idx
 from .peers import SIZES, pyjuice_circuit
 from .training import bits_per_dimension

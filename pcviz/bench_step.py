@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import datetime
 import gc
-import hashlib
 import statistics
 import subprocess
 import time
@@ -21,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from pcviz_kernels.api import kernel_hash
 
 from . import __version__
 from .benchmark import WrongResult
@@ -64,17 +64,6 @@ class StepRow:
     max_abs_error: float
     mean_error: float
     samples: str
-
-
-def kernel_hash() -> str:
-    """First 12 digits of the SHA-256 of the Triton kernels' source: rows older than the kernels can be told."""
-    import pcviz_kernels
-
-    folder = Path(pcviz_kernels.__file__).parent
-    digest = hashlib.sha256()
-    for path in sorted(folder.glob("triton_*.py")) + [folder / "config.py"]:
-        digest.update(path.read_text(encoding="utf-8").encode())
-    return digest.hexdigest()[:12]
 
 
 def bench_step(

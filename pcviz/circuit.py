@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from pcviz_kernels.api import choose
+from pcviz_kernels.config import default_config
 from pcviz_kernels.launches import FLOW_SCALE
 from pcviz_kernels.torch_gaussian import raw_moments
 
@@ -93,6 +94,12 @@ class TensorCircuit:
     @property
     def block_size(self) -> int:
         return self.plan.block_size
+
+    @property
+    def configs(self):
+        """What chooses the LaunchConfig of a launch, called like ``pcviz_kernels.config.default_config``: that rule, or what
+        ``pcv.autotune`` found. ``pcv.estimate(plan, config=pc.configs)`` models these launches."""
+        return self.engine.configs if self.impl == "triton" else default_config
 
     # ---- parameters -------------------------------------------------------------------------------------------------
 

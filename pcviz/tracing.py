@@ -11,7 +11,7 @@ C child blocks of a backward group with R parents each. Section numbers are thos
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from pcviz_kernels.config import PHASES, LaunchConfig, default_config
@@ -19,7 +19,7 @@ from pcviz_kernels.config import PHASES, LaunchConfig, default_config
 from .compiler.plan import BackwardGroupSummary, CircuitPlan, GroupSummary, LayerSummary, PlanSummary
 
 PASSES = {"forward": ("forward",), "backward": ("element_flows", "param_flows")}
-Config = LaunchConfig | Mapping[str, LaunchConfig] | None
+Config = LaunchConfig | Mapping[str, LaunchConfig] | Callable[..., LaunchConfig] | None
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,8 @@ def trace(plan: CircuitPlan | PlanSummary, batch_size: int, config: Config = Non
     """The launches of ``plan`` for ``batch_size`` samples.
 
     config: None (the rule of ``default_config`` for each launch), one LaunchConfig for all (its owned tile is cut to
-    each block), or a mapping from phase to LaunchConfig. passes: "forward", "backward" or both.
+    each block), a mapping from phase to LaunchConfig, or what is called like ``default_config`` (``pc.configs``).
+    passes: "forward", "backward" or both.
     """
     summary = summary_of(plan)
     check_batch_size(batch_size)
@@ -299,10 +300,10 @@ def _shape(group) -> tuple[int, int]:
 def _config_of(config: Config, phase: str, group, batch_size: int) -> LaunchConfig:
     if isinstance(config, Mapping):
         config = config.get(phase)
-    if config is None:
+    if config is None or callable(config):
         backward = phase == "element_flows"
         rows = group.num_child_blocks * group.child_block if backward else group.num_sum_blocks * group.sum_block
-        return default_config(phase, group.sum_block, group.child_block, batch_size, rows)
+        return (config or default_config)(phase, group.sum_block, group.child_block, batch_size, rows)
     return config.fit(phase, group.sum_block, group.child_block)
 
 
@@ -335,9 +336,10 @@ def check_passes(passes) -> tuple[str, ...]:
 
 
 def _check_config(config: Config) -> None:
-    configs = config.values() if isinstance(config, Mapping) else [config] if config is not None else []
+    configs = config.values() if isinstance(config, Mapping) else [] if config is None or callable(config) else [config]
     if isinstance(config, Mapping) and not set(config) <= set(PHASES):
         raise ValueError(f"config maps phases to LaunchConfig; phases are {', '.join(map(repr, PHASES))}, got {', '.join(map(repr, config))}.")
     for one in configs:
         if not isinstance(one, LaunchConfig):
-            raise ValueError(f"config expects a LaunchConfig, a mapping from phase to LaunchConfig, or None, got {one!r}.")
+            expected = "a LaunchConfig, a mapping from phase to LaunchConfig, a function like default_config, or None"
+            raise ValueError(f"config expects {expected}, got {one!r}.")

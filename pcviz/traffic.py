@@ -28,7 +28,7 @@ from pcviz_kernels.config import NAIVE, LaunchConfig
 
 from .compiler.plan import CircuitPlan, PlanSummary
 from .devices import PRECISIONS, DeviceSpec, check_precision, device_spec
-from .tracing import PASSES, Launch, Operand, ceil_div, check_passes, trace
+from .tracing import PASSES, Config, Launch, Operand, ceil_div, check_passes, trace
 
 INDEX_BYTES = 4  # index tensors are int32 unless they need more
 LABEL = "model, planned launch"
@@ -189,7 +189,7 @@ def estimate(
     device: DeviceSpec | str = "H100-SXM",
     passes: tuple[str, ...] = ("forward", "backward"),
     precision: str | None = None,
-    config: LaunchConfig | Mapping[str, LaunchConfig] | None = None,
+    config: Config = None,
     *,
     naive: bool = False,
 ) -> TrafficReport:

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import torch
 from pcviz_kernels import torch_blocks
 from pcviz_kernels import triton_blocks as kernels
-from pcviz_kernels.config import default_config
+from pcviz_kernels.config import LaunchConfig, default_config
 from pcviz_kernels.triton_blocks import PITCH
 from pcviz_kernels.triton_launches import UNIT, TritonBuffers, TritonLayer
 
@@ -47,6 +47,7 @@ class TritonEngine:
         self.buffers = self.x = self.observed = None
         self._graphs: dict[tuple, torch.cuda.CUDAGraph] = {}
         self._compiled: set[tuple] = set()
+        self.configs: Callable[..., LaunchConfig] = default_config
 
     @cached_property
     def query_launches(self) -> SimpleNamespace:
@@ -194,9 +195,21 @@ class TritonEngine:
             del self._graphs[next(iter(self._graphs))]
         graph.replay()
 
-    def config(self, phase: str, launch):
+    @staticmethod
+    def shape(phase: str, launch) -> tuple[str, int, int, int]:
+        """What a LaunchConfig is chosen by: phase, sum block, child block, and the rows that the launch owns."""
         rows = launch.num_child_blocks * launch.child_block if phase == "element_flows" else launch.num_sum_blocks * launch.sum_block
-        return default_config(phase, launch.sum_block, launch.child_block, num_rows=rows)
+        return phase, launch.sum_block, launch.child_block, rows
+
+    def config(self, phase: str, launch) -> LaunchConfig:
+        *blocks, rows = self.shape(phase, launch)
+        return self.configs(*blocks, num_rows=rows)
+
+    def use_configs(self, configs: Callable[..., LaunchConfig]) -> None:
+        """Launch with ``configs``, called like ``default_config``, from now on."""
+        self.configs = configs
+        self._graphs.clear()
+        self._compiled.clear()
 
     def _forward(self, observed: torch.Tensor | None, batch: int) -> None:
         paper = self.variant == "paper"

@@ -249,3 +249,23 @@ def test_bad_data_leave_no_result_and_no_flows():
             pc.accumulate_flows(wrong)
     assert torch.equal(pc.engine.edge_flows, kept[0]) and all(map(torch.equal, pc.engine.table_flows, kept[1]))
     assert (pc.engine.edge_flows > 0).any()
+
+
+def test_autotune_keeps_results(monkeypatch, tmp_path):
+    """The fastest of a made-up order: whatever is chosen, likelihoods and flows stay, and a second circuit finds it in the file."""
+    from pcviz import tuning
+
+    a, b = (inputs(var, num_nodes=4, dist=pcv.Categorical(2)) for var in range(2))
+    root = summate(multiply(a, b), num_nodes=1)
+    x = worlds_of(root)
+    pc = interpreted(root, 4)
+    before, flows = pc(x), pc.flows(x).edges
+    monkeypatch.setattr(tuning, "_milliseconds", lambda run, config: 1.0 + config.tile_b / 1000)
+    records = list(pcv.autotune(pc, x, seconds=20, cache=tmp_path / "configs.json"))
+    assert {record.phase for record in records} == {"forward", "element_flows", "param_flows"}
+    assert all(record.best.tile_b == 32 and record.best_ms < record.rule_ms and record.wrong == 0 and not record.cached for record in records)
+    assert {pc.engine.config("forward", launch).tile_b for layer in pc.engine.layers for launch in layer.sums} == {32}
+    close(pc(x), before, 1e-5)
+    np.testing.assert_allclose(pc.flows(x).edges, flows, rtol=1e-3, atol=1e-4)
+    again = list(pcv.autotune(interpreted(root, 4), x, cache=tmp_path / "configs.json"))
+    assert [record.best for record in again] == [record.best for record in records] and all(record.cached for record in again)

@@ -76,7 +76,7 @@ def test_own_launches_of_the_figure_5_layer():
 
 def test_recorded_rows_are_of_the_kernels_in_this_tree():
     """Rows of older kernels are still true for what they name, so this says so and does not fail."""
-    from pcviz.bench_step import kernel_hash
+    from pcviz_kernels.api import kernel_hash
 
     hashes = {row.kernel_hash for row in compared_steps() if row.provenance.engine.startswith("pcviz")}
     assert len(hashes) == 1 and all(len(found) == 12 for found in hashes)

@@ -168,3 +168,15 @@ def test_training_reaches_the_same_likelihood():
         steps = list(pcv.fit(pc, x[:2500], epochs=10, batch_size=500, x_test=x[2500:]))
         results.append(steps[-1].test_bpd)
     assert abs(results[0] - results[1]) <= 0.003, results
+
+
+@pytest.mark.parametrize("block_size", [4, 32])
+def test_autotune_keeps_results_and_is_kept(trained, block_size, tmp_path):
+    root, x = trained
+    pc = on_gpu(root, block_size)
+    before = pc(x[:300])
+    records = list(pcv.autotune(pc, x[:300], seconds=15, cache=tmp_path / "configs.json"))
+    assert records and all(record.wrong == 0 and record.best_ms <= record.rule_ms for record in records), [str(record) for record in records]
+    torch.testing.assert_close(pc(x[:300]), before, rtol=0, atol=MAX_ERROR)
+    again = list(pcv.autotune(on_gpu(root, block_size), x[:300], seconds=1e-9, cache=tmp_path / "configs.json"))
+    assert [record.best for record in again] == [record.best for record in records] and all(record.cached for record in again)

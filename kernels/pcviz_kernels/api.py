@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import os
+from pathlib import Path
 
 IMPLEMENTATIONS = ("torch", "triton")
 
@@ -26,3 +28,11 @@ def choose(impl: str | None, device: str) -> str:
             "the environment variable TRITON_INTERPRET=1 before Python starts."
         )
     return impl
+
+
+def kernel_hash() -> str:
+    """First 12 digits of the SHA-256 of the Triton kernels' source and of the rule for tiles: figures older than they can be told."""
+    folder, digest = Path(__file__).parent, hashlib.sha256()
+    for path in sorted(folder.glob("triton_*.py")) + [folder / "config.py"]:
+        digest.update(path.read_text(encoding="utf-8").encode())
+    return digest.hexdigest()[:12]

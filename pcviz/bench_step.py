@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,8 @@ BLOCK_SIZE, PD_BLOCK_SIZE = 64, 32  # PD draws its connections per 32 nodes
 
 @dataclass(frozen=True)
 class StepRow:
-    """One circuit and engine. Times are medians in ms; ``samples`` are the steps behind ``step_ms``. Errors in nats, against float64."""
+    """One circuit and engine. Times are medians in ms; ``samples`` are the steps behind ``step_ms``. Errors in nats, against float64.
+    ``deterministic``: 1 for TensorCircuit(..., deterministic=True), else 0."""
 
     date: str
     gpu: str
@@ -52,6 +54,7 @@ class StepRow:
     batch_size: int
     precision: str
     variant: str
+    deterministic: int
     nodes: int
     edges: int
     sum_edges: int
@@ -77,19 +80,22 @@ def bench_step(
     peers: bool,
     commit: str,
     out: Path | None,
+    deterministic: bool = False,
 ) -> Iterator[str]:
-    """Lines, one a circuit and engine; rows go to ``out`` (CSV) as they are measured. ``peers``: PyJuice too."""
+    """Lines, one a circuit and engine; rows go to ``out`` (CSV) as they are measured. ``peers``: PyJuice too; ``deterministic``: each
+    variant in this mode too, after the default one."""
     unknown = sorted(set(names) - set(SIZES))
     if unknown:
         raise ValueError(f"bench step knows the circuits {', '.join(SIZES)}, got {', '.join(unknown)}.")
     if not torch.cuda.is_available():
         raise ValueError("bench step needs a CUDA device; on this machine try 'pcviz bench digits'.")
     for name in names:
-        for row in _circuit_rows(name, images, block_size, batch_size, repeats, variants, peers, commit):
+        for row in _circuit_rows(name, images, block_size, batch_size, repeats, variants, (False, True)[: 1 + deterministic], peers, commit):
             if out is not None:
                 append_row(out, row)
+            mode = ", deterministic" if row.deterministic else ""
             yield (
-                f"{row.circuit} {row.engine} {row.variant}: step {row.step_ms:.2f} ms, forward {row.forward_ms:.2f}, "
+                f"{row.circuit} {row.engine} {row.variant}{mode}: step {row.step_ms:.2f} ms, forward {row.forward_ms:.2f}, "
                 f"forward + backward {row.forward_backward_ms:.2f}, peak {row.peak_gib:.2f} GiB, "
                 f"compile {row.compile_s:.1f} s, first step {row.first_step_s:.1f} s, "
                 f"log p within {row.max_abs_error:.1e} of float64 (mean {row.mean_error:+.1e})"
@@ -115,7 +121,7 @@ def sample_data(name: str, images: np.ndarray | None, batch_size: int) -> np.nda
     return np.asarray(images[:batch_size])
 
 
-def _circuit_rows(name, images, block_size, batch_size, repeats, variants, peers, commit) -> Iterator[StepRow]:
+def _circuit_rows(name, images, block_size, batch_size, repeats, variants, modes, peers, commit) -> Iterator[StepRow]:
     from .exchange import from_pyjuice
 
     x = sample_data(name, images, batch_size)
@@ -123,8 +129,9 @@ def _circuit_rows(name, images, block_size, batch_size, repeats, variants, peers
     root_ns = pyjuice_circuit(name, images)
     root = from_pyjuice(root_ns)
     exact = exact_likelihoods(root, block_size, x)
-    for variant in variants:
-        yield _measure(name, partial(Ours, root, block_size, variant), root, x, exact, repeats, commit, f"pcviz {__version__}", block_size, variant)
+    for variant, mode in product(variants, modes):
+        build = partial(Ours, root, block_size, variant, mode)
+        yield _measure(name, build, root, x, exact, repeats, commit, f"pcviz {__version__}", block_size, variant, mode)
     if peers:
         engine = f"pyjuice {version('pyjuice')}"
         yield _measure(name, partial(PyJuice, root_ns), root, x, exact, repeats, commit, engine, 0, "default")
@@ -202,7 +209,7 @@ class PyJuice:
         """Nothing to do: every backward pass starts with empty flows (``flows_memory=0``)."""
 
 
-def _measure(name, build: Callable, root, x, exact, repeats, commit, engine, block_size, variant) -> StepRow:
+def _measure(name, build: Callable, root, x, exact, repeats, commit, engine, block_size, variant, deterministic=False) -> StepRow:
     """Check, warm up and time one engine; its memory is given back."""
     _free()
     torch.cuda.reset_peak_memory_stats()
@@ -222,8 +229,8 @@ def _measure(name, build: Callable, root, x, exact, repeats, commit, engine, blo
     return StepRow(
         **machine(), commit=commit, kernel_hash=kernel_hash() if engine.startswith("pcviz") else "", engine=engine, circuit=name,
         block_size=block_size,
-        batch_size=len(x), precision=running.precision, variant=variant, **_counts(root), compile_s=round(compile_s, 2),
-        first_step_s=round(first_step_s, 2),
+        batch_size=len(x), precision=running.precision, variant=variant, deterministic=int(deterministic), **_counts(root),
+        compile_s=round(compile_s, 2), first_step_s=round(first_step_s, 2),
         forward_ms=round(statistics.median(forward), 4), forward_backward_ms=round(statistics.median(both), 4),
         step_ms=round(statistics.median(steps), 4),
         peak_gib=round(peak, 3), max_abs_error=float(f"{np.abs(error).max():.2e}"), mean_error=float(f"{error.mean():.2e}"),

@@ -57,18 +57,25 @@ class TensorCircuit:
     ``impl``: "torch" (any device), "triton" (an NVIDIA GPU; no Gaussian inputs), or None to let device, dtype and inputs choose;
     what is asked for is never replaced (``pc.impl`` says which runs).
     ``dtype``: torch.float32, or torch.float64 (impl="torch" only). ``variant`` of impl="triton":
-    "scaled" (None), or "paper", the kernel of the sums as the paper describes it. Parameters are copied from the node vectors
-    (random ones are given to vectors that have none); ``write_back`` returns them.
+    "scaled" (None), or "paper", the kernel of the sums as the paper describes it. ``deterministic``: likelihoods, flows and EM are
+    the same bits in every run on one machine, as they are on a CPU anyway; somewhat slower (a column of ``pcviz bench step``).
+    Parameters are copied from the node vectors (random ones are given to vectors that have none); ``write_back`` returns them.
     """
 
     def __init__(
-        self, plan: CircuitPlan, device: str = "cpu", impl: str | None = None, dtype: torch.dtype = torch.float32, variant: str | None = None
+        self,
+        plan: CircuitPlan,
+        device: str = "cpu",
+        impl: str | None = None,
+        dtype: torch.dtype = torch.float32,
+        variant: str | None = None,
+        deterministic: bool = False,
     ):
         if not isinstance(plan, CircuitPlan):
             raise ValueError(f"TensorCircuit expects a plan from pcv.compile(root, block_size=...), got {type(plan).__name__}.")
         if dtype not in (torch.float32, torch.float64):
             raise ValueError(f"dtype must be torch.float32 or torch.float64, got {dtype}.")
-        self.plan, self.device, self.dtype, self.variant = plan, torch.device(device), dtype, variant
+        self.plan, self.device, self.dtype, self.variant, self.deterministic = plan, torch.device(device), dtype, variant, deterministic
         only_torch = dtype == torch.float64 or any(group.is_gaussian for group in plan.inputs)
         self.impl = choose("torch" if impl is None and only_torch else impl, self.device.type)
         self._null_params = min(group.pids[group.pids > 0].min() for layer in plan.layers for group in layer.groups)
@@ -80,12 +87,14 @@ class TensorCircuit:
         if self.impl == "torch":
             if self.variant is not None:
                 raise ValueError(f"variant={self.variant!r} is of impl='triton'; impl='torch' has one variant, None.")
+            if self.deterministic and self.device.type == "cuda":
+                raise ValueError("deterministic=True on a GPU needs impl='triton', in float32; impl='torch' adds in no fixed order there.")
             return TorchEngine(self.plan, self.device, self.dtype)
         if self.dtype != torch.float32:
             raise ValueError(f"impl='triton' computes in float32, got dtype {self.dtype}; use impl='torch' for float64.")
         from .triton_engine import TritonEngine  # not at the top: needs triton
 
-        return TritonEngine(self.plan, self.device, self.variant)
+        return TritonEngine(self.plan, self.device, self.variant, self.deterministic)
 
     @property
     def root(self) -> SumNodes:
@@ -129,7 +138,7 @@ class TensorCircuit:
         tolerance = self.plan.padding_tolerance if padding_tolerance is None else padding_tolerance
         plan = compile_circuit(self.root, block_size=block_size, padding_tolerance=tolerance)
         self.write_back()
-        return TensorCircuit(plan, str(self.device), self.impl, self.dtype, self.variant)
+        return TensorCircuit(plan, str(self.device), self.impl, self.dtype, self.variant, self.deterministic)
 
     @staticmethod
     def _numpy32(tensor: torch.Tensor) -> np.ndarray:

@@ -58,6 +58,7 @@ def _add_bench(commands) -> None:
     step.add_argument("--images", help="folder of IDX files with 784-pixel images, such as Fashion-MNIST")
     step.add_argument("--against", choices=["pyjuice"], help="measure PyJuice too (extra: peers)")
     step.add_argument("--variant", action="append", choices=["scaled", "paper"], help="variant of the sum kernel (default: scaled)")
+    step.add_argument("--deterministic", action="store_true", help="measure pcviz's deterministic mode, too")
     step.add_argument("--block-size", type=int, help="block size of pcviz (default: 32 for PD, else 64)")
     step.add_argument("--batch-size", type=int, default=512)
     step.add_argument("--repeats", type=int, default=15)
@@ -132,6 +133,7 @@ def _bench_step(args: argparse.Namespace) -> int:
             batch_size=args.batch_size,
             repeats=args.repeats,
             variants=tuple(args.variant or ["scaled"]),
+            deterministic=args.deterministic,
             peers=args.against == "pyjuice",
             commit=args.commit,
             out=args.out,

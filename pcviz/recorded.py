@@ -105,13 +105,15 @@ class RecordedStep:
 class ComparedStep:
     """One circuit's training step by one engine; both engines ran the same circuit and batch in one process. ``samples``: the
     steps in ms whose median is ``step_ms``. Errors of log p in nats, against float64 in the same run. ``kernel_hash`` of
-    pcviz.bench_step says which kernels ran; PyJuice's rows have none, and block size 0: it chooses its own."""
+    pcviz.bench_step says which kernels ran; PyJuice's rows have none, and block size 0: it chooses its own.
+    ``deterministic``: 1 where pcviz ran in that mode."""
 
     circuit: str
     block_size: int
     batch_size: int
     precision: str
     variant: str
+    deterministic: int
     kernel_hash: str
     sum_edges: int
     compile_s: float

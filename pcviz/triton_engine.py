@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
+from itertools import chain
 from types import SimpleNamespace
 
 import torch
 from pcviz_kernels import torch_blocks
 from pcviz_kernels import triton_blocks as kernels
 from pcviz_kernels.config import LaunchConfig, default_config
-from pcviz_kernels.triton_blocks import PITCH
+from pcviz_kernels.triton_blocks import PITCH, Calls
+from pcviz_kernels.triton_calls import compile_ahead, run_all
 from pcviz_kernels.triton_launches import UNIT, TritonBuffers, TritonLayer
 
 from .compiler.plan import CircuitPlan
@@ -29,16 +31,17 @@ GRAPHS = 8  # recorded passes that are kept
 
 
 class TritonEngine:
-    """Values and flows of a plan on a GPU. ``variant``: the kernel of the sums, "scaled" or the running maximum of the "paper"."""
+    """Values and flows of a plan on a GPU. ``variant``: the kernel of the sums, "scaled" or the running maximum of the "paper".
+    ``deterministic``: nothing is added atomically, so that results are the same bits in every run."""
 
     defers_checks = True
 
-    def __init__(self, plan: CircuitPlan, device: torch.device, variant: str | None = None):
+    def __init__(self, plan: CircuitPlan, device: torch.device, variant: str | None = None, deterministic: bool = False):
         if variant is not None and variant not in VARIANTS:
             raise ValueError(f"variant expects one of {', '.join(map(repr, VARIANTS))}, got {variant!r}.")
         if any(group.is_gaussian for group in plan.inputs):
             raise ValueError("impl='triton' has no kernels for Gaussian inputs; pass impl='torch', which runs on this device too.")
-        self.plan, self.device, self.variant = plan, device, variant or VARIANTS[0]
+        self.plan, self.device, self.variant, self.deterministic = plan, device, variant or VARIANTS[0], deterministic
         self.inputs = tuple(input_launch(group, device) for group in plan.inputs)
         self.layers = tuple(layer_launches(layer, device) for layer in plan.layers)
         self.root_row = plan.rows_of(plan.root).start
@@ -85,6 +88,7 @@ class TritonEngine:
     def _rows(self) -> dict[str, tuple[int, torch.dtype]]:
         elements = max(layer.products.num_rows for layer in self.layers)
         sums = max(layer.num_ratio_rows for layer in self.layers)
+        kept = {"lost_ratios": (sums, torch.float32)} if self.deterministic else {}
         return {
             "logs": (self.plan.num_node_rows, torch.float32),
             "flows": (self.plan.num_node_rows, torch.float32),
@@ -93,6 +97,7 @@ class TritonEngine:
             "ratios": (sums, torch.float16),
             "ratio_tops": (max(layer.num_ratio_units for layer in self.layers), torch.float32),
             "element_flows": (elements, torch.float32),
+            **kept,
         }
 
     @property
@@ -123,7 +128,7 @@ class TritonEngine:
         self._graphs.clear()
         self.buffers = self.x = self.observed = None
         buffers = {name: torch.full((rows, pitch), torch.nan, dtype=dtype, device=self.device) for name, (rows, dtype) in self._rows().items()}
-        rows = max(launch.num_sum_blocks * launch.sum_block for layer in self.layers for launch in layer.sums)
+        rows = max(max(layer.num_ratio_units, *(launch.num_sum_blocks * launch.sum_block for launch in layer.sums)) for layer in self.layers)
         self.buffers = TritonBuffers(**buffers, flags=torch.zeros(rows * (pitch // 64), dtype=torch.int32, device=self.device))
         self.buffers.logs.fill_(-torch.inf)  # rows that no node has are impossible; they are never written
         self.buffers.ratio_tops[:UNIT] = -torch.inf  # of pseudo parents
@@ -145,14 +150,15 @@ class TritonEngine:
             self.observed[:, :batch] = observed
         if backward:
             self._accepted.fill_(1.0) if fits is None else self._accepted.copy_(fits)
-        self._replay(("run", batch, masked, backward), lambda: self.launch(batch, masked, backward))
+        self._replay(("run", batch, masked, backward), lambda: self.calls(batch, masked, backward))
 
-    def launch(self, batch: int, masked: bool, backward: bool) -> None:
-        """The launches of ``run`` one by one, on the data that it left."""
+    def calls(self, batch: int, masked: bool, backward: bool) -> Calls:
+        """The kernel calls of ``run``, on the data that it left. Each is to be run before the next is asked for: buffers are
+        cleared in between."""
         mask = self.observed if masked else None
-        self._forward(mask, batch)
+        yield from self._forward(mask, batch)
         if backward:
-            self._backward(mask, batch)
+            yield from self._backward(mask, batch)
 
     def root_logs(self) -> torch.Tensor:
         """[b] base-2 log-likelihoods; overwritten by the next run."""
@@ -178,22 +184,28 @@ class TritonEngine:
         for flows in self._table_flows:
             flows.zero_()
 
-    def _replay(self, key: tuple, launch: Callable[[], None]) -> None:
-        """Run ``launch``: as it is the first time (kernels are compiled then), from a recorded graph afterwards."""
+    def _replay(self, key: tuple, calls: Callable[[], Calls]) -> None:
+        """Run ``calls()``: one by one the first time (kernels are compiled then), from a recorded graph afterwards."""
         kind = (key[0], *key[2:])
-        if self.device.type != "cuda" or kind not in self._compiled:
+        if self.device.type != "cuda":
+            run_all(calls())
+        elif kind not in self._compiled:
             self._compiled.add(kind)
-            launch()
-            return
+            compile_ahead(chain(calls(), self._em()) if kind[-1] is True else calls(), self.device)  # after a backward pass comes EM
+            run_all(calls())
+        else:
+            self._graph(key, calls).replay()
+
+    def _graph(self, key: tuple, calls: Callable[[], Calls]) -> torch.cuda.CUDAGraph:
         graph = self._graphs.pop(key, None)
         if graph is None:
             graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph):
-                launch()
+                run_all(calls())
         self._graphs[key] = graph  # the most recent is last
         if len(self._graphs) > GRAPHS:
             del self._graphs[next(iter(self._graphs))]
-        graph.replay()
+        return graph
 
     @staticmethod
     def shape(phase: str, launch) -> tuple[str, int, int, int]:
@@ -211,44 +223,48 @@ class TritonEngine:
         self._graphs.clear()
         self._compiled.clear()
 
-    def _forward(self, observed: torch.Tensor | None, batch: int) -> None:
+    def _forward(self, observed: torch.Tensor | None, batch: int) -> Calls:
         paper = self.variant == "paper"
         products, sums = (kernels.product_forward_paper, kernels.sum_forward_paper) if paper else (kernels.product_forward, kernels.sum_forward)
         for launch, table in zip(self.inputs, self._tables):
-            kernels.input_forward(launch, table, self.x, observed, self.buffers, batch)
+            yield from kernels.input_forward(launch, table, self.x, observed, self.buffers, batch)
         for layer in self.layers:
-            products(layer.products, self.buffers, batch)
+            yield from products(layer.products, self.buffers, batch)
             for launch in layer.sums:
-                sums(launch, self.config("forward", launch), layer.products, self.params, self.half_params, self.buffers, batch)
+                yield from sums(launch, self.config("forward", launch), layer.products, self.params, self.half_params, self.buffers, batch)
 
-    def _backward(self, observed: torch.Tensor | None, batch: int) -> None:
+    def _backward(self, observed: torch.Tensor | None, batch: int) -> Calls:
         buffers = self.buffers
         buffers.flows.zero_()
         buffers.flows[self.root_row, :batch] = (buffers.logs[self.root_row, :batch] > -torch.inf) * self._accepted
         for layer in reversed(self.layers):
-            self._layer_backward(layer, batch)
+            yield from self._layer_backward(layer, batch)
         for launch, flows in zip(self.inputs, self._table_flows):
-            kernels.input_flows(launch, self.x, observed, buffers, flows, batch)
+            yield from kernels.input_flows(launch, self.x, observed, buffers, flows, batch)
 
-    def _layer_backward(self, layer: TritonLayer, batch: int) -> None:
+    def _layer_backward(self, layer: TritonLayer, batch: int) -> Calls:
         buffers = self.buffers
-        kernels.product_forward(layer.products, buffers, batch)
+        yield from kernels.product_forward(layer.products, buffers, batch)
         shared = len({(launch.sum_block, launch.child_block) for launch in layer.elements}) > 1  # a child block may get flows from two groups
         if shared:
             buffers.element_flows[: layer.products.num_rows].zero_()
         for launch in layer.sums:
-            kernels.sum_ratios(launch, buffers, batch)
-            kernels.param_flows(launch, self.config("param_flows", launch), buffers, self.edge_flows, batch)
+            yield from kernels.sum_ratios(launch, buffers, batch)
+            yield from kernels.param_flows(launch, self.config("param_flows", launch), buffers, self.edge_flows, batch)
         for launch in layer.elements:
-            kernels.element_flows(launch, self.config("element_flows", launch), self.half_params, buffers, batch, add=shared)
+            yield from kernels.element_flows(launch, self.config("element_flows", launch), self.half_params, buffers, batch, add=shared)
+        if self.deterministic:
+            for launch in layer.elements:
+                yield from kernels.lost_element_flows(launch, layer.products, self.params, buffers, batch)
         for launch in layer.sums:
-            kernels.flow_guard(launch, layer.products, self.params, buffers, self.edge_flows, batch)
+            guard = kernels.lost_param_flows if self.deterministic else kernels.flow_guard
+            yield from guard(launch, layer.products, self.params, buffers, self.edge_flows, batch)
         for launch in layer.factors:
-            kernels.product_flows(launch, buffers, batch)
+            yield from kernels.product_flows(launch, buffers, batch)
 
-    def _em(self) -> None:
+    def _em(self) -> Calls:
         for layer in self.layers:
             for launch in layer.sums:
-                kernels.em_sums(launch, self.params, self.half_params, self.edge_flows, self.settings)
+                yield from kernels.em_sums(launch, self.params, self.half_params, self.edge_flows, self.settings)
         for launch, table, flows in zip(self.inputs, self._tables, self._table_flows):
-            kernels.em_inputs(launch, table, flows, self.settings)
+            yield from kernels.em_inputs(launch, table, flows, self.settings)

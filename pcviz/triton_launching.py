@@ -88,6 +88,7 @@ def _sum(group: SumGroup, unit_of: np.ndarray, real: tuple[np.ndarray, np.ndarra
     run = _run(group, units)
     step = run // group.child_block
     pids = group.pids[:, ::step]
+    _, user, counts = np.unique(pids, axis=0, return_inverse=True, return_counts=True)
     return TritonSums(
         sum_block=group.sum_block,
         child_block=group.child_block,
@@ -101,6 +102,8 @@ def _sum(group: SumGroup, unit_of: np.ndarray, real: tuple[np.ndarray, np.ndarra
         block_units=_tensor(_distinct_units(units, num_blocks(group.child_block, UNIT)), device),
         num_nodes=_tensor(rows[np.searchsorted(nids, group.nids)], device),
         em_pids=_tensor(pids[group.first_use], device),
+        users=_tensor(np.argsort(user.ravel(), kind="stable"), device),
+        user_offsets=_tensor(np.concatenate([[0], np.cumsum(counts)]), device),
         first_row=first_row,
         first_unit=first_unit,
         repeats=group.repeats,

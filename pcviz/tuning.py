@@ -123,22 +123,23 @@ def _runs_by_shape(engine, batch: int) -> list[tuple[Shape, list[_Run]]]:
 
 def _run(engine, layer, phase: str, launch, batch: int) -> _Run:
     from pcviz_kernels import triton_blocks as kernels  # not at the top: needs triton
+    from pcviz_kernels.triton_calls import run_all
 
     buffers = engine.buffers
 
     def prepare() -> None:
-        kernels.product_forward(layer.products, buffers, batch)
+        run_all(kernels.product_forward(layer.products, buffers, batch))
         if phase != "forward":
             for each in layer.sums:
-                kernels.sum_ratios(each, buffers, batch)
+                run_all(kernels.sum_ratios(each, buffers, batch))
 
     def run(config: LaunchConfig) -> None:
         if phase == "forward":
-            kernels.sum_forward(launch, config, layer.products, engine.params, engine.half_params, buffers, batch)
+            run_all(kernels.sum_forward(launch, config, layer.products, engine.params, engine.half_params, buffers, batch))
         elif phase == "element_flows":
-            kernels.element_flows(launch, config, engine.half_params, buffers, batch, add=False)
+            run_all(kernels.element_flows(launch, config, engine.half_params, buffers, batch, add=False))
         else:
-            kernels.param_flows(launch, config, buffers, engine.edge_flows, batch)
+            run_all(kernels.param_flows(launch, config, buffers, engine.edge_flows, batch))
 
     results = {"forward": buffers.logs, "element_flows": buffers.element_flows, "param_flows": engine.edge_flows}
     if phase == "forward":

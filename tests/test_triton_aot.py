@@ -5,18 +5,19 @@ import pytest
 
 triton = pytest.importorskip("triton", reason="Triton has no build for this system")
 
-from pcviz_kernels import triton_em, triton_flows, triton_forward  # noqa: E402
+from pcviz_kernels import triton_em, triton_flows, triton_forward, triton_ordered  # noqa: E402
 from pcviz_kernels.config import default_config  # noqa: E402
 from triton.backends.compiler import GPUTarget  # noqa: E402
 from triton.compiler import ASTSource  # noqa: E402
 
-FLOAT32 = {"table", "logs", "tops", "flows", "element_flows", "param_flows", "ratio_tops", "table_flows", "settings"}
+FLOAT32 = {"table", "logs", "tops", "flows", "element_flows", "param_flows", "ratio_tops", "table_flows", "settings", "lost_ratios"}
 FLOAT16 = {"half_params", "ratios"}
 INT64 = {"steps"}
 SCALARS = {"lost_below": "fp32", "lost_log2": "fp32", "least_flow": "fp32"}
 INTEGERS = {"start", "stride", "num_cats", "batch", "num_rows", "num_children", "num_units", "first_row", "first_unit", "num_parents", "pitch"}
-INTEGERS |= {"x_pitch", "arity", "num_columns"}
-GUARDED = {"sum_guard_kernel", "flow_guard_kernel", "em_sums_kernel"}  # they read the float32 parameters
+INTEGERS |= {"x_pitch", "arity", "num_columns", "num_flags"}
+# they read the float32 parameters
+GUARDED = {"sum_guard_kernel", "flow_guard_kernel", "em_sums_kernel", "lost_element_flows_kernel", "lost_param_flows_kernel"}
 SHAPES = [
     (1, 64),
     (1, 1),
@@ -67,7 +68,7 @@ def launches(sum_block: int, child_block: int):
     """(phase, kernel) that a group of this shape launches, as triton_blocks chooses."""
     for phase, kernels in (
         ("forward", (triton_forward.sum_forward_kernel, triton_forward.sum_forward_small_kernel)),
-        ("param_flows", (triton_flows.param_flows_kernel, triton_flows.param_flows_small_kernel)),
+        ("param_flows", (triton_flows.param_flows_kernel,) * 2),
         ("element_flows", (triton_flows.element_flows_kernel, triton_flows.element_flows_small_kernel)),
     ):
         config = default_config(phase, sum_block, child_block)
@@ -79,6 +80,7 @@ def test_matrix_kernels_compile_at_every_block_shape(sum_block, child_block):
     for capability in (90,) if (sum_block, child_block) not in ((8, 8), (64, 64)) else (80, 90):
         for _, kernel, config in launches(sum_block, child_block):
             sizes = {"M": sum_block, "K": child_block, "ROWS": min(64, sum_block), "REPEATS": False, "ADD": False, "EVEN": True}
+            sizes |= {"ORDERED": False, "TENSOR_CORES": config.uses_tensor_cores}
             sizes |= {"TILE_M": config.tile_m, "TILE_K": config.tile_k, "TILE_B": config.tile_b}
             ptx = machine_code(kernel, capability, config.num_warps, config.num_stages, **sizes)
             assert ("mma" in ptx) == config.uses_tensor_cores, f"{kernel.__name__} {config}: tensor cores"
@@ -91,8 +93,10 @@ def test_matrix_kernels_compile_at_every_block_shape(sum_block, child_block):
     triton_forward.sum_forward_paper_kernel, triton_forward.sum_guard_kernel, triton_flows.ratio_kernel, triton_flows.flow_guard_kernel,
     triton_flows.product_flows_kernel, triton_flows.input_flows_kernel, triton_flows.input_scatter_kernel, triton_flows.param_flows_kernel,
     triton_em.em_sums_kernel,
-    triton_em.em_inputs_kernel,
+    triton_em.em_inputs_kernel, triton_ordered.lost_element_flows_kernel, triton_ordered.lost_param_flows_kernel,
 ], ids=lambda kernel: kernel.__name__)  # fmt: skip
 def test_the_other_kernels_compile(kernel, capability):
     sizes = {"M": 64, "K": 64, "WIDTH": 64, "ROWS": 64, "CATS": 32, "TILE_M": 16, "TILE_K": 64, "TILE_B": 64, "FLAG_M": 64, "FLAG_B": 128}
-    machine_code(kernel, capability, PAIRS=False, HAS_MASK=True, REPEATS=True, TENSOR_CORES=True, **sizes)
+    machine_code(kernel, capability, PAIRS=False, HAS_MASK=True, REPEATS=True, ORDERED=True, KEEP=True, TENSOR_CORES=True, **sizes)
+    if kernel is triton_flows.param_flows_kernel:
+        machine_code(kernel, capability, REPEATS=True, ORDERED=False, TENSOR_CORES=True, **sizes)

@@ -1,14 +1,19 @@
-"""impl="triton": one function per launch. Grids and tiles come from the LaunchConfig that the trace and the traffic model read too."""
+"""impl="triton": one function per launch record, which yields the kernel calls that compute it, to be run one after the other.
+
+Grids and tiles come from the LaunchConfig that the trace and the traffic model read too.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import torch
 import triton
 from triton.runtime.errors import OutOfResources  # noqa: F401  (what a config that needs too much raises)
 
 from .config import LaunchConfig
+from .triton_calls import KernelCall
 from .triton_em import em_inputs_kernel, em_sums_kernel
 from .triton_flows import (
     element_flows_kernel,
@@ -17,7 +22,6 @@ from .triton_flows import (
     input_flows_kernel,
     input_scatter_kernel,
     param_flows_kernel,
-    param_flows_small_kernel,
     product_flows_kernel,
     ratio_kernel,
 )
@@ -31,10 +35,12 @@ from .triton_forward import (
     sum_guard_kernel,
 )
 from .triton_launches import UNIT, TritonBuffers, TritonElements, TritonFactors, TritonInputs, TritonProducts, TritonSums
+from .triton_ordered import lost_element_flows_kernel, lost_param_flows_kernel
 
+Calls = Iterator[KernelCall]
 MANY_CATEGORIES = 512  # above it, flows of categories are added one by one instead of by a matrix product
 LEAST_FLOW = 2.0**-30  # a lost sum with less flow hands none down
-GUARD_B = 32
+GUARD_B, FLAG_B = 32, 64  # samples of a tile of the guards, and of one of ``sum_ratios``
 PITCH = 128  # buffers hold a multiple of this many samples, and kernels fill all of them: no load needs a mask along the batch
 
 
@@ -54,42 +60,46 @@ def lost_log2(num_children: int) -> float:
 
 def input_forward(
     launch: TritonInputs, table: torch.Tensor, x: torch.Tensor, observed: torch.Tensor | None, buffers: TritonBuffers, batch: int
-) -> None:
+) -> Calls:
     rows, tile_b = min(UNIT, triton.next_power_of_2(launch.stride)), 64
     grid = (columns(batch, tile_b), len(launch.variables), triton.cdiv(launch.stride, rows))
-    input_forward_kernel[grid](
+    yield KernelCall.of(
+        input_forward_kernel, grid,
         launch.variables, launch.num_nodes, launch.table_ids, table, x, x if observed is None else observed, buffers.logs, launch.start,
         launch.stride, launch.num_cats, batch, buffers.pitch, x.stride(0), HAS_MASK=observed is not None, ROWS=rows, TILE_B=tile_b,
     )  # fmt: skip
 
 
-def product_forward(launch: TritonProducts, buffers: TritonBuffers, batch: int) -> None:
+def product_forward(launch: TritonProducts, buffers: TritonBuffers, batch: int) -> Calls:
     tile_b = 64
     num_columns = columns(batch, tile_b)
-    product_forward_kernel[(num_columns * len(launch.unit_starts),)](
+    yield KernelCall.of(
+        product_forward_kernel, (num_columns * len(launch.unit_starts),),
         launch.unit_starts, launch.unit_rows, launch.factors, buffers.logs, buffers.elements, buffers.tops, launch.arity, launch.num_rows, batch,
         num_columns, buffers.pitch, PAIRS=launch.arity == 2, ROWS=UNIT, TILE_B=tile_b,
     )  # fmt: skip
 
 
-def sum_forward(launch: TritonSums, config: LaunchConfig, products: TritonProducts, params, half_params, buffers: TritonBuffers, batch: int) -> None:
+def sum_forward(launch: TritonSums, config: LaunchConfig, products: TritonProducts, params, half_params, buffers: TritonBuffers, batch: int) -> Calls:
     """Sums of a group, then the lost ones again."""
     kernel = sum_forward_kernel if config.uses_tensor_cores else sum_forward_small_kernel
     num_columns = columns(batch, config.tile_b)
-    kernel[(num_columns * (launch.num_sum_blocks * launch.sum_block // config.tile_m),)](
+    yield KernelCall.of(
+        kernel, (num_columns * (launch.num_sum_blocks * launch.sum_block // config.tile_m),),
         launch.nids, launch.cids, launch.pids, launch.units, launch.block_units, launch.num_nodes, half_params, buffers.elements,
         buffers.tops, buffers.logs, buffers.flags, launch.num_runs, launch.block_units.shape[1], num_columns, buffers.pitch,
         _lost_below(launch), M=launch.sum_block, K=launch.run, TILE_M=config.tile_m, TILE_K=config.tile_k, TILE_B=config.tile_b,
         num_warps=config.num_warps, num_stages=config.num_stages,
     )  # fmt: skip
-    _sum_guard(launch, config, products, params, buffers, batch)
+    yield from _sum_guard(launch, config, products, params, buffers, batch)
 
 
-def product_forward_paper(launch: TritonProducts, buffers: TritonBuffers, batch: int) -> None:
+def product_forward_paper(launch: TritonProducts, buffers: TritonBuffers, batch: int) -> Calls:
     """Logarithms of all elements of a layer, in the buffer of element flows, which a forward pass does not need."""
     tile_b = 64
     num_columns = columns(batch, tile_b)
-    product_logs_kernel[(num_columns * len(launch.unit_starts),)](
+    yield KernelCall.of(
+        product_logs_kernel, (num_columns * len(launch.unit_starts),),
         launch.unit_starts, launch.unit_rows, launch.factors, buffers.logs, buffers.element_flows, launch.arity, launch.num_rows, batch,
         num_columns, buffers.pitch, PAIRS=launch.arity == 2, ROWS=UNIT, TILE_B=tile_b,
     )  # fmt: skip
@@ -97,74 +107,106 @@ def product_forward_paper(launch: TritonProducts, buffers: TritonBuffers, batch:
 
 def sum_forward_paper(
     launch: TritonSums, config: LaunchConfig, products: TritonProducts, params, half_params, buffers: TritonBuffers, batch: int
-) -> None:
+) -> Calls:
     """``sum_forward`` by the kernel of the paper, after ``product_forward_paper``."""
     num_columns = columns(batch, config.tile_b)
-    sum_forward_paper_kernel[(num_columns * (launch.num_sum_blocks * launch.sum_block // config.tile_m),)](
+    yield KernelCall.of(
+        sum_forward_paper_kernel, (num_columns * (launch.num_sum_blocks * launch.sum_block // config.tile_m),),
         launch.nids, launch.cids, launch.pids, launch.num_nodes, half_params, buffers.element_flows, buffers.logs, buffers.flags,
         launch.num_runs, num_columns, buffers.pitch, _lost_below(launch), M=launch.sum_block, K=launch.run, TILE_M=config.tile_m,
         TILE_K=config.tile_k, TILE_B=config.tile_b, TENSOR_CORES=config.uses_tensor_cores, num_warps=config.num_warps, num_stages=config.num_stages,
     )  # fmt: skip
-    _sum_guard(launch, config, products, params, buffers, batch)
+    yield from _sum_guard(launch, config, products, params, buffers, batch)
 
 
 def _lost_below(launch: TritonSums) -> float:
     return 2.0 ** lost_log2(launch.num_runs * launch.run)
 
 
-def _sum_guard(launch: TritonSums, config: LaunchConfig, products: TritonProducts, params, buffers: TritonBuffers, batch: int) -> None:
+def _sum_guard(launch: TritonSums, config: LaunchConfig, products: TritonProducts, params, buffers: TritonBuffers, batch: int) -> Calls:
     rows, num_columns = min(16, config.tile_m), columns(batch, GUARD_B)
-    sum_guard_kernel[(num_columns * (launch.num_sum_blocks * launch.sum_block // rows),)](
+    yield KernelCall.of(
+        sum_guard_kernel, (num_columns * (launch.num_sum_blocks * launch.sum_block // rows),),
         launch.nids, launch.cids, launch.pids, params, products.factors, buffers.logs, buffers.flags, launch.num_runs, products.arity,
         products.num_rows, num_columns, buffers.pitch, M=launch.sum_block, K=launch.run, PAIRS=products.arity == 2, TILE_M=rows, TILE_K=UNIT,
         TILE_B=GUARD_B, FLAG_M=config.tile_m, FLAG_B=config.tile_b,
     )  # fmt: skip
 
 
-def param_flows(launch: TritonSums, config: LaunchConfig, buffers: TritonBuffers, flows: torch.Tensor, batch: int) -> None:
+def param_flows(launch: TritonSums, config: LaunchConfig, buffers: TritonBuffers, flows: torch.Tensor, batch: int) -> Calls:
     """Parameter flows of a group, without the factor theta and times FLOW_SCALE; after ``sum_ratios``."""
-    kernel = param_flows_kernel if config.uses_tensor_cores else param_flows_small_kernel
     width = launch.num_runs * launch.run
     num_columns = triton.cdiv(width, config.tile_k)
-    grid = (num_columns * (launch.num_sum_blocks * launch.sum_block // config.tile_m),)
-    kernel[grid](
-        launch.cids, launch.pids, launch.units, buffers.elements, buffers.tops, buffers.ratios, buffers.ratio_tops, flows, launch.first_row,
-        launch.first_unit, launch.num_runs, batch, num_columns, buffers.pitch, lost_log2(width), M=launch.sum_block, K=launch.run,
-        ROWS=min(UNIT, launch.sum_block), TILE_M=config.tile_m, TILE_K=config.tile_k, TILE_B=config.tile_b, REPEATS=launch.repeats,
-        num_warps=config.num_warps, num_stages=config.num_stages,
+    ordered = buffers.lost_ratios is not None and launch.repeats
+    num_blocks = len(launch.user_offsets) - 1 if ordered else launch.num_sum_blocks
+    yield KernelCall.of(
+        param_flows_kernel, (num_columns * (num_blocks * launch.sum_block // config.tile_m),),
+        launch.users, launch.user_offsets, launch.cids, launch.pids, launch.units, buffers.elements, buffers.tops, buffers.ratios, buffers.ratio_tops,
+        flows, launch.first_row, launch.first_unit, launch.num_runs, batch, num_columns, buffers.pitch, lost_log2(width), M=launch.sum_block,
+        K=launch.run, ROWS=min(UNIT, launch.sum_block), TILE_M=config.tile_m, TILE_K=config.tile_k, TILE_B=config.tile_b,
+        TENSOR_CORES=config.uses_tensor_cores, REPEATS=launch.repeats, ORDERED=ordered, num_warps=config.num_warps, num_stages=config.num_stages,
     )  # fmt: skip
 
 
-def sum_ratios(launch: TritonSums, buffers: TritonBuffers, batch: int) -> None:
+def sum_ratios(launch: TritonSums, buffers: TritonBuffers, batch: int) -> Calls:
     """F_n / p_n of a group into ``buffers.ratios``; flags the lost sums that have flow."""
-    rows, tile_b = min(UNIT, launch.sum_block), 64
+    rows, tile_b = min(UNIT, launch.sum_block), FLAG_B
     num_columns = columns(batch, tile_b)
-    ratio_kernel[(num_columns * (launch.num_sum_blocks * launch.sum_block // rows),)](
+    yield KernelCall.of(
+        ratio_kernel, (num_columns * (launch.num_sum_blocks * launch.sum_block // rows),),
         launch.nids, launch.block_units, launch.num_nodes, buffers.logs, buffers.flows, buffers.tops, buffers.ratios, buffers.ratio_tops,
-        buffers.flags, launch.first_row, launch.first_unit, launch.block_units.shape[1], batch, num_columns, buffers.pitch,
-        lost_log2(launch.num_runs * launch.run), LEAST_FLOW, M=launch.sum_block, ROWS=rows, TILE_B=tile_b,
+        buffers.ratio_tops if buffers.lost_ratios is None else buffers.lost_ratios, buffers.flags, launch.first_row, launch.first_unit,
+        launch.block_units.shape[1], batch, num_columns, buffers.pitch, lost_log2(launch.num_runs * launch.run), LEAST_FLOW, M=launch.sum_block,
+        ROWS=rows, TILE_B=tile_b, KEEP=buffers.lost_ratios is not None,
     )  # fmt: skip
 
 
-def flow_guard(launch: TritonSums, products: TritonProducts, params, buffers: TritonBuffers, flows: torch.Tensor, batch: int) -> None:
+def flow_guard(launch: TritonSums, products: TritonProducts, params, buffers: TritonBuffers, flows: torch.Tensor, batch: int) -> Calls:
     """Flows of the lost sums of a group, to parameters and elements; flags are those of ``sum_ratios``."""
     rows, flag_m = min(16, launch.sum_block), min(UNIT, launch.sum_block)
     num_columns = columns(batch, GUARD_B)
-    flow_guard_kernel[(num_columns * (launch.num_sum_blocks * launch.sum_block // rows),)](
+    yield KernelCall.of(
+        flow_guard_kernel, (num_columns * (launch.num_sum_blocks * launch.sum_block // rows),),
         launch.nids, launch.cids, launch.pids, launch.block_units, params, products.factors, buffers.logs, buffers.flows, buffers.tops,
-        buffers.element_flows, flows, buffers.flags, launch.num_runs, launch.block_units.shape[1], products.arity, products.num_rows,
-        batch, num_columns, buffers.pitch,
+        buffers.element_flows, flows, buffers.flags, launch.first_unit, launch.num_runs, launch.block_units.shape[1], products.arity,
+        products.num_rows, batch, num_columns, buffers.pitch,
         lost_log2(launch.num_runs * launch.run), LEAST_FLOW, M=launch.sum_block, K=launch.run, PAIRS=products.arity == 2,
-        TILE_M=rows, TILE_K=UNIT, TILE_B=GUARD_B, FLAG_M=flag_m, FLAG_B=64,
+        TILE_M=rows, TILE_K=UNIT, TILE_B=GUARD_B, FLAG_M=flag_m, FLAG_B=FLAG_B,
     )  # fmt: skip
 
 
-def element_flows(launch: TritonElements, config: LaunchConfig, half_params, buffers: TritonBuffers, batch: int, add: bool) -> None:
+def lost_param_flows(launch: TritonSums, products: TritonProducts, params, buffers: TritonBuffers, flows: torch.Tensor, batch: int) -> Calls:
+    """What ``flow_guard`` does for parameters, in a fixed order."""
+    rows, tile_k = min(16, launch.sum_block), 32
+    num_columns = triton.cdiv(launch.num_runs * launch.run, tile_k)
+    num_blocks = len(launch.user_offsets) - 1 if launch.repeats else launch.num_sum_blocks
+    yield KernelCall.of(
+        lost_param_flows_kernel, (num_columns * (num_blocks * launch.sum_block // rows),),
+        launch.users, launch.user_offsets, launch.cids, launch.pids, params, products.factors, buffers.logs, buffers.lost_ratios, buffers.flags,
+        flows, launch.num_runs, launch.first_row, launch.first_unit, products.arity, products.num_rows, batch, num_columns, columns(batch, FLAG_B),
+        buffers.pitch, M=launch.sum_block, K=launch.run, ROWS=min(UNIT, launch.sum_block), PAIRS=products.arity == 2, REPEATS=launch.repeats,
+        TILE_M=rows, TILE_K=tile_k, TILE_B=GUARD_B, FLAG_B=FLAG_B,
+    )  # fmt: skip
+
+
+def lost_element_flows(launch: TritonElements, products: TritonProducts, params, buffers: TritonBuffers, batch: int) -> Calls:
+    """What ``flow_guard`` does for elements, in a fixed order; after ``element_flows``."""
+    rows, num_columns = min(32, launch.child_block), columns(batch, GUARD_B)
+    yield KernelCall.of(
+        lost_element_flows_kernel, (num_columns * (launch.num_child_blocks * launch.child_block // rows),),
+        launch.chids, launch.parrows, launch.parunits, launch.parpids, params, products.factors, buffers.logs, buffers.lost_ratios, buffers.flags,
+        buffers.element_flows, launch.num_parents, products.arity, products.num_rows, num_columns, buffers.pitch, M=launch.sum_block,
+        K=launch.child_block, ROWS=min(UNIT, launch.sum_block), PAIRS=products.arity == 2, TILE_K=rows, TILE_B=GUARD_B, FLAG_B=FLAG_B,
+    )  # fmt: skip
+
+
+def element_flows(launch: TritonElements, config: LaunchConfig, half_params, buffers: TritonBuffers, batch: int, add: bool) -> Calls:
     """Flows of a group's child blocks into ``buffers.element_flows``; ``add`` to what other groups left there."""
     kernel = element_flows_kernel if config.uses_tensor_cores else element_flows_small_kernel
     num_columns = columns(batch, config.tile_b)
     grid = (num_columns * (launch.num_child_blocks * launch.child_block // config.tile_k),)
-    kernel[grid](
+    yield KernelCall.of(
+        kernel, grid,
         launch.chids, launch.units, launch.parrows, launch.parunits, launch.parpids, launch.steps, half_params, buffers.elements, buffers.tops,
         buffers.ratios,
         buffers.ratio_tops, buffers.element_flows, launch.num_parents, num_columns, buffers.pitch, -31.0, M=launch.sum_block, K=launch.child_block,
@@ -173,10 +215,11 @@ def element_flows(launch: TritonElements, config: LaunchConfig, half_params, buf
     )  # fmt: skip
 
 
-def product_flows(launch: TritonFactors, buffers: TritonBuffers, batch: int) -> None:
+def product_flows(launch: TritonFactors, buffers: TritonBuffers, batch: int) -> Calls:
     rows, tile_b = min(UNIT, launch.width), 128
     num_columns = columns(batch, tile_b)
-    product_flows_kernel[(num_columns * (len(launch.nids) * (launch.width // rows)),)](
+    yield KernelCall.of(
+        product_flows_kernel, (num_columns * (len(launch.nids) * (launch.width // rows)),),
         launch.nids,
         launch.parents,
         launch.offsets,
@@ -190,35 +233,39 @@ def product_flows(launch: TritonFactors, buffers: TritonBuffers, batch: int) -> 
     )
 
 
-def input_flows(launch: TritonInputs, x, observed, buffers: TritonBuffers, flows: torch.Tensor, batch: int) -> None:
-    if launch.num_cats > MANY_CATEGORIES:
+def input_flows(launch: TritonInputs, x, observed, buffers: TritonBuffers, flows: torch.Tensor, batch: int) -> Calls:
+    if launch.num_cats > MANY_CATEGORIES and buffers.lost_ratios is None:
         rows, tile_b = min(UNIT, triton.next_power_of_2(launch.stride)), 32
-        input_scatter_kernel[columns(batch, tile_b), len(launch.variables), triton.cdiv(launch.stride, rows)](
+        yield KernelCall.of(
+            input_scatter_kernel, (columns(batch, tile_b), len(launch.variables), triton.cdiv(launch.stride, rows)),
             launch.variables, launch.table_ids, x, x if observed is None else observed, buffers.flows, flows, launch.start, launch.stride,
             launch.num_cats, batch, buffers.pitch, x.stride(0), HAS_MASK=observed is not None, ROWS=rows, TILE_B=tile_b,
         )  # fmt: skip
         return
     rows, cats = min(UNIT, max(16, triton.next_power_of_2(launch.stride))), min(256, max(16, triton.next_power_of_2(launch.num_cats)))
-    input_flows_kernel[launch.num_tables, triton.cdiv(launch.stride, rows), triton.cdiv(launch.num_cats, cats)](
+    yield KernelCall.of(
+        input_flows_kernel, (launch.num_tables, triton.cdiv(launch.stride, rows), triton.cdiv(launch.num_cats, cats)),
         launch.variables, launch.table_vectors, launch.table_offsets, x, x if observed is None else observed, buffers.flows, flows, launch.start,
         launch.stride, launch.num_cats, batch, buffers.pitch, x.stride(0), HAS_MASK=observed is not None, ROWS=rows, CATS=cats, TILE_B=64,
         num_warps=8 if rows * cats >= 8192 else 4,
     )  # fmt: skip
 
 
-def em_sums(launch: TritonSums, params, half_params, flows, settings: torch.Tensor) -> None:
+def em_sums(launch: TritonSums, params, half_params, flows, settings: torch.Tensor) -> Calls:
     """One EM step of the parameters that this group is the first to use; their flows are cleared. ``settings``: float32
     [step size, pseudocount], on the device so that a recorded graph of launches reads them anew."""
     rows = min(32, launch.sum_block)
     num_blocks = len(launch.em_pids)
     if num_blocks:
-        em_sums_kernel[(num_blocks * launch.sum_block // rows,)](
+        yield KernelCall.of(
+            em_sums_kernel, (num_blocks * launch.sum_block // rows,),
             launch.em_pids, params, half_params, flows, launch.num_runs, settings, M=launch.sum_block,
             K=launch.run, TILE_M=rows, TILE_K=UNIT,
         )  # fmt: skip
 
 
-def em_inputs(launch: TritonInputs, table: torch.Tensor, flows: torch.Tensor, settings: torch.Tensor) -> None:
+def em_inputs(launch: TritonInputs, table: torch.Tensor, flows: torch.Tensor, settings: torch.Tensor) -> Calls:
     """One EM step of the tables [T, num_cats, stride]; their flows are cleared."""
     rows = min(UNIT, triton.next_power_of_2(launch.stride))
-    em_inputs_kernel[launch.num_tables, triton.cdiv(launch.stride, rows)](table, flows, launch.stride, launch.num_cats, settings, ROWS=rows, CATS=32)
+    grid = (launch.num_tables, triton.cdiv(launch.stride, rows))
+    yield KernelCall.of(em_inputs_kernel, grid, table, flows, launch.stride, launch.num_cats, settings, ROWS=rows, CATS=32)

@@ -7,16 +7,15 @@ float16 on a scale of its own (``ratios``), so that both products of the backwar
 import triton
 import triton.language as tl
 
-from .triton_primitives import UNIT, block_top, finite, product_logs, to_half
-
-FLOW_SCALE_LOG2 = tl.constexpr(-40.0)  # launches.FLOW_SCALE
+from .triton_primitives import FLOW_SCALE_LOG2, UNIT, block_top, finite, product_logs, to_half
 
 
 @triton.jit(do_not_specialize=["num_columns", "first_row", "first_unit", "num_units", "batch", "lost_log2", "least_flow"])
-def ratio_kernel(nids, block_units, num_nodes, logs, flows, tops, ratios, ratio_tops, flags, first_row, first_unit, num_units, batch, num_columns,
-                 pitch,
-                 lost_log2, least_flow, M: tl.constexpr, ROWS: tl.constexpr, TILE_B: tl.constexpr):  # fmt: skip
-    """F_n / p_n of a unit of sums, scaled to its largest. Lost sums get 0 here and their flows from ``flow_guard``."""
+def ratio_kernel(nids, block_units, num_nodes, logs, flows, tops, ratios, ratio_tops, lost_ratios, flags, first_row, first_unit, num_units, batch,
+                 num_columns, pitch, lost_log2, least_flow, M: tl.constexpr, ROWS: tl.constexpr, TILE_B: tl.constexpr,
+                 KEEP: tl.constexpr):  # fmt: skip
+    """F_n / p_n of a unit of sums, scaled to its largest. Lost sums get 0 here and their flows from ``flow_guard``, or (KEEP) from
+    the kernels of triton_ordered.py, which find log2 F / p in ``lost_ratios``."""
     column, tile = tl.program_id(0) % num_columns, tl.program_id(0) // num_columns
     g = tile // (M // ROWS)
     m = tile % (M // ROWS) * ROWS + tl.arange(0, ROWS)
@@ -33,34 +32,27 @@ def ratio_kernel(nids, block_units, num_nodes, logs, flows, tops, ratios, ratio_
     tl.store(ratios + row[:, None] * pitch + b[None, :], to_half(tl.exp2(log_ratio - finite(largest)[None, :])))
     tl.store(ratio_tops + (first_unit + tile).to(tl.int64) * pitch + b, largest)
     missed = lost & (flow > least_flow) & (log_p > -float("inf"))
-    tl.store(flags + tile * num_columns + column, tl.max(missed.to(tl.int32)))
+    tl.store(flags + (first_unit + tile) * num_columns + column, tl.max(missed.to(tl.int32)))
+    if KEEP:
+        tl.store(lost_ratios + row[:, None] * pitch + b[None, :], tl.where(missed, tl.log2(flow) - log_p, -float("inf")))
 
 
 @triton.jit
-def _add(at, value, mask, REPEATS: tl.constexpr):
-    if REPEATS:
-        tl.atomic_add(at, value, mask=mask)
-    else:
-        tl.store(at, tl.load(at, mask=mask, other=0.0) + value, mask=mask)
-
-
-@triton.jit(do_not_specialize=["num_columns", "first_row", "first_unit", "num_children", "batch", "lost_log2"])
-def param_flows_kernel(cids, pids, units, elements, tops, ratios, ratio_tops, param_flows, first_row, first_unit, num_children, batch, num_columns,
-                       pitch,
-                       lost_log2, M: tl.constexpr, K: tl.constexpr, ROWS: tl.constexpr, TILE_M: tl.constexpr, TILE_K: tl.constexpr,
-                       TILE_B: tl.constexpr, REPEATS: tl.constexpr):  # fmt: skip
-    """F_{n,c}(D) / theta_{n,c} = sum_b p_c F_n / p_n, on tensor cores. A program owns [TILE_K, TILE_M] parameters and walks over the batch."""
-    column, tile = tl.program_id(0) % num_columns, tl.program_id(0) // num_columns
-    g = tile // (M // TILE_M)
-    first_m = tile % (M // TILE_M) * TILE_M
-    m = first_m + tl.arange(0, TILE_M)
-    k = column * TILE_K + tl.arange(0, TILE_K)
-    inside = k < num_children * K
+def _child_rows(cids, units, g, k, inside, num_children, K: tl.constexpr):
+    """Element rows of the children ``k`` of sum block g, and their units."""
     e = g * num_children + k // K
     row = tl.load(cids + e, mask=inside, other=0).to(tl.int64) + k % K
-    unit = (tl.load(units + e, mask=inside, other=0) + k % K // UNIT).to(tl.int64)
-    one_unit = tl.load(units + g * num_children + column * TILE_K // K) + column * TILE_K % K // UNIT
-    ratio_row = first_row + g.to(tl.int64) * M + m
+    return row, (tl.load(units + e, mask=inside, other=0) + k % K // UNIT).to(tl.int64)
+
+
+@triton.jit
+def _tile_flows(cids, units, elements, tops, ratios, ratio_tops, g, first_m, first_k, first_row, first_unit, num_children, batch, pitch, lost_log2,
+                M: tl.constexpr, K: tl.constexpr, ROWS: tl.constexpr, TILE_M: tl.constexpr, TILE_K: tl.constexpr, TILE_B: tl.constexpr):  # fmt: skip
+    """[TILE_K, TILE_M] sum over the batch of p_c F_n / p_n for sum block g, on tensor cores."""
+    k = first_k + tl.arange(0, TILE_K)
+    row, unit = _child_rows(cids, units, g, k, k < num_children * K, num_children, K)
+    one_unit = tl.load(units + g * num_children + first_k // K) + first_k % K // UNIT
+    ratio_row = first_row + g.to(tl.int64) * M + first_m + tl.arange(0, TILE_M)
     ratio_unit = (first_unit + g * (M // ROWS) + first_m // ROWS).to(tl.int64)
     largest = tl.full((), -float("inf"), tl.float32)  # of p_c F_n / p_n: x is brought to it, so that float16 holds all that counts
     for step in range(tl.cdiv(batch, TILE_B)):
@@ -82,27 +74,16 @@ def param_flows_kernel(cids, pids, units, elements, tops, ratios, ratio_tops, pa
         else:
             scale = tl.exp2(tl.minimum(tl.load(tops + unit[:, None] * pitch + b[None, :]) + above[None, :], 0.0))
         acc = tl.dot((x.to(tl.float32) * scale).to(tl.float16), tl.trans(ratio), acc)
-    pid = tl.load(pids + e, mask=inside, other=0).to(tl.int64)
-    at = param_flows + (pid + k % K * M)[:, None] + m[None, :]
-    value = acc * tl.exp2(FLOW_SCALE_LOG2 - 30.0 + largest)
-    _add(at, value, (inside & (pid > 0))[:, None] & (m < M)[None, :], REPEATS)
+    return acc * tl.exp2(FLOW_SCALE_LOG2 - 30.0 + largest)
 
 
-@triton.jit(do_not_specialize=["num_columns", "first_row", "first_unit", "num_children", "batch", "lost_log2"])
-def param_flows_small_kernel(cids, pids, units, elements, tops, ratios, ratio_tops, param_flows, first_row, first_unit, num_children, batch,
-                             num_columns, pitch,
-                             lost_log2, M: tl.constexpr, K: tl.constexpr, ROWS: tl.constexpr, TILE_M: tl.constexpr, TILE_K: tl.constexpr,
-                             TILE_B: tl.constexpr, REPEATS: tl.constexpr):  # fmt: skip
-    """The same for sum blocks below 16 rows, without tensor cores (TILE_M = M)."""
-    column, tile = tl.program_id(0) % num_columns, tl.program_id(0) // num_columns
-    g = tile
-    m = tl.arange(0, M)
-    k = column * TILE_K + tl.arange(0, TILE_K)
-    inside = k < num_children * K
-    e = g * num_children + k // K
-    row = tl.load(cids + e, mask=inside, other=0).to(tl.int64) + k % K
-    unit = (tl.load(units + e, mask=inside, other=0) + k % K // UNIT).to(tl.int64)
-    ratio_row = first_row + g.to(tl.int64) * M + m
+@triton.jit
+def _small_tile_flows(cids, units, elements, tops, ratios, ratio_tops, g, first_k, first_row, first_unit, num_children, batch, pitch,
+                      lost_log2, M: tl.constexpr, K: tl.constexpr, TILE_K: tl.constexpr, TILE_B: tl.constexpr):  # fmt: skip
+    """[TILE_K, M] the same for sum blocks below 16 rows, without tensor cores."""
+    k = first_k + tl.arange(0, TILE_K)
+    row, unit = _child_rows(cids, units, g, k, k < num_children * K, num_children, K)
+    ratio_row = first_row + g.to(tl.int64) * M + tl.arange(0, M)
     acc = tl.zeros([TILE_K, M, TILE_B], tl.float32)
     for step in range(tl.cdiv(batch, TILE_B)):
         b = step * TILE_B + tl.arange(0, TILE_B)
@@ -111,10 +92,52 @@ def param_flows_small_kernel(cids, pids, units, elements, tops, ratios, ratio_to
         x *= tl.exp2(tl.minimum(tl.load(tops + unit[:, None] * pitch + b[None, :]) + above[None, :], -lost_log2))
         ratio = tl.load(ratios + ratio_row[:, None] * pitch + b[None, :]).to(tl.float32)
         acc += x[:, None, :] * ratio[None, :, :]
-    pid = tl.load(pids + e, mask=inside, other=0).to(tl.int64)
-    at = param_flows + (pid + k % K * M)[:, None] + m[None, :]
-    value = tl.sum(acc, axis=2) * tl.exp2(FLOW_SCALE_LOG2 - 30.0)
-    _add(at, value, (inside & (pid > 0))[:, None] & (m < M)[None, :], REPEATS)
+    return tl.sum(acc, axis=2) * tl.exp2(FLOW_SCALE_LOG2 - 30.0)
+
+
+@triton.jit
+def _flows_of(cids, units, elements, tops, ratios, ratio_tops, g, first_m, first_k, first_row, first_unit, num_children, batch, pitch, lost_log2,
+              M: tl.constexpr, K: tl.constexpr, ROWS: tl.constexpr, TILE_M: tl.constexpr, TILE_K: tl.constexpr, TILE_B: tl.constexpr,
+              TENSOR_CORES: tl.constexpr):  # fmt: skip
+    if TENSOR_CORES:
+        return _tile_flows(cids, units, elements, tops, ratios, ratio_tops, g, first_m, first_k, first_row, first_unit, num_children, batch, pitch,
+                           lost_log2, M, K, ROWS, TILE_M, TILE_K, TILE_B)  # fmt: skip
+    else:
+        return _small_tile_flows(cids, units, elements, tops, ratios, ratio_tops, g, first_k, first_row, first_unit, num_children, batch, pitch,
+                                 lost_log2, M, K, TILE_K, TILE_B)  # fmt: skip
+
+
+@triton.jit(do_not_specialize=["num_columns", "first_row", "first_unit", "num_children", "batch", "lost_log2"])
+def param_flows_kernel(users, user_offsets, cids, pids, units, elements, tops, ratios, ratio_tops, param_flows, first_row, first_unit, num_children,
+                       batch, num_columns, pitch, lost_log2, M: tl.constexpr, K: tl.constexpr, ROWS: tl.constexpr, TILE_M: tl.constexpr,
+                       TILE_K: tl.constexpr, TILE_B: tl.constexpr, TENSOR_CORES: tl.constexpr, REPEATS: tl.constexpr,
+                       ORDERED: tl.constexpr):  # fmt: skip
+    """F_{n,c}(D) / theta_{n,c} = sum_b p_c F_n / p_n. A program owns [TILE_K, TILE_M] parameters and walks over the batch.
+
+    REPEATS: tied sum blocks have the same parameters; their flows are added atomically, or (ORDERED) by one program, block by block.
+    """
+    column, tile = tl.program_id(0) % num_columns, tl.program_id(0) // num_columns
+    g = tile // (M // TILE_M)
+    first_m = tile % (M // TILE_M) * TILE_M
+    if ORDERED:
+        value = tl.zeros([TILE_K, TILE_M], tl.float32)
+        first_user, last_user = tl.load(user_offsets + g), tl.load(user_offsets + g + 1)
+        for i in range(first_user, last_user):
+            g = tl.load(users + i)
+            value += _flows_of(cids, units, elements, tops, ratios, ratio_tops, g, first_m, column * TILE_K, first_row, first_unit, num_children,
+                                batch, pitch, lost_log2, M, K, ROWS, TILE_M, TILE_K, TILE_B, TENSOR_CORES)  # fmt: skip
+    else:
+        value = _flows_of(cids, units, elements, tops, ratios, ratio_tops, g, first_m, column * TILE_K, first_row, first_unit, num_children,
+                           batch, pitch, lost_log2, M, K, ROWS, TILE_M, TILE_K, TILE_B, TENSOR_CORES)  # fmt: skip
+    k = column * TILE_K + tl.arange(0, TILE_K)
+    inside = k < num_children * K
+    pid = tl.load(pids + g * num_children + k // K, mask=inside, other=0).to(tl.int64)
+    at = param_flows + (pid + k % K * M)[:, None] + (first_m + tl.arange(0, TILE_M))[None, :]
+    mask = (inside & (pid > 0))[:, None]
+    if REPEATS and not ORDERED:
+        tl.atomic_add(at, value, mask=mask)
+    else:
+        tl.store(at, tl.load(at, mask=mask, other=0.0) + value, mask=mask)
 
 
 @triton.jit(do_not_specialize=["num_columns", "num_parents", "lost_log2"])
@@ -248,16 +271,19 @@ def input_flows_kernel(variables, table_vectors, table_offsets, x, observed, flo
     tl.store(at, tl.load(at, mask=mask, other=0.0) + acc * 3.0517578125e-05, mask=mask)
 
 
-@triton.jit(do_not_specialize=["num_columns", "arity", "num_children", "num_units", "num_rows", "batch", "lost_log2", "least_flow"])
-def flow_guard_kernel(nids, cids, pids, block_units, weights, factors, logs, flows, tops, element_flows, param_flows, flags, num_children, num_units,
-                      arity, num_rows, batch, num_columns, pitch, lost_log2, least_flow, M: tl.constexpr, K: tl.constexpr, PAIRS: tl.constexpr,
+@triton.jit(
+    do_not_specialize=["num_columns", "arity", "first_unit", "num_children", "num_units", "num_rows", "batch", "lost_log2", "least_flow"]
+)
+def flow_guard_kernel(nids, cids, pids, block_units, weights, factors, logs, flows, tops, element_flows, param_flows, flags, first_unit,
+                      num_children, num_units, arity, num_rows, batch, num_columns, pitch, lost_log2, least_flow, M: tl.constexpr,
+                      K: tl.constexpr, PAIRS: tl.constexpr,
                       TILE_M: tl.constexpr,
                       TILE_K: tl.constexpr, TILE_B: tl.constexpr, FLAG_M: tl.constexpr, FLAG_B: tl.constexpr):  # fmt: skip
     """Flows of the edges of lost sums, exactly: F_{n,c} = theta_{n,c} p_c / p_n F_n from float32 parameters and logarithms."""
     column, tile = tl.program_id(0) % num_columns, tl.program_id(0) // num_columns
     g = tile // (M // TILE_M)
     first_m = tile % (M // TILE_M) * TILE_M
-    flag = tile * TILE_M // FLAG_M * tl.cdiv(num_columns * TILE_B, FLAG_B) + column * TILE_B // FLAG_B
+    flag = (first_unit + tile * TILE_M // FLAG_M) * tl.cdiv(num_columns * TILE_B, FLAG_B) + column * TILE_B // FLAG_B
     if tl.load(flags + flag) != 0:
         b = column * TILE_B + tl.arange(0, TILE_B)
         first, nid = g * num_children, tl.load(nids + g).to(tl.int64)

@@ -58,7 +58,8 @@ class TritonSums:
 
     ``first_row``, ``first_unit``: of this group in the layer's buffers of ratios and their log-scales. Tied sum blocks have the
     same ``pids``: ``em_pids`` [g, N] are those that EM updates here, ``repeats`` says that some occur twice in this launch, so
-    that flows must be added atomically.
+    that flows must be added atomically, or in order: ``users`` [G] sum blocks by parameters, the i-th different ``pids`` being those
+    of ``users[user_offsets[i] .. user_offsets[i + 1]]``.
     """
 
     sum_block: int
@@ -73,6 +74,8 @@ class TritonSums:
     block_units: torch.Tensor
     num_nodes: torch.Tensor
     em_pids: torch.Tensor
+    users: torch.Tensor
+    user_offsets: torch.Tensor
     first_row: int
     first_unit: int
     repeats: bool
@@ -126,7 +129,8 @@ class TritonBuffers:
     ``logs`` float32 [node rows, pitch] base-2 logarithms of inputs and sums; ``flows`` float32 likewise. Of the layer at hand:
     ``elements`` float16 [element rows, pitch] values p / 2^top * 2^15, ``tops`` float32 [units, pitch] (log2 of the unit's
     largest element), ``ratios`` float16 and ``ratio_tops`` float32 likewise for F / p of sums, ``element_flows`` float32.
-    ``flags`` int32: which tiles of the last launch hold lost pairs.
+    ``flags`` int32: which tiles of the last launch, or units of the layer's ratios, hold lost pairs. ``lost_ratios`` float32
+    [ratio rows, pitch]: log2 of F / p of lost sums, in deterministic mode, else None.
     """
 
     logs: torch.Tensor
@@ -137,6 +141,7 @@ class TritonBuffers:
     ratio_tops: torch.Tensor
     element_flows: torch.Tensor
     flags: torch.Tensor
+    lost_ratios: torch.Tensor | None = None
 
     @property
     def pitch(self) -> int:

@@ -5,6 +5,7 @@ import triton.language as tl
 
 HALF = tl.constexpr(15.0)  # values in [0, 1] are stored as float16 times 2^15: 29 bits below the largest keep full precision
 UNIT = tl.constexpr(64)
+FLOW_SCALE_LOG2 = tl.constexpr(-40.0)  # launches.FLOW_SCALE
 
 
 @triton.jit

@@ -15,7 +15,7 @@ FLOAT16 = {"half_params", "ratios"}
 INT64 = {"steps"}
 SCALARS = {"lost_below": "fp32", "lost_log2": "fp32", "least_flow": "fp32"}
 INTEGERS = {"start", "stride", "num_cats", "batch", "num_rows", "num_children", "num_units", "first_row", "first_unit", "num_parents", "pitch"}
-INTEGERS |= {"x_pitch", "arity", "num_columns", "num_flags"}
+INTEGERS |= {"x_pitch", "arity", "num_columns", "num_flags", "sum_block", "run", "flag_m", "flag_b"}
 # they read the float32 parameters
 GUARDED = {"sum_guard_kernel", "flow_guard_kernel", "em_sums_kernel", "lost_element_flows_kernel", "lost_param_flows_kernel"}
 SHAPES = [
@@ -79,7 +79,8 @@ def launches(sum_block: int, child_block: int):
 def test_matrix_kernels_compile_at_every_block_shape(sum_block, child_block):
     for capability in (90,) if (sum_block, child_block) not in ((8, 8), (64, 64)) else (80, 90):
         for _, kernel, config in launches(sum_block, child_block):
-            sizes = {"M": sum_block, "K": child_block, "ROWS": min(64, sum_block), "REPEATS": False, "ADD": False, "EVEN": True}
+            sizes = {"M": sum_block, "K": child_block, "ROWS": min(64, sum_block), "REPEATS": False, "ADD": False}
+            sizes |= {"EVEN": True, "ONE_UNIT": child_block >= config.tile_k}
             sizes |= {"ORDERED": False, "TENSOR_CORES": config.uses_tensor_cores}
             sizes |= {"TILE_M": config.tile_m, "TILE_K": config.tile_k, "TILE_B": config.tile_b}
             ptx = machine_code(kernel, capability, config.num_warps, config.num_stages, **sizes)
@@ -97,6 +98,6 @@ def test_matrix_kernels_compile_at_every_block_shape(sum_block, child_block):
 ], ids=lambda kernel: kernel.__name__)  # fmt: skip
 def test_the_other_kernels_compile(kernel, capability):
     sizes = {"M": 64, "K": 64, "WIDTH": 64, "ROWS": 64, "CATS": 32, "TILE_M": 16, "TILE_K": 64, "TILE_B": 64, "FLAG_M": 64, "FLAG_B": 128}
-    machine_code(kernel, capability, PAIRS=False, HAS_MASK=True, REPEATS=True, ORDERED=True, KEEP=True, TENSOR_CORES=True, **sizes)
+    machine_code(kernel, capability, PAIRS=False, HAS_MASK=True, REPEATS=True, ORDERED=True, KEEP=True, ONE_UNIT=True, TENSOR_CORES=True, **sizes)
     if kernel is triton_flows.param_flows_kernel:
-        machine_code(kernel, capability, REPEATS=True, ORDERED=False, TENSOR_CORES=True, **sizes)
+        machine_code(kernel, capability, REPEATS=True, ORDERED=False, ONE_UNIT=False, TENSOR_CORES=True, **sizes)

@@ -155,6 +155,30 @@ def test_calls_do_not_wait_for_the_device(trained):
     assert torch.isfinite(pc(x)).all()
 
 
+def test_kernels_are_compiled_ahead(trained, monkeypatch):
+    """On all cores, before the first launch of a pass; none is compiled at its launch."""
+    from triton.runtime import _async_compile
+    from triton.runtime.jit import JITFunction
+
+    root, x = trained
+    ahead = []
+    compile_one = JITFunction._do_compile
+
+    def only_ahead(kernel, *args, **kwargs):
+        assert _async_compile.active_mode.get() is not None, f"{kernel.__name__} is compiled at its launch"
+        ahead.append(kernel.__name__)
+        return compile_one(kernel, *args, **kwargs)
+
+    monkeypatch.setattr(JITFunction, "_do_compile", only_ahead)
+    for deterministic in (False, True):
+        pc = on_gpu(root, 2, deterministic=deterministic)
+        for observed in (None, np.ones((1, x.shape[1]), dtype=bool)):
+            pc(x[:100], observed)
+            pc.accumulate_flows(x[:100], observed)
+            pc.em_step(0.1, 0.1)
+    assert "em_sums_kernel" in ahead and "lost_param_flows_kernel" in ahead
+
+
 def test_any_batch_without_a_new_kernel(trained, monkeypatch):
     """Batches from 1 to above a micro-batch; only the first compiles."""
     import triton

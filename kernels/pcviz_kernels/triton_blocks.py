@@ -128,8 +128,8 @@ def _sum_guard(launch: TritonSums, config: LaunchConfig, products: TritonProduct
     yield KernelCall.of(
         sum_guard_kernel, (num_columns * (launch.num_sum_blocks * launch.sum_block // rows),),
         launch.nids, launch.cids, launch.pids, params, products.factors, buffers.logs, buffers.flags, launch.num_runs, products.arity,
-        products.num_rows, num_columns, buffers.pitch, M=launch.sum_block, K=launch.run, PAIRS=products.arity == 2, TILE_M=rows, TILE_K=UNIT,
-        TILE_B=GUARD_B, FLAG_M=config.tile_m, FLAG_B=config.tile_b,
+        products.num_rows, num_columns, buffers.pitch, launch.sum_block, launch.run, config.tile_m, config.tile_b, PAIRS=products.arity == 2,
+        TILE_M=rows, TILE_K=UNIT, TILE_B=GUARD_B,
     )  # fmt: skip
 
 
@@ -142,9 +142,10 @@ def param_flows(launch: TritonSums, config: LaunchConfig, buffers: TritonBuffers
     yield KernelCall.of(
         param_flows_kernel, (num_columns * (num_blocks * launch.sum_block // config.tile_m),),
         launch.users, launch.user_offsets, launch.cids, launch.pids, launch.units, buffers.elements, buffers.tops, buffers.ratios, buffers.ratio_tops,
-        flows, launch.first_row, launch.first_unit, launch.num_runs, batch, num_columns, buffers.pitch, lost_log2(width), M=launch.sum_block,
-        K=launch.run, ROWS=min(UNIT, launch.sum_block), TILE_M=config.tile_m, TILE_K=config.tile_k, TILE_B=config.tile_b,
-        TENSOR_CORES=config.uses_tensor_cores, REPEATS=launch.repeats, ORDERED=ordered, num_warps=config.num_warps, num_stages=config.num_stages,
+        flows, launch.first_row, launch.first_unit, launch.num_runs, batch, num_columns, buffers.pitch, lost_log2(width), launch.run,
+        ONE_UNIT=launch.run >= config.tile_k, M=launch.sum_block, ROWS=min(UNIT, launch.sum_block), TILE_M=config.tile_m, TILE_K=config.tile_k,
+        TILE_B=config.tile_b, TENSOR_CORES=config.uses_tensor_cores, REPEATS=launch.repeats, ORDERED=ordered, num_warps=config.num_warps,
+        num_stages=config.num_stages,
     )  # fmt: skip
 
 
@@ -170,8 +171,8 @@ def flow_guard(launch: TritonSums, products: TritonProducts, params, buffers: Tr
         launch.nids, launch.cids, launch.pids, launch.block_units, params, products.factors, buffers.logs, buffers.flows, buffers.tops,
         buffers.element_flows, flows, buffers.flags, launch.first_unit, launch.num_runs, launch.block_units.shape[1], products.arity,
         products.num_rows, batch, num_columns, buffers.pitch,
-        lost_log2(launch.num_runs * launch.run), LEAST_FLOW, M=launch.sum_block, K=launch.run, PAIRS=products.arity == 2,
-        TILE_M=rows, TILE_K=UNIT, TILE_B=GUARD_B, FLAG_M=flag_m, FLAG_B=FLAG_B,
+        lost_log2(launch.num_runs * launch.run), LEAST_FLOW, launch.sum_block, launch.run, flag_m, PAIRS=products.arity == 2,
+        TILE_M=rows, TILE_K=UNIT, TILE_B=GUARD_B, FLAG_B=FLAG_B,
     )  # fmt: skip
 
 
@@ -259,8 +260,8 @@ def em_sums(launch: TritonSums, params, half_params, flows, settings: torch.Tens
     if num_blocks:
         yield KernelCall.of(
             em_sums_kernel, (num_blocks * launch.sum_block // rows,),
-            launch.em_pids, params, half_params, flows, launch.num_runs, settings, M=launch.sum_block,
-            K=launch.run, TILE_M=rows, TILE_K=UNIT,
+            launch.em_pids, params, half_params, flows, launch.num_runs, settings, launch.sum_block, launch.run,
+            TILE_M=rows, TILE_K=UNIT,
         )  # fmt: skip
 
 

@@ -6,31 +6,31 @@ import triton.language as tl
 from .triton_primitives import to_half
 
 
-@triton.jit(do_not_specialize=["num_children"])
-def em_sums_kernel(pids, weights, half_params, param_flows, num_children, settings,
-                   M: tl.constexpr, K: tl.constexpr, TILE_M: tl.constexpr, TILE_K: tl.constexpr):  # fmt: skip
+@triton.jit(do_not_specialize=["num_children", "sum_block", "run"])
+def em_sums_kernel(pids, weights, half_params, param_flows, num_children, settings, sum_block, run,
+                   TILE_M: tl.constexpr, TILE_K: tl.constexpr):  # fmt: skip
     """A program owns TILE_M sums of one block: totals over all their children, then the update. Flows are cleared."""
     step_size, pseudocount = tl.load(settings), tl.load(settings + 1)
-    g = tl.program_id(0) // (M // TILE_M)
-    m = tl.program_id(0) % (M // TILE_M) * TILE_M + tl.arange(0, TILE_M)
+    g = tl.program_id(0) // (sum_block // TILE_M)
+    m = tl.program_id(0) % (sum_block // TILE_M) * TILE_M + tl.arange(0, TILE_M)
     total = tl.zeros([TILE_M], tl.float32)
     edges = tl.zeros([TILE_M], tl.float32)
-    for step in range(tl.cdiv(num_children * K, TILE_K)):
+    for step in range(tl.cdiv(num_children * run, TILE_K)):
         k = step * TILE_K + tl.arange(0, TILE_K)
-        inside = k < num_children * K
-        pid = tl.load(pids + g * num_children + k // K, mask=inside, other=0).to(tl.int64)
-        at = (pid + k % K * M)[:, None] + m[None, :]
+        inside = k < num_children * run
+        pid = tl.load(pids + g * num_children + k // run, mask=inside, other=0).to(tl.int64)
+        at = (pid + k % run * sum_block)[:, None] + m[None, :]
         theta = tl.load(weights + at, mask=inside[:, None], other=0.0)
         total += tl.sum(theta * tl.load(param_flows + at, mask=inside[:, None], other=0.0), axis=0)
         edges += tl.sum((theta > 0).to(tl.float32), axis=0)
     total = total * 1099511627776.0 + tl.where(edges > 0, pseudocount, 0.0)  # 2^40: launches.FLOW_SCALE
     share = pseudocount / tl.maximum(edges, 1.0)
-    for step in range(tl.cdiv(num_children * K, TILE_K)):
+    for step in range(tl.cdiv(num_children * run, TILE_K)):
         k = step * TILE_K + tl.arange(0, TILE_K)
-        inside = k < num_children * K
-        pid = tl.load(pids + g * num_children + k // K, mask=inside, other=0).to(tl.int64)
-        at = (pid + k % K * M)[:, None] + m[None, :]
-        mask = (inside & (pid > 0))[:, None] & (m < M)[None, :]
+        inside = k < num_children * run
+        pid = tl.load(pids + g * num_children + k // run, mask=inside, other=0).to(tl.int64)
+        at = (pid + k % run * sum_block)[:, None] + m[None, :]
+        mask = (inside & (pid > 0))[:, None] & (m < sum_block)[None, :]
         theta = tl.load(weights + at, mask=mask, other=0.0)
         count = theta * tl.load(param_flows + at, mask=mask, other=0.0) * 1099511627776.0
         target = (count + tl.where(theta > 0, share[None, :], 0.0)) / total[None, :]

@@ -38,27 +38,28 @@ def ratio_kernel(nids, block_units, num_nodes, logs, flows, tops, ratios, ratio_
 
 
 @triton.jit
-def _child_rows(cids, units, g, k, inside, num_children, K: tl.constexpr):
+def _child_rows(cids, units, g, k, inside, num_children, run):
     """Element rows of the children ``k`` of sum block g, and their units."""
-    e = g * num_children + k // K
-    row = tl.load(cids + e, mask=inside, other=0).to(tl.int64) + k % K
-    return row, (tl.load(units + e, mask=inside, other=0) + k % K // UNIT).to(tl.int64)
+    e = g * num_children + k // run
+    row = tl.load(cids + e, mask=inside, other=0).to(tl.int64) + k % run
+    return row, (tl.load(units + e, mask=inside, other=0) + k % run // UNIT).to(tl.int64)
 
 
 @triton.jit
 def _tile_flows(cids, units, elements, tops, ratios, ratio_tops, g, first_m, first_k, first_row, first_unit, num_children, batch, pitch, lost_log2,
-                M: tl.constexpr, K: tl.constexpr, ROWS: tl.constexpr, TILE_M: tl.constexpr, TILE_K: tl.constexpr, TILE_B: tl.constexpr):  # fmt: skip
+                run, ONE_UNIT: tl.constexpr, M: tl.constexpr, ROWS: tl.constexpr, TILE_M: tl.constexpr, TILE_K: tl.constexpr,
+                TILE_B: tl.constexpr):  # fmt: skip
     """[TILE_K, TILE_M] sum over the batch of p_c F_n / p_n for sum block g, on tensor cores."""
     k = first_k + tl.arange(0, TILE_K)
-    row, unit = _child_rows(cids, units, g, k, k < num_children * K, num_children, K)
-    one_unit = tl.load(units + g * num_children + first_k // K) + first_k % K // UNIT
+    row, unit = _child_rows(cids, units, g, k, k < num_children * run, num_children, run)
+    one_unit = tl.load(units + g * num_children + first_k // run) + first_k % run // UNIT
     ratio_row = first_row + g.to(tl.int64) * M + first_m + tl.arange(0, TILE_M)
     ratio_unit = (first_unit + g * (M // ROWS) + first_m // ROWS).to(tl.int64)
     largest = tl.full((), -float("inf"), tl.float32)  # of p_c F_n / p_n: x is brought to it, so that float16 holds all that counts
     for step in range(tl.cdiv(batch, TILE_B)):
         b = step * TILE_B + tl.arange(0, TILE_B)
         above = tl.load(ratio_tops + ratio_unit * pitch + b)
-        if K >= TILE_K:
+        if ONE_UNIT:
             largest = tl.maximum(largest, tl.max(tl.load(tops + one_unit.to(tl.int64) * pitch + b) + above))
         else:
             largest = tl.maximum(largest, tl.max(tl.max(tl.load(tops + unit[:, None] * pitch + b[None, :]) + above[None, :], axis=1), axis=0))
@@ -69,7 +70,7 @@ def _tile_flows(cids, units, elements, tops, ratios, ratio_tops, g, first_m, fir
         x = tl.load(elements + row[:, None] * pitch + b[None, :])  # [TILE_K, TILE_B]
         ratio = tl.load(ratios + ratio_row[:, None] * pitch + b[None, :])  # [TILE_M, TILE_B]
         above = tl.load(ratio_tops + ratio_unit * pitch + b) - largest
-        if K >= TILE_K:
+        if ONE_UNIT:
             scale = tl.exp2(tl.minimum(tl.load(tops + one_unit.to(tl.int64) * pitch + b) + above, 0.0))[None, :]
         else:
             scale = tl.exp2(tl.minimum(tl.load(tops + unit[:, None] * pitch + b[None, :]) + above[None, :], 0.0))
@@ -79,10 +80,10 @@ def _tile_flows(cids, units, elements, tops, ratios, ratio_tops, g, first_m, fir
 
 @triton.jit
 def _small_tile_flows(cids, units, elements, tops, ratios, ratio_tops, g, first_k, first_row, first_unit, num_children, batch, pitch,
-                      lost_log2, M: tl.constexpr, K: tl.constexpr, TILE_K: tl.constexpr, TILE_B: tl.constexpr):  # fmt: skip
+                      lost_log2, run, M: tl.constexpr, TILE_K: tl.constexpr, TILE_B: tl.constexpr):  # fmt: skip
     """[TILE_K, M] the same for sum blocks below 16 rows, without tensor cores."""
     k = first_k + tl.arange(0, TILE_K)
-    row, unit = _child_rows(cids, units, g, k, k < num_children * K, num_children, K)
+    row, unit = _child_rows(cids, units, g, k, k < num_children * run, num_children, run)
     ratio_row = first_row + g.to(tl.int64) * M + tl.arange(0, M)
     acc = tl.zeros([TILE_K, M, TILE_B], tl.float32)
     for step in range(tl.cdiv(batch, TILE_B)):
@@ -97,24 +98,25 @@ def _small_tile_flows(cids, units, elements, tops, ratios, ratio_tops, g, first_
 
 @triton.jit
 def _flows_of(cids, units, elements, tops, ratios, ratio_tops, g, first_m, first_k, first_row, first_unit, num_children, batch, pitch, lost_log2,
-              M: tl.constexpr, K: tl.constexpr, ROWS: tl.constexpr, TILE_M: tl.constexpr, TILE_K: tl.constexpr, TILE_B: tl.constexpr,
+              run, ONE_UNIT: tl.constexpr, M: tl.constexpr, ROWS: tl.constexpr, TILE_M: tl.constexpr, TILE_K: tl.constexpr, TILE_B: tl.constexpr,
               TENSOR_CORES: tl.constexpr):  # fmt: skip
     if TENSOR_CORES:
         return _tile_flows(cids, units, elements, tops, ratios, ratio_tops, g, first_m, first_k, first_row, first_unit, num_children, batch, pitch,
-                           lost_log2, M, K, ROWS, TILE_M, TILE_K, TILE_B)  # fmt: skip
+                           lost_log2, run, ONE_UNIT, M, ROWS, TILE_M, TILE_K, TILE_B)  # fmt: skip
     else:
         return _small_tile_flows(cids, units, elements, tops, ratios, ratio_tops, g, first_k, first_row, first_unit, num_children, batch, pitch,
-                                 lost_log2, M, K, TILE_K, TILE_B)  # fmt: skip
+                                 lost_log2, run, M, TILE_K, TILE_B)  # fmt: skip
 
 
-@triton.jit(do_not_specialize=["num_columns", "first_row", "first_unit", "num_children", "batch", "lost_log2"])
+@triton.jit(do_not_specialize=["num_columns", "first_row", "first_unit", "num_children", "batch", "lost_log2", "run"])
 def param_flows_kernel(users, user_offsets, cids, pids, units, elements, tops, ratios, ratio_tops, param_flows, first_row, first_unit, num_children,
-                       batch, num_columns, pitch, lost_log2, M: tl.constexpr, K: tl.constexpr, ROWS: tl.constexpr, TILE_M: tl.constexpr,
-                       TILE_K: tl.constexpr, TILE_B: tl.constexpr, TENSOR_CORES: tl.constexpr, REPEATS: tl.constexpr,
+                       batch, num_columns, pitch, lost_log2, run, ONE_UNIT: tl.constexpr, M: tl.constexpr, ROWS: tl.constexpr,
+                       TILE_M: tl.constexpr, TILE_K: tl.constexpr, TILE_B: tl.constexpr, TENSOR_CORES: tl.constexpr, REPEATS: tl.constexpr,
                        ORDERED: tl.constexpr):  # fmt: skip
     """F_{n,c}(D) / theta_{n,c} = sum_b p_c F_n / p_n. A program owns [TILE_K, TILE_M] parameters and walks over the batch.
 
-    REPEATS: tied sum blocks have the same parameters; their flows are added atomically, or (ORDERED) by one program, block by block.
+    ONE_UNIT: a tile of children lies inside one run and unit. REPEATS: tied sum blocks have the same parameters; their flows are
+    added atomically, or (ORDERED) by one program, block by block.
     """
     column, tile = tl.program_id(0) % num_columns, tl.program_id(0) // num_columns
     g = tile // (M // TILE_M)
@@ -125,14 +127,14 @@ def param_flows_kernel(users, user_offsets, cids, pids, units, elements, tops, r
         for i in range(first_user, last_user):
             g = tl.load(users + i)
             value += _flows_of(cids, units, elements, tops, ratios, ratio_tops, g, first_m, column * TILE_K, first_row, first_unit, num_children,
-                                batch, pitch, lost_log2, M, K, ROWS, TILE_M, TILE_K, TILE_B, TENSOR_CORES)  # fmt: skip
+                                batch, pitch, lost_log2, run, ONE_UNIT, M, ROWS, TILE_M, TILE_K, TILE_B, TENSOR_CORES)  # fmt: skip
     else:
         value = _flows_of(cids, units, elements, tops, ratios, ratio_tops, g, first_m, column * TILE_K, first_row, first_unit, num_children,
-                           batch, pitch, lost_log2, M, K, ROWS, TILE_M, TILE_K, TILE_B, TENSOR_CORES)  # fmt: skip
+                           batch, pitch, lost_log2, run, ONE_UNIT, M, ROWS, TILE_M, TILE_K, TILE_B, TENSOR_CORES)  # fmt: skip
     k = column * TILE_K + tl.arange(0, TILE_K)
-    inside = k < num_children * K
-    pid = tl.load(pids + g * num_children + k // K, mask=inside, other=0).to(tl.int64)
-    at = param_flows + (pid + k % K * M)[:, None] + (first_m + tl.arange(0, TILE_M))[None, :]
+    inside = k < num_children * run
+    pid = tl.load(pids + g * num_children + k // run, mask=inside, other=0).to(tl.int64)
+    at = param_flows + (pid + k % run * M)[:, None] + (first_m + tl.arange(0, TILE_M))[None, :]
     mask = (inside & (pid > 0))[:, None]
     if REPEATS and not ORDERED:
         tl.atomic_add(at, value, mask=mask)
@@ -272,18 +274,17 @@ def input_flows_kernel(variables, table_vectors, table_offsets, x, observed, flo
 
 
 @triton.jit(
-    do_not_specialize=["num_columns", "arity", "first_unit", "num_children", "num_units", "num_rows", "batch", "lost_log2", "least_flow"]
-)
+    do_not_specialize=["num_columns", "arity", "first_unit", "num_children", "num_units", "num_rows", "batch", "lost_log2", "least_flow",
+                       "sum_block", "run", "flag_m"],
+)  # fmt: skip
 def flow_guard_kernel(nids, cids, pids, block_units, weights, factors, logs, flows, tops, element_flows, param_flows, flags, first_unit,
-                      num_children, num_units, arity, num_rows, batch, num_columns, pitch, lost_log2, least_flow, M: tl.constexpr,
-                      K: tl.constexpr, PAIRS: tl.constexpr,
-                      TILE_M: tl.constexpr,
-                      TILE_K: tl.constexpr, TILE_B: tl.constexpr, FLAG_M: tl.constexpr, FLAG_B: tl.constexpr):  # fmt: skip
+                      num_children, num_units, arity, num_rows, batch, num_columns, pitch, lost_log2, least_flow, sum_block, run, flag_m,
+                      PAIRS: tl.constexpr, TILE_M: tl.constexpr, TILE_K: tl.constexpr, TILE_B: tl.constexpr, FLAG_B: tl.constexpr):  # fmt: skip
     """Flows of the edges of lost sums, exactly: F_{n,c} = theta_{n,c} p_c / p_n F_n from float32 parameters and logarithms."""
     column, tile = tl.program_id(0) % num_columns, tl.program_id(0) // num_columns
-    g = tile // (M // TILE_M)
-    first_m = tile % (M // TILE_M) * TILE_M
-    flag = (first_unit + tile * TILE_M // FLAG_M) * tl.cdiv(num_columns * TILE_B, FLAG_B) + column * TILE_B // FLAG_B
+    g = tile // (sum_block // TILE_M)
+    first_m = tile % (sum_block // TILE_M) * TILE_M
+    flag = (first_unit + tile * TILE_M // flag_m) * tl.cdiv(num_columns * TILE_B, FLAG_B) + column * TILE_B // FLAG_B
     if tl.load(flags + flag) != 0:
         b = column * TILE_B + tl.arange(0, TILE_B)
         first, nid = g * num_children, tl.load(nids + g).to(tl.int64)
@@ -294,12 +295,12 @@ def flow_guard_kernel(nids, cids, pids, block_units, weights, factors, logs, flo
             flow = tl.load(flows + (nid + m) * pitch + b, mask=b < batch, other=0.0)
             lost = (log_p < lost_below) & (log_p > -float("inf")) & (flow > least_flow)
             if tl.max(lost.to(tl.int32)) != 0:
-                for step in range(tl.cdiv(num_children * K, TILE_K)):
+                for step in range(tl.cdiv(num_children * run, TILE_K)):
                     k = step * TILE_K + tl.arange(0, TILE_K)
-                    inside = k < num_children * K
-                    e = first + k // K
-                    row = tl.load(cids + e, mask=inside, other=0) + k % K
-                    pid = tl.load(pids + e, mask=inside, other=0).to(tl.int64) + k % K * M + m
+                    inside = k < num_children * run
+                    e = first + k // run
+                    row = tl.load(cids + e, mask=inside, other=0) + k % run
+                    pid = tl.load(pids + e, mask=inside, other=0).to(tl.int64) + k % run * sum_block + m
                     theta = tl.load(weights + pid, mask=inside, other=0.0)
                     edge = theta > 0
                     terms = product_logs(factors, logs, row, inside & edge, b, arity, num_rows, pitch, PAIRS) - finite(log_p)[None, :]

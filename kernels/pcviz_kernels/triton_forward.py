@@ -131,15 +131,15 @@ def sum_forward_small_kernel(nids, cids, pids, units, block_units, num_nodes, we
     tl.store(flags + tile * num_columns + column, tl.max(lost.to(tl.int32)))
 
 
-@triton.jit(do_not_specialize=["num_columns", "arity", "num_children", "num_rows"])
+@triton.jit(do_not_specialize=["num_columns", "arity", "num_children", "num_rows", "sum_block", "run", "flag_m", "flag_b"])
 def sum_guard_kernel(nids, cids, pids, weights, factors, logs, flags, num_children, arity, num_rows, num_columns, pitch,
-                     M: tl.constexpr, K: tl.constexpr, PAIRS: tl.constexpr, TILE_M: tl.constexpr, TILE_K: tl.constexpr,
-                     TILE_B: tl.constexpr, FLAG_M: tl.constexpr, FLAG_B: tl.constexpr):  # fmt: skip
+                     sum_block, run, flag_m, flag_b, PAIRS: tl.constexpr, TILE_M: tl.constexpr, TILE_K: tl.constexpr,
+                     TILE_B: tl.constexpr):  # fmt: skip
     """Exact log-sum-exp of the sums that ``sum_forward`` marked as lost, from float32 parameters and their own children's logarithms."""
     column, tile = tl.program_id(0) % num_columns, tl.program_id(0) // num_columns
-    g = tile // (M // TILE_M)
-    first_m = tile % (M // TILE_M) * TILE_M
-    flag = tile * TILE_M // FLAG_M * tl.cdiv(num_columns * TILE_B, FLAG_B) + column * TILE_B // FLAG_B
+    g = tile // (sum_block // TILE_M)
+    first_m = tile % (sum_block // TILE_M) * TILE_M
+    flag = tile * TILE_M // flag_m * tl.cdiv(num_columns * TILE_B, flag_b) + column * TILE_B // flag_b
     if tl.load(flags + flag) != 0:
         b = column * TILE_B + tl.arange(0, TILE_B)
         first, nid = g * num_children, tl.load(nids + g).to(tl.int64)
@@ -150,12 +150,12 @@ def sum_guard_kernel(nids, cids, pids, weights, factors, logs, flags, num_childr
             if tl.max(lost.to(tl.int32)) != 0:
                 best = tl.full([TILE_B], -float("inf"), tl.float32)
                 total = tl.zeros([TILE_B], tl.float32)
-                for step in range(tl.cdiv(num_children * K, TILE_K)):
+                for step in range(tl.cdiv(num_children * run, TILE_K)):
                     k = step * TILE_K + tl.arange(0, TILE_K)
-                    inside = k < num_children * K
-                    e = first + k // K
-                    row = tl.load(cids + e, mask=inside, other=0) + k % K
-                    pid = tl.load(pids + e, mask=inside, other=0).to(tl.int64) + k % K * M + m
+                    inside = k < num_children * run
+                    e = first + k // run
+                    row = tl.load(cids + e, mask=inside, other=0) + k % run
+                    pid = tl.load(pids + e, mask=inside, other=0).to(tl.int64) + k % run * sum_block + m
                     theta = tl.load(weights + pid, mask=inside, other=0.0)
                     terms = tl.log2(theta)[:, None] + product_logs(factors, logs, row, inside & (theta > 0), b, arity, num_rows, pitch, PAIRS)
                     terms = tl.where((theta > 0)[:, None], terms, -float("inf"))

@@ -54,7 +54,7 @@ class CircuitFlows:
 class TensorCircuit:
     """The circuit of ``plan`` with its parameters on ``device``.
 
-    ``impl``: "torch" (any device), "triton" (an NVIDIA GPU; no Gaussian inputs), or None to let device, dtype and inputs choose;
+    ``impl``: "torch" (any device), "triton" (an NVIDIA GPU), or None to let device and dtype choose;
     what is asked for is never replaced (``pc.impl`` says which runs).
     ``dtype``: torch.float32, or torch.float64 (impl="torch" only). ``variant`` of impl="triton":
     "scaled" (None), or "paper", the kernel of the sums as the paper describes it. ``deterministic``: likelihoods, flows and EM are
@@ -76,8 +76,7 @@ class TensorCircuit:
         if dtype not in (torch.float32, torch.float64):
             raise ValueError(f"dtype must be torch.float32 or torch.float64, got {dtype}.")
         self.plan, self.device, self.dtype, self.variant, self.deterministic = plan, torch.device(device), dtype, variant, deterministic
-        only_torch = dtype == torch.float64 or any(group.is_gaussian for group in plan.inputs)
-        self.impl = choose("torch" if impl is None and only_torch else impl, self.device.type)
+        self.impl = choose("torch" if impl is None and dtype == torch.float64 else impl, self.device.type)
         self._null_params = min(group.pids[group.pids > 0].min() for layer in plan.layers for group in layer.groups)
         self.engine = self._engine()
         self.domain = Domain(plan, dtype, self.device)

@@ -39,15 +39,13 @@ class TritonEngine:
     def __init__(self, plan: CircuitPlan, device: torch.device, variant: str | None = None, deterministic: bool = False):
         if variant is not None and variant not in VARIANTS:
             raise ValueError(f"variant expects one of {', '.join(map(repr, VARIANTS))}, got {variant!r}.")
-        if any(group.is_gaussian for group in plan.inputs):
-            raise ValueError("impl='triton' has no kernels for Gaussian inputs; pass impl='torch', which runs on this device too.")
         self.plan, self.device, self.variant, self.deterministic = plan, device, variant or VARIANTS[0], deterministic
         self.inputs = tuple(input_launch(group, device) for group in plan.inputs)
         self.layers = tuple(layer_launches(layer, device) for layer in plan.layers)
         self.root_row = plan.rows_of(plan.root).start
         self.settings, self._set = torch.zeros(2, dtype=torch.float32, device=device), (0.0, 0.0)  # of EM: step size, pseudocount
         self._accepted = torch.ones(1, dtype=torch.float32, device=device)  # 0: a batch failed its checks and may leave no flows
-        self.buffers = self.x = self.observed = None
+        self.buffers = self.observed = None
         self._graphs: dict[tuple, torch.cuda.CUDAGraph] = {}
         self._compiled: set[tuple] = set()
         self.configs: Callable[..., LaunchConfig] = default_config
@@ -62,17 +60,17 @@ class TritonEngine:
     # ---- parameters -------------------------------------------------------------------------------------------------
 
     def load(self, flat: torch.Tensor, tables: list[torch.Tensor]) -> None:
-        """Parameters in the plan's layout; tables [T, stride, categories]."""
+        """Parameters in the plan's layout; tables [T, stride, categories], of Gaussian inputs [T, stride, 2]."""
         self._graphs.clear()
         self.params = flat.to(self.device, torch.float32)
         self.half_params = (self.params * 2.0**15).half()
         self.edge_flows = torch.zeros_like(self.params)
         self._tables = [table.to(self.device, torch.float32).transpose(1, 2).contiguous() for table in tables]
-        self._table_flows = [torch.zeros_like(table) for table in self._tables]
+        self._table_flows = [table.new_zeros(len(table), group.num_flows, group.stride) for group, table in zip(self.plan.inputs, self._tables)]
 
     @property
     def tables(self) -> list[torch.Tensor]:
-        """[T, stride, categories], copies: the engine's own are [T, categories, stride]."""
+        """[T, stride, categories or 2], copies: the engine's own are [T, categories or 2, stride]."""
         return [table.transpose(1, 2).contiguous() for table in self._tables]
 
     @property
@@ -83,12 +81,14 @@ class TritonEngine:
 
     def bytes_per_sample(self) -> int:
         """Bytes of the buffers per sample of a micro-batch (a multiple of ``PITCH`` samples is allocated)."""
-        return sum(rows * dtype.itemsize for rows, dtype in self._rows().values()) + 5 * self.plan.num_vars
+        return sum(rows * dtype.itemsize for rows, dtype in self._rows().values()) + self.plan.num_vars  # and the mask
 
     def _rows(self) -> dict[str, tuple[int, torch.dtype]]:
         elements = max(layer.products.num_rows for layer in self.layers)
         sums = max(layer.num_ratio_rows for layer in self.layers)
-        kept = {"lost_ratios": (sums, torch.float32)} if self.deterministic else {}
+        more = {"lost_ratios": (sums, torch.float32)} if self.deterministic else {}
+        if any(launch.is_gaussian for launch in self.inputs):
+            more["reals"] = self.plan.num_vars, torch.float32
         return {
             "logs": (self.plan.num_node_rows, torch.float32),
             "flows": (self.plan.num_node_rows, torch.float32),
@@ -97,7 +97,8 @@ class TritonEngine:
             "ratios": (sums, torch.float16),
             "ratio_tops": (max(layer.num_ratio_units for layer in self.layers), torch.float32),
             "element_flows": (elements, torch.float32),
-            **kept,
+            "categories": (self.plan.num_vars, torch.int32),
+            **more,
         }
 
     @property
@@ -126,26 +127,29 @@ class TritonEngine:
         if self.buffers is not None and self.buffers.pitch >= pitch:
             return
         self._graphs.clear()
-        self.buffers = self.x = self.observed = None
-        buffers = {name: torch.full((rows, pitch), torch.nan, dtype=dtype, device=self.device) for name, (rows, dtype) in self._rows().items()}
+        self.buffers = self.observed = None
+        buffers = {}
+        for name, (rows, dtype) in self._rows().items():
+            buffers[name] = torch.full((rows, pitch), torch.nan if dtype.is_floating_point else 0, dtype=dtype, device=self.device)
         rows = max(max(layer.num_ratio_units, *(launch.num_sum_blocks * launch.sum_block for launch in layer.sums)) for layer in self.layers)
         self.buffers = TritonBuffers(**buffers, flags=torch.zeros(rows * (pitch // 64), dtype=torch.int32, device=self.device))
         self.buffers.logs.fill_(-torch.inf)  # rows that no node has are impossible; they are never written
         self.buffers.ratio_tops[:UNIT] = -torch.inf  # of pseudo parents
         for nodes in self.plan.node_vectors():
             self.buffers.logs[self.plan.rows_of(nodes)] = torch.nan
-        self.x = torch.zeros((self.plan.num_vars, pitch), dtype=torch.int32, device=self.device)
         self.observed = torch.zeros((self.plan.num_vars, pitch), dtype=torch.uint8, device=self.device)
 
     # ---- passes -----------------------------------------------------------------------------------------------------
 
     def run(self, x: torch.Tensor, observed: torch.Tensor | None, backward: bool = False, fits: torch.Tensor | None = None) -> None:
-        """A forward pass for x [V, b] integers, ``observed`` bool [V, b or 1]; then, if asked for, the backward pass, which adds to
+        """A forward pass for x [V, b], ``observed`` bool [V, b or 1]; then, if asked for, the backward pass, which adds to
         the parameter flows. ``root_logs``, ``node_logs`` and ``node_flows`` are of the last run. ``fits``: see domain.Evidence."""
         batch, masked = x.shape[1], observed is not None
         self._batch = batch
         self._reserve(batch)
-        self.x[:, :batch] = x
+        self.buffers.categories[:, :batch] = x
+        if self.buffers.reals is not None:
+            self.buffers.reals[:, :batch] = x
         if masked:
             self.observed[:, :batch] = observed
         if backward:
@@ -227,7 +231,7 @@ class TritonEngine:
         paper = self.variant == "paper"
         products, sums = (kernels.product_forward_paper, kernels.sum_forward_paper) if paper else (kernels.product_forward, kernels.sum_forward)
         for launch, table in zip(self.inputs, self._tables):
-            yield from kernels.input_forward(launch, table, self.x, observed, self.buffers, batch)
+            yield from kernels.input_forward(launch, table, observed, self.buffers, batch)
         for layer in self.layers:
             yield from products(layer.products, self.buffers, batch)
             for launch in layer.sums:
@@ -239,8 +243,8 @@ class TritonEngine:
         buffers.flows[self.root_row, :batch] = (buffers.logs[self.root_row, :batch] > -torch.inf) * self._accepted
         for layer in reversed(self.layers):
             yield from self._layer_backward(layer, batch)
-        for launch, flows in zip(self.inputs, self._table_flows):
-            yield from kernels.input_flows(launch, self.x, observed, buffers, flows, batch)
+        for launch, table, flows in zip(self.inputs, self._tables, self._table_flows):
+            yield from kernels.input_flows(launch, table, observed, buffers, flows, batch)
 
     def _layer_backward(self, layer: TritonLayer, batch: int) -> Calls:
         buffers = self.buffers

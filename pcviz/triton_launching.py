@@ -18,7 +18,8 @@ def input_launch(group: InputGroup, device) -> TritonInputs:
     return TritonInputs(
         start=group.start,
         stride=group.stride,
-        num_cats=group.dist.num_cats,
+        num_cats=0 if group.is_gaussian else group.dist.num_cats,
+        min_sigma=group.dist.min_sigma if group.is_gaussian else 0.0,
         num_tables=len(group.sources),
         variables=_tensor([nodes.var for nodes in group.vectors], device),
         num_nodes=_tensor([nodes.num_nodes for nodes in group.vectors], device),

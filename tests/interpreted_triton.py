@@ -6,7 +6,7 @@ import os
 import numpy as np
 import pytest
 import torch
-from circuits import extreme_params, random_circuit, trained_params, vectors_with_rows
+from circuits import extreme_params, random_circuit, random_data, trained_params, vectors_with_rows
 from oracle import log_likelihood, log_values, node_flows, param_flows, worlds_of
 from pcviz_kernels.triton_blocks import PITCH
 from triton.runtime.interpreter import InterpreterOptions, interpreter_builder
@@ -232,6 +232,50 @@ def test_a_step_of_em_equals_the_torch_engine(step_size, pseudocount, block_size
         for found, expected in zip(*results):
             np.testing.assert_allclose(found, expected, rtol=5e-3, atol=2e-3)
             assert ((found == 0) == (expected == 0)).all()
+
+
+def line_of_numbers(num_nodes: int):
+    """Gaussian variables beside a categorical one; the first two share their table, another has a bound on its deviations that binds."""
+    dists = [pcv.Gaussian(), pcv.Categorical(3), pcv.Gaussian(mu=5.0, sigma=0.02, min_sigma=0.3)]
+    leaves = [inputs(v, num_nodes=num_nodes, dist=dist) for v, dist in zip((0, 2, 3), dists)]
+    leaves.insert(1, leaves[0].duplicate(1, tie_params=True))
+    root = summate(multiply(*leaves), num_nodes=1)
+    trained_params(root, np.random.default_rng(num_nodes))
+    return root
+
+
+@pytest.mark.parametrize("num_nodes, block_size, deterministic", [(5, 4, False), (20, 16, True)])
+def test_gaussian_inputs(num_nodes, block_size, deterministic):
+    """Densities, hidden values, moments and EM of tied, bounded and mixed inputs; a value that only one node comes near, and one that
+    is far from all."""
+    rng = np.random.default_rng(0)
+    root = line_of_numbers(num_nodes)
+    x = random_data(root, 19)
+    x[3, 3], x[4, 0], x[5, 1] = 6.0, root.children[0].children[0].params[0, 0], 12.0
+    hidden = rng.random(x.shape) < 0.6
+    hidden[6] = False
+    pc, reference = interpreted(root, block_size, deterministic=deterministic), exact(root, block_size)
+    for observed in (None, hidden):
+        found, expected = pc(x, observed=observed), reference(x, observed=observed)
+        np.testing.assert_allclose(found, expected, rtol=2e-6, atol=VALUE)
+        flows, moments = pc.flows(x, observed=observed), reference.flows(x, observed=observed)
+        for nodes in vectors_with_rows(root):
+            expected = moments.of(nodes)
+            np.testing.assert_allclose(flows.of(nodes), expected, rtol=5e-3, atol=2e-3 * max(1.0, np.abs(expected).max()), err_msg=repr(nodes))
+    weights = {nodes: reference.flows(x).of(nodes) for nodes in vectors_with_rows(root)}
+    for circuit in (pc, reference):
+        circuit.accumulate_flows(x)
+        circuit.em_step(0.4, 0.1)
+        assert all((flows == 0).all() for flows in circuit.engine.table_flows)
+    for group, found, expected in zip(pc.plan.inputs, pc.tables, reference.tables):
+        for t, nodes in enumerate(group.sources):
+            reached = torch.as_tensor(weights[nodes][:, 0] > 1e-6) if group.is_gaussian else slice(None)  # float16 resolves no less
+            np.testing.assert_allclose(found[t, : nodes.num_nodes][reached], expected[t, : nodes.num_nodes][reached], rtol=5e-3, atol=2e-3)
+            assert not group.is_gaussian or (found[t, : nodes.num_nodes, 1][reached] >= np.float32(group.dist.min_sigma)).all()
+    states = pc.mpe(x, observed=hidden)
+    np.testing.assert_allclose(states[torch.as_tensor(hidden)], x[hidden], rtol=1e-6)
+    with pytest.raises(ValueError, match="variable 3 has an infinite value"):
+        pc(np.where(np.arange(4) == 3, np.inf, x))
 
 
 def test_training_and_queries_run_on_the_engine():

@@ -199,6 +199,32 @@ def test_any_batch_without_a_new_kernel(trained, monkeypatch):
         pc.accumulate_flows(x[:batch])
 
 
+@pytest.mark.parametrize("block_size", [4, 64])
+def test_gaussian_inputs(block_size):
+    """Likelihoods with hidden values, moments, and ten steps of EM, in default and deterministic mode."""
+    rng = np.random.default_rng(0)
+    x = np.cumsum(rng.normal(size=(700, 64)), axis=1).astype(np.float32)
+    root = pcv.RAT_SPN(64, num_latents=64, depth=3, num_repetitions=2, dist=pcv.Gaussian(mu=0.0, sigma=4.0), seed=0)
+    for options in ({}, {"deterministic": True}):
+        circuits = [on_gpu(root, block_size, **options), on_gpu(root, block_size, dtype=torch.float64)]
+        observed = rng.random((300, 64)) < 0.7
+        results = []
+        for pc in circuits:
+            before = pc(x[:300], observed=observed).double()
+            flows = pc.flows(x[:300])
+            for _ in range(10):
+                pc.accumulate_flows(x)
+                pc.em_step(0.3, 0.1)
+            results.append((before, flows, pc(x[:300]).double()))
+        for (found, expected), tolerance in zip(zip(*results), (MAX_ERROR, None, 20 * MAX_ERROR)):
+            if tolerance:  # ten steps of EM move away from each other
+                torch.testing.assert_close(found, expected, rtol=1e-5, atol=tolerance)
+                continue
+            for nodes in vectors_with_rows(root)[::10]:
+                exact = expected.of(nodes)
+                np.testing.assert_allclose(found.of(nodes), exact, rtol=1e-2, atol=2e-3 * np.abs(exact).max())
+
+
 def test_figure_5_layer_at_every_block_size():
     root = pcv.figure_5_layer()
     x = np.random.default_rng(0).integers(0, 2, (64, root.scope.bit_length()))

@@ -17,6 +17,7 @@ import sys
 import numpy as np
 import torch
 import triton
+from pcviz_kernels.triton_calls import run_all
 
 import pcviz as pcv
 from pcviz.bench_step import kernel_hash
@@ -51,7 +52,7 @@ def run_profiled(block_size: int, variant: str) -> None:
     pc.accumulate_flows(x)
     torch.cuda.synchronize()
     torch.cuda.cudart().cudaProfilerStart()
-    pc.engine.launch(BATCH, masked=False, backward=True)
+    run_all(pc.engine.calls(BATCH, masked=False, backward=True))
     torch.cuda.synchronize()
     torch.cuda.cudart().cudaProfilerStop()
     print(f"# max_abs_error {error:.2e}")

@@ -34,6 +34,7 @@ from .triton_forward import (
     sum_forward_small_kernel,
     sum_guard_kernel,
 )
+from .triton_gaussian import em_gaussian_kernel, gaussian_flows_kernel, gaussian_forward_kernel
 from .triton_launches import UNIT, TritonBuffers, TritonElements, TritonFactors, TritonInputs, TritonProducts, TritonSums
 from .triton_ordered import lost_element_flows_kernel, lost_param_flows_kernel
 
@@ -58,16 +59,16 @@ def lost_log2(num_children: int) -> float:
     return float(min(math.ceil(math.log2(num_children)) + 1 - 40 + 9, -8))
 
 
-def input_forward(
-    launch: TritonInputs, table: torch.Tensor, x: torch.Tensor, observed: torch.Tensor | None, buffers: TritonBuffers, batch: int
-) -> Calls:
+def input_forward(launch: TritonInputs, table: torch.Tensor, observed: torch.Tensor | None, buffers: TritonBuffers, batch: int) -> Calls:
     rows, tile_b = min(UNIT, triton.next_power_of_2(launch.stride)), 64
     grid = (columns(batch, tile_b), len(launch.variables), triton.cdiv(launch.stride, rows))
-    yield KernelCall.of(
-        input_forward_kernel, grid,
-        launch.variables, launch.num_nodes, launch.table_ids, table, x, x if observed is None else observed, buffers.logs, launch.start,
-        launch.stride, launch.num_cats, batch, buffers.pitch, x.stride(0), HAS_MASK=observed is not None, ROWS=rows, TILE_B=tile_b,
-    )  # fmt: skip
+    sizes = {"HAS_MASK": observed is not None, "ROWS": rows, "TILE_B": tile_b}
+    x = buffers.reals if launch.is_gaussian else buffers.categories
+    read = (launch.variables, launch.num_nodes, launch.table_ids, table, x, x if observed is None else observed, buffers.logs, launch.start)
+    if launch.is_gaussian:
+        yield KernelCall.of(gaussian_forward_kernel, grid, *read, launch.stride, batch, buffers.pitch, x.stride(0), **sizes)
+    else:
+        yield KernelCall.of(input_forward_kernel, grid, *read, launch.stride, launch.num_cats, batch, buffers.pitch, x.stride(0), **sizes)
 
 
 def product_forward(launch: TritonProducts, buffers: TritonBuffers, batch: int) -> Calls:
@@ -234,22 +235,32 @@ def product_flows(launch: TritonFactors, buffers: TritonBuffers, batch: int) -> 
     )
 
 
-def input_flows(launch: TritonInputs, x, observed, buffers: TritonBuffers, flows: torch.Tensor, batch: int) -> Calls:
-    if launch.num_cats > MANY_CATEGORIES and buffers.lost_ratios is None:
-        rows, tile_b = min(UNIT, triton.next_power_of_2(launch.stride)), 32
+def input_flows(launch: TritonInputs, table, observed, buffers: TritonBuffers, flows: torch.Tensor, batch: int) -> Calls:
+    x = buffers.reals if launch.is_gaussian else buffers.categories
+    mask, has_mask = (x, False) if observed is None else (observed, True)
+    rows = min(UNIT, triton.next_power_of_2(launch.stride))
+    if launch.is_gaussian:
+        rows = min(16, rows)
+        yield KernelCall.of(
+            gaussian_flows_kernel, (launch.num_tables, triton.cdiv(launch.stride, rows)),
+            launch.variables, launch.table_vectors, launch.table_offsets, table, x, mask, buffers.flows, flows, launch.start, launch.stride, batch,
+            buffers.pitch, x.stride(0), HAS_MASK=has_mask, ROWS=rows, TILE_B=128,
+        )  # fmt: skip
+    elif launch.num_cats > MANY_CATEGORIES and buffers.lost_ratios is None:
+        tile_b = 32
         yield KernelCall.of(
             input_scatter_kernel, (columns(batch, tile_b), len(launch.variables), triton.cdiv(launch.stride, rows)),
-            launch.variables, launch.table_ids, x, x if observed is None else observed, buffers.flows, flows, launch.start, launch.stride,
-            launch.num_cats, batch, buffers.pitch, x.stride(0), HAS_MASK=observed is not None, ROWS=rows, TILE_B=tile_b,
+            launch.variables, launch.table_ids, x, mask, buffers.flows, flows, launch.start, launch.stride, launch.num_cats, batch,
+            buffers.pitch, x.stride(0), HAS_MASK=has_mask, ROWS=rows, TILE_B=tile_b,
         )  # fmt: skip
-        return
-    rows, cats = min(UNIT, max(16, triton.next_power_of_2(launch.stride))), min(256, max(16, triton.next_power_of_2(launch.num_cats)))
-    yield KernelCall.of(
-        input_flows_kernel, (launch.num_tables, triton.cdiv(launch.stride, rows), triton.cdiv(launch.num_cats, cats)),
-        launch.variables, launch.table_vectors, launch.table_offsets, x, x if observed is None else observed, buffers.flows, flows, launch.start,
-        launch.stride, launch.num_cats, batch, buffers.pitch, x.stride(0), HAS_MASK=observed is not None, ROWS=rows, CATS=cats, TILE_B=64,
-        num_warps=8 if rows * cats >= 8192 else 4,
-    )  # fmt: skip
+    else:
+        rows, cats = max(16, rows), min(256, max(16, triton.next_power_of_2(launch.num_cats)))
+        yield KernelCall.of(
+            input_flows_kernel, (launch.num_tables, triton.cdiv(launch.stride, rows), triton.cdiv(launch.num_cats, cats)),
+            launch.variables, launch.table_vectors, launch.table_offsets, x, mask, buffers.flows, flows, launch.start, launch.stride,
+            launch.num_cats, batch, buffers.pitch, x.stride(0), HAS_MASK=has_mask, ROWS=rows, CATS=cats, TILE_B=64,
+            num_warps=8 if rows * cats >= 8192 else 4,
+        )  # fmt: skip
 
 
 def em_sums(launch: TritonSums, params, half_params, flows, settings: torch.Tensor) -> Calls:
@@ -266,7 +277,10 @@ def em_sums(launch: TritonSums, params, half_params, flows, settings: torch.Tens
 
 
 def em_inputs(launch: TritonInputs, table: torch.Tensor, flows: torch.Tensor, settings: torch.Tensor) -> Calls:
-    """One EM step of the tables [T, num_cats, stride]; their flows are cleared."""
+    """One EM step of the tables; their flows are cleared."""
     rows = min(UNIT, triton.next_power_of_2(launch.stride))
     grid = (launch.num_tables, triton.cdiv(launch.stride, rows))
-    yield KernelCall.of(em_inputs_kernel, grid, table, flows, launch.stride, launch.num_cats, settings, ROWS=rows, CATS=32)
+    if launch.is_gaussian:
+        yield KernelCall.of(em_gaussian_kernel, grid, table, flows, launch.stride, launch.min_sigma, settings, ROWS=rows)
+    else:
+        yield KernelCall.of(em_inputs_kernel, grid, table, flows, launch.stride, launch.num_cats, settings, ROWS=rows, CATS=32)

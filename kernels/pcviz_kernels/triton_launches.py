@@ -18,7 +18,8 @@ UNIT = 64  # rows that share a log-scale; tiles never span two units
 
 @dataclass(frozen=True, eq=False)
 class TritonInputs:
-    """V input vectors of ``stride`` rows each from node row ``start``; categorical tables [T, num_cats, stride].
+    """V input vectors of ``stride`` rows each from node row ``start``; tables [T, num_cats, stride] of a discrete distribution, or
+    [T, 2, stride] of Gaussian ones (``num_cats`` 0), whose standard deviations stay above ``min_sigma``.
 
     ``variables``, ``num_nodes``, ``table_ids`` int32 [V]: variable, rows without missing ones, and table of each vector;
     ``table_vectors`` int32 [V] vectors ordered by table, table t having ``table_offsets[t] .. table_offsets[t + 1]``.
@@ -27,12 +28,17 @@ class TritonInputs:
     start: int
     stride: int
     num_cats: int
+    min_sigma: float
     num_tables: int
     variables: torch.Tensor
     num_nodes: torch.Tensor
     table_ids: torch.Tensor
     table_vectors: torch.Tensor
     table_offsets: torch.Tensor
+
+    @property
+    def is_gaussian(self) -> bool:
+        return self.num_cats == 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,6 +135,7 @@ class TritonBuffers:
     ``logs`` float32 [node rows, pitch] base-2 logarithms of inputs and sums; ``flows`` float32 likewise. Of the layer at hand:
     ``elements`` float16 [element rows, pitch] values p / 2^top * 2^15, ``tops`` float32 [units, pitch] (log2 of the unit's
     largest element), ``ratios`` float16 and ``ratio_tops`` float32 likewise for F / p of sums, ``element_flows`` float32.
+    Data: ``categories`` int32 [variables, pitch], ``reals`` float32 likewise where some variable is Gaussian, else None.
     ``flags`` int32: which tiles of the last launch, or units of the layer's ratios, hold lost pairs. ``lost_ratios`` float32
     [ratio rows, pitch]: log2 of F / p of lost sums, in deterministic mode, else None.
     """
@@ -141,6 +148,8 @@ class TritonBuffers:
     ratio_tops: torch.Tensor
     element_flows: torch.Tensor
     flags: torch.Tensor
+    categories: torch.Tensor
+    reals: torch.Tensor | None = None
     lost_ratios: torch.Tensor | None = None
 
     @property

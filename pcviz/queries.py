@@ -9,6 +9,7 @@ once, and each variable by exactly one input. What is kept is a list of (node ro
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -76,6 +77,8 @@ def marginals(pc, x, observed) -> torch.Tensor:
 
 def max_values(pc, x: torch.Tensor, observed: torch.Tensor) -> torch.Tensor:
     """[node rows, B] natural logs of max-product values: sums take the largest child, hidden inputs their largest value."""
+    if pc.impl == "triton":
+        return pc.engine.max_logs(x.t(), observed.t()) * math.log(2.0)
     engine, params = pc.engine.query_launches, pc.params
     nodes = params.new_full((pc.plan.num_node_rows, len(x)), -torch.inf)
     for launch, table in zip(engine.inputs, pc.tables):

@@ -145,16 +145,26 @@ class TritonEngine:
         """A forward pass for x [V, b], ``observed`` bool [V, b or 1]; then, if asked for, the backward pass, which adds to
         the parameter flows. ``root_logs``, ``node_logs`` and ``node_flows`` are of the last run. ``fits``: see domain.Evidence."""
         batch, masked = x.shape[1], observed is not None
-        self._batch = batch
+        self._fill(x, observed)
+        if backward:
+            self._accepted.fill_(1.0) if fits is None else self._accepted.copy_(fits)
+        self._replay(("run", batch, masked, backward), lambda: self.calls(batch, masked, backward))
+
+    def max_logs(self, x: torch.Tensor, observed: torch.Tensor) -> torch.Tensor:
+        """[node rows, b] base-2 logarithms of max-product values: sums take the largest child, hidden inputs their largest value."""
+        self._fill(x, observed)
+        self._replay(("max", x.shape[1]), lambda: self._max_calls(x.shape[1]))
+        return self.node_logs()
+
+    def _fill(self, x: torch.Tensor, observed: torch.Tensor | None) -> None:
+        """Copy data and mask to where the kernels read them."""
+        batch = self._batch = x.shape[1]
         self._reserve(batch)
         self.buffers.categories[:, :batch] = x
         if self.buffers.reals is not None:
             self.buffers.reals[:, :batch] = x
-        if masked:
+        if observed is not None:
             self.observed[:, :batch] = observed
-        if backward:
-            self._accepted.fill_(1.0) if fits is None else self._accepted.copy_(fits)
-        self._replay(("run", batch, masked, backward), lambda: self.calls(batch, masked, backward))
 
     def calls(self, batch: int, masked: bool, backward: bool) -> Calls:
         """The kernel calls of ``run``, on the data that it left. Each is to be run before the next is asked for: buffers are
@@ -265,6 +275,14 @@ class TritonEngine:
             yield from guard(launch, layer.products, self.params, buffers, self.edge_flows, batch)
         for launch in layer.factors:
             yield from kernels.product_flows(launch, buffers, batch)
+
+    def _max_calls(self, batch: int) -> Calls:
+        for launch, table in zip(self.inputs, self._tables):
+            yield from kernels.input_forward(launch, table, self.observed, self.buffers, batch, hidden=table.amax(dim=1).log2())
+        for layer in self.layers:
+            yield from kernels.product_forward_paper(layer.products, self.buffers, batch)
+            for launch in layer.sums:
+                yield from kernels.sum_max(launch, self.params, self.buffers, batch)
 
     def _em(self) -> Calls:
         for layer in self.layers:

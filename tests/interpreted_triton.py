@@ -13,6 +13,7 @@ from triton.runtime.interpreter import InterpreterOptions, interpreter_builder
 
 import pcviz as pcv
 from pcviz.ir.nodes import ProdNodes, inputs, multiply, summate, topological
+from pcviz.queries import max_values
 
 interpreter_builder.options = InterpreterOptions(sanitize_overflow=False)  # half the time
 assert os.environ.get("TRITON_INTERPRET") == "1", "run this file by tests/test_triton.py"
@@ -294,6 +295,29 @@ def test_training_and_queries_run_on_the_engine():
     other = pc.recompile(block_size=2)
     assert other.impl == "triton"
     close(other(x), pc(x), VALUE)
+
+
+@pytest.mark.parametrize("kind, block_size", [("any width", 2), ("any size", 4), ("wide", 16), ("numbers", 8)])
+def test_max_product_equals_the_torch_engine(kind, block_size):
+    """Every node's value, given evidence; then the same maxima at the root as the search of the torch engine in float64."""
+    root = {"any width": random_circuit(4), "any size": random_circuit(6), "wide": wide(20, 3), "numbers": line_of_numbers(5)}[kind]
+    if kind == "any size":
+        extreme_params(root, np.random.default_rng(0), decades=36)
+    x = random_data(root, 11).astype(np.float32)
+    x = x if kind == "numbers" else x.astype(np.int64)
+    known = np.random.default_rng(1).random(x.shape) < 0.5
+    pc, reference = interpreted(root, block_size), exact(root, block_size)
+    found, expected = (max_values(circuit, *circuit.check_evidence(x, known)) for circuit in (pc, reference))
+    for nodes in vectors_with_rows(root):
+        rows = reference.plan.rows_of(nodes)
+        possible = torch.isfinite(expected[rows])
+        assert torch.equal(torch.isfinite(found[rows]), possible)
+        torch.testing.assert_close(found[rows][possible].double(), expected[rows][possible], rtol=1e-6, atol=1e-5)
+    if torch.isfinite(expected[reference.plan.rows_of(root)]).all():
+        states, logs = pc.mpe(x, observed=known, return_log=True)
+        np.testing.assert_allclose(logs, reference.mpe(x, observed=known, return_log=True)[1], rtol=1e-6, atol=1e-5)
+        completed = max_values(reference, *reference.check_evidence(states, np.ones_like(known)))[reference.plan.rows_of(root)][0]
+        np.testing.assert_allclose(completed, logs, rtol=1e-6, atol=1e-5)  # the states that the descent found reach the maximum
 
 
 def test_wrong_arguments():

@@ -5,19 +5,20 @@ import pytest
 
 triton = pytest.importorskip("triton", reason="Triton has no build for this system")
 
-from pcviz_kernels import triton_em, triton_flows, triton_forward, triton_gaussian, triton_ordered  # noqa: E402
+from pcviz_kernels import triton_em, triton_flows, triton_forward, triton_gaussian, triton_max, triton_ordered  # noqa: E402
 from pcviz_kernels.config import default_config  # noqa: E402
 from triton.backends.compiler import GPUTarget  # noqa: E402
 from triton.compiler import ASTSource  # noqa: E402
 
-FLOAT32 = {"table", "logs", "tops", "flows", "element_flows", "param_flows", "ratio_tops", "table_flows", "settings", "lost_ratios", "reals"}
+FLOAT32 = {"hidden", "reals", "lost_ratios"}
+FLOAT32 |= {"table", "logs", "tops", "flows", "element_flows", "param_flows", "ratio_tops", "table_flows", "settings"}
 FLOAT16 = {"half_params", "ratios"}
 INT64 = {"steps"}
 SCALARS = {"lost_below": "fp32", "lost_log2": "fp32", "least_flow": "fp32", "min_sigma": "fp32"}
 INTEGERS = {"start", "stride", "num_cats", "batch", "num_rows", "num_children", "num_units", "first_row", "first_unit", "num_parents", "pitch"}
 INTEGERS |= {"x_pitch", "arity", "num_columns", "num_flags", "sum_block", "run", "flag_m", "flag_b"}
 # they read the float32 parameters
-GUARDED = {"sum_guard_kernel", "flow_guard_kernel", "em_sums_kernel", "lost_element_flows_kernel", "lost_param_flows_kernel"}
+GUARDED = {"sum_max_kernel", "sum_guard_kernel", "flow_guard_kernel", "em_sums_kernel", "lost_element_flows_kernel", "lost_param_flows_kernel"}
 SHAPES = [
     (1, 64),
     (1, 1),
@@ -43,7 +44,7 @@ def argument_type(kernel, name: str) -> str:
     if name == "weights":
         return "*fp32" if kernel.__name__ in GUARDED else "*fp16"
     if name == "elements":
-        return "*fp32" if kernel.__name__ in ("product_logs_kernel", "sum_forward_paper_kernel") else "*fp16"
+        return "*fp32" if kernel.__name__ in ("product_logs_kernel", "sum_forward_paper_kernel", "sum_max_kernel") else "*fp16"
     if name in FLOAT32 | FLOAT16:
         return "*fp32" if name in FLOAT32 else "*fp16"
     if name in INT64:
@@ -96,9 +97,11 @@ def test_matrix_kernels_compile_at_every_block_shape(sum_block, child_block):
     triton_em.em_sums_kernel,
     triton_em.em_inputs_kernel, triton_ordered.lost_element_flows_kernel, triton_ordered.lost_param_flows_kernel,
     triton_gaussian.gaussian_forward_kernel, triton_gaussian.gaussian_flows_kernel, triton_gaussian.em_gaussian_kernel,
+    triton_max.sum_max_kernel,
 ], ids=lambda kernel: kernel.__name__)  # fmt: skip
 def test_the_other_kernels_compile(kernel, capability):
     sizes = {"M": 64, "K": 64, "WIDTH": 64, "ROWS": 64, "CATS": 32, "TILE_M": 16, "TILE_K": 64, "TILE_B": 64, "FLAG_M": 64, "FLAG_B": 128}
-    machine_code(kernel, capability, PAIRS=False, HAS_MASK=True, REPEATS=True, ORDERED=True, KEEP=True, ONE_UNIT=True, TENSOR_CORES=True, **sizes)
+    sizes |= {"PAIRS": False, "HAS_MASK": True, "KEEP": True, "MAX": True}
+    machine_code(kernel, capability, REPEATS=True, ORDERED=True, ONE_UNIT=True, TENSOR_CORES=True, **sizes)
     if kernel is triton_flows.param_flows_kernel:
         machine_code(kernel, capability, REPEATS=True, ORDERED=False, ONE_UNIT=False, TENSOR_CORES=True, **sizes)

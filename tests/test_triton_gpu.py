@@ -225,6 +225,20 @@ def test_gaussian_inputs(block_size):
                 np.testing.assert_allclose(found.of(nodes), exact, rtol=1e-2, atol=2e-3 * np.abs(exact).max())
 
 
+@pytest.mark.parametrize("block_size", [1, 32])
+def test_max_product(trained, block_size):
+    """Maxima, and states that reach them, given half of the pixels; the second call is from a recorded graph."""
+    root, x = trained
+    x, known = x[:70], np.arange(784)[None] < 392
+    exact, pc = on_gpu(root, block_size, dtype=torch.float64), on_gpu(root, block_size)
+    expected = exact.mpe(x, observed=known, return_log=True)[1]
+    for _ in range(2):
+        states, logs = pc.mpe(x, observed=known, return_log=True)
+        torch.testing.assert_close(logs.double(), expected, rtol=1e-6, atol=1e-3)
+        reached = exact.mpe(states, observed=np.ones((1, 784), dtype=bool), return_log=True)[1]
+        torch.testing.assert_close(reached, expected, rtol=1e-6, atol=1e-3)
+
+
 def test_figure_5_layer_at_every_block_size():
     root = pcv.figure_5_layer()
     x = np.random.default_rng(0).integers(0, 2, (64, root.scope.bit_length()))

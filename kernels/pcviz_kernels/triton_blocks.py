@@ -36,6 +36,7 @@ from .triton_forward import (
 )
 from .triton_gaussian import em_gaussian_kernel, gaussian_flows_kernel, gaussian_forward_kernel
 from .triton_launches import UNIT, TritonBuffers, TritonElements, TritonFactors, TritonInputs, TritonProducts, TritonSums
+from .triton_max import sum_max_kernel
 from .triton_ordered import lost_element_flows_kernel, lost_param_flows_kernel
 
 Calls = Iterator[KernelCall]
@@ -59,16 +60,20 @@ def lost_log2(num_children: int) -> float:
     return float(min(math.ceil(math.log2(num_children)) + 1 - 40 + 9, -8))
 
 
-def input_forward(launch: TritonInputs, table: torch.Tensor, observed: torch.Tensor | None, buffers: TritonBuffers, batch: int) -> Calls:
+def input_forward(
+    launch: TritonInputs, table: torch.Tensor, observed: torch.Tensor | None, buffers: TritonBuffers, batch: int, hidden: torch.Tensor | None = None
+) -> Calls:
+    """``hidden``: for max-product, [T, stride] logarithms of the largest value of a node (of a Gaussian one anything)."""
     rows, tile_b = min(UNIT, triton.next_power_of_2(launch.stride)), 64
     grid = (columns(batch, tile_b), len(launch.variables), triton.cdiv(launch.stride, rows))
-    sizes = {"HAS_MASK": observed is not None, "ROWS": rows, "TILE_B": tile_b}
+    sizes = {"HAS_MASK": observed is not None, "MAX": hidden is not None, "ROWS": rows, "TILE_B": tile_b}
     x = buffers.reals if launch.is_gaussian else buffers.categories
     read = (launch.variables, launch.num_nodes, launch.table_ids, table, x, x if observed is None else observed, buffers.logs, launch.start)
     if launch.is_gaussian:
         yield KernelCall.of(gaussian_forward_kernel, grid, *read, launch.stride, batch, buffers.pitch, x.stride(0), **sizes)
     else:
-        yield KernelCall.of(input_forward_kernel, grid, *read, launch.stride, launch.num_cats, batch, buffers.pitch, x.stride(0), **sizes)
+        read = (*read[:-1], table if hidden is None else hidden, launch.start, launch.stride, launch.num_cats)
+        yield KernelCall.of(input_forward_kernel, grid, *read, batch, buffers.pitch, x.stride(0), **sizes)
 
 
 def product_forward(launch: TritonProducts, buffers: TritonBuffers, batch: int) -> Calls:
@@ -118,6 +123,17 @@ def sum_forward_paper(
         TILE_K=config.tile_k, TILE_B=config.tile_b, TENSOR_CORES=config.uses_tensor_cores, num_warps=config.num_warps, num_stages=config.num_stages,
     )  # fmt: skip
     yield from _sum_guard(launch, config, products, params, buffers, batch)
+
+
+def sum_max(launch: TritonSums, params, buffers: TritonBuffers, batch: int) -> Calls:
+    """log max_c theta_{n,c} p_c of a group, after ``product_forward_paper``; exact, so no guard follows."""
+    rows, tile_b = min(16, launch.sum_block), 64
+    num_columns = columns(batch, tile_b)
+    yield KernelCall.of(
+        sum_max_kernel, (num_columns * (launch.num_sum_blocks * launch.sum_block // rows),),
+        launch.nids, launch.cids, launch.pids, params, buffers.element_flows, buffers.logs, launch.num_runs, num_columns, buffers.pitch,
+        launch.sum_block, launch.run, TILE_M=rows, TILE_K=min(32, 4096 // (rows * tile_b)), TILE_B=tile_b,
+    )  # fmt: skip
 
 
 def _lost_below(launch: TritonSums) -> float:

@@ -14,9 +14,10 @@ LOST = tl.constexpr(float("inf"))  # log p of a sum that sum_guard has to comput
 
 
 @triton.jit(do_not_specialize=["start", "stride", "num_cats", "batch"])
-def input_forward_kernel(variables, num_nodes, table_ids, table, x, observed, logs, start, stride, num_cats, batch, pitch, x_pitch,
-                         HAS_MASK: tl.constexpr, ROWS: tl.constexpr, TILE_B: tl.constexpr):  # fmt: skip
-    """log p_n(x) = log theta_{n, x_v}; 0 where v is hidden. A program owns [ROWS, TILE_B] of one vector."""
+def input_forward_kernel(variables, num_nodes, table_ids, table, x, observed, logs, hidden, start, stride, num_cats, batch, pitch, x_pitch,
+                         HAS_MASK: tl.constexpr, MAX: tl.constexpr, ROWS: tl.constexpr, TILE_B: tl.constexpr):  # fmt: skip
+    """log p_n(x) = log theta_{n, x_v}; where v is hidden 0, or (MAX) the logarithm of its largest, in ``hidden`` [T, stride]. A program
+    owns [ROWS, TILE_B] of one vector."""
     v = tl.program_id(1)
     b = tl.program_id(0) * TILE_B + tl.arange(0, TILE_B)
     r = tl.program_id(2) * ROWS + tl.arange(0, ROWS)
@@ -28,7 +29,10 @@ def input_forward_kernel(variables, num_nodes, table_ids, table, x, observed, lo
     if HAS_MASK:
         seen = tl.load(observed + variable * x_pitch + b, mask=b < batch, other=1)
         real = r < tl.load(num_nodes + v)
-        value = tl.where((seen == 0)[:, None] & real[None, :], 0.0, value)
+        unseen = tl.zeros([ROWS], tl.float32)
+        if MAX:
+            unseen = tl.load(hidden + tl.load(table_ids + v) * stride + r, mask=real, other=0.0)
+        value = tl.where((seen == 0)[:, None] & real[None, :], unseen[None, :], value)
     row = start + v.to(tl.int64) * stride + r
     tl.store(logs + row[:, None] * pitch + b[None, :], tl.trans(value), mask=(r < stride)[:, None])
 

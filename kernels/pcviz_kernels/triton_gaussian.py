@@ -11,8 +11,8 @@ HALF_LOG2_TAU = tl.constexpr(1.3257480647361593)  # log2(2 pi) / 2
 
 @triton.jit(do_not_specialize=["start", "stride", "batch"])
 def gaussian_forward_kernel(variables, num_nodes, table_ids, table, reals, observed, logs, start, stride, batch, pitch, x_pitch,
-                            HAS_MASK: tl.constexpr, ROWS: tl.constexpr, TILE_B: tl.constexpr):  # fmt: skip
-    """log N(x_v; mean, std); 0 where v is hidden. A program owns [ROWS, TILE_B] of one vector."""
+                            HAS_MASK: tl.constexpr, MAX: tl.constexpr, ROWS: tl.constexpr, TILE_B: tl.constexpr):  # fmt: skip
+    """log N(x_v; mean, std); where v is hidden 0, or (MAX) the density at the mean. A program owns [ROWS, TILE_B] of one vector."""
     v = tl.program_id(1)
     b = tl.program_id(0) * TILE_B + tl.arange(0, TILE_B)
     r = tl.program_id(2) * ROWS + tl.arange(0, ROWS)
@@ -25,7 +25,10 @@ def gaussian_forward_kernel(variables, num_nodes, table_ids, table, reals, obser
     value = -HALF_LOG2_E * z * z - (tl.log2(std) + HALF_LOG2_TAU)[:, None]
     if HAS_MASK:
         seen = tl.load(observed + variable * x_pitch + b, mask=b < batch, other=1)
-        value = tl.where((seen == 0)[None, :], 0.0, value)  # a density integrates to 1
+        unseen = tl.zeros([ROWS], tl.float32)  # a density integrates to 1
+        if MAX:
+            unseen = -(tl.log2(std) + HALF_LOG2_TAU)
+        value = tl.where((seen == 0)[None, :], unseen[:, None], value)
     row = start + v.to(tl.int64) * stride + r
     tl.store(logs + row[:, None] * pitch + b[None, :], tl.where(real[:, None], value, -float("inf")), mask=(r < stride)[:, None])
 

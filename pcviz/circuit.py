@@ -18,6 +18,7 @@ from .compiler.compile import compile as compile_circuit
 from .compiler.params import edge_values, gather_params, input_values, write_params
 from .compiler.plan import CircuitPlan
 from .domain import Domain, Evidence
+from .footprint import MemoryUse
 from .ir.nodes import InputNodes, Nodes, SumNodes, init_params
 from .torch_engine import TorchEngine
 
@@ -251,6 +252,12 @@ class TensorCircuit:
     def micro_batch(self) -> int:
         """Samples that the engine takes at a time; larger batches are cut."""
         return self.engine.micro_batch
+
+    def memory(self, batch_size: int = 512) -> MemoryUse:
+        """Bytes that ``batch_size`` samples take, before they run; also how many of them fit at a time. Print it."""
+        if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
+            raise ValueError(f"memory(batch_size=...) expects an integer of at least 1, got {batch_size!r}.")
+        return self.engine.memory_use(int(batch_size))
 
     def _run(self, evidence: Evidence, read: Callable, backward: bool = False) -> list[torch.Tensor]:
         """What ``read`` takes from the engine after each micro-batch. On a GPU checks run beside the passes; a batch that fails

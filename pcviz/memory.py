@@ -79,6 +79,14 @@ class Memory:
         size = rows * self.micro_batch
         self.flat[name] = torch.full((size,), torch.nan, dtype=self._dtype, device=self._device)  # nothing may be read unwritten
 
+    @property
+    def num_bytes(self) -> int:
+        """Of all buffers, the kept elements too, without scratch."""
+        kept = 0
+        if self._can_keep and "kept_elements" not in self.flat:
+            kept = self.micro_batch * sum(2 * layer.num_element_rows + layer.num_scales for layer in self._layers) * self._dtype.itemsize
+        return kept + sum(buffer.nbytes for buffer in self.flat.values())
+
     def views(self, batch: int, backward: bool = False) -> Views:
         """The same tensors every time, while few other sizes are asked for."""
         key = batch, backward and self._can_keep

@@ -8,6 +8,7 @@ from pcviz_kernels import torch_blocks
 from pcviz_kernels.launches import ElementBuffers, log_of, smallest_value
 
 from .compiler.plan import CircuitPlan
+from .footprint import MemoryUse, tensor_bytes
 from .launching import LayerLaunches, input_launches, layer_launches
 from .memory import LayerViews, Memory
 
@@ -75,6 +76,12 @@ class TorchEngine:
             flows.zero_()
 
     # ---- passes -----------------------------------------------------------------------------------------------------
+
+    def memory_use(self, batch_size: int) -> MemoryUse:
+        parameters = tensor_bytes(self.params, self.tables, self._gathered)
+        indices = tensor_bytes(self.inputs, self.layers, self._block_starts, self._unused_rows)
+        flows = tensor_bytes(self.edge_flows, self.table_flows)
+        return MemoryUse(parameters, flows, indices, self.memory.num_bytes, batch_size, min(batch_size, self.micro_batch))
 
     def piece(self, batch: int) -> int:
         """Samples of ``batch`` that one run takes."""

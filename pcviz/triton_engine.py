@@ -20,6 +20,7 @@ from pcviz_kernels.triton_calls import compile_ahead, run_all
 from pcviz_kernels.triton_launches import UNIT, TritonBuffers, TritonLayer
 
 from .compiler.plan import CircuitPlan
+from .footprint import MemoryUse, tensor_bytes
 from .launching import input_launches as torch_input_launches
 from .launching import layer_launches as torch_layer_launches
 from .triton_launching import input_launch, layer_launches
@@ -114,12 +115,25 @@ class TritonEngine:
             raise RuntimeError(f"out of memory: {PITCH} samples, the smallest batch, need {need}, and {has} are free on {self.device}.")
         return min(fits, LARGEST_BATCH)
 
+    def memory_use(self, batch_size: int) -> MemoryUse:
+        micro_batch = min(batch_size, self.piece(batch_size))
+        pitch = kernels.columns(micro_batch, 1)
+        if self.buffers is not None:
+            pitch = max(pitch, self.buffers.pitch)
+        parameters, flows = tensor_bytes(self.params, self.half_params, self._tables), tensor_bytes(self.edge_flows, self._table_flows)
+        buffers = self.bytes_per_sample() * pitch + 4 * self._num_flags(pitch)
+        return MemoryUse(parameters, flows, tensor_bytes(self.inputs, self.layers), buffers, batch_size, micro_batch)
+
     def piece(self, batch: int) -> int:
         """Samples of ``batch`` that one run takes. What fits the buffers that there are asks the driver for nothing."""
         limit = PITCH if self.device.type != "cuda" else LARGEST_BATCH
         if self.buffers is not None and batch <= min(self.buffers.pitch, limit):
             return batch
         return self.micro_batch
+
+    def _num_flags(self, pitch: int) -> int:
+        rows = max(max(layer.num_ratio_units, *(launch.num_sum_blocks * launch.sum_block for launch in layer.sums)) for layer in self.layers)
+        return rows * (pitch // kernels.FLAG_B)
 
     def _reserve(self, batch: int) -> None:
         """Buffers for ``batch`` samples, filled with NaN: nothing may be read unwritten."""
@@ -131,8 +145,7 @@ class TritonEngine:
         buffers = {}
         for name, (rows, dtype) in self._rows().items():
             buffers[name] = torch.full((rows, pitch), torch.nan if dtype.is_floating_point else 0, dtype=dtype, device=self.device)
-        rows = max(max(layer.num_ratio_units, *(launch.num_sum_blocks * launch.sum_block for launch in layer.sums)) for layer in self.layers)
-        self.buffers = TritonBuffers(**buffers, flags=torch.zeros(rows * (pitch // 64), dtype=torch.int32, device=self.device))
+        self.buffers = TritonBuffers(**buffers, flags=torch.zeros(self._num_flags(pitch), dtype=torch.int32, device=self.device))
         self.buffers.logs.fill_(-torch.inf)  # rows that no node has are impossible; they are never written
         self.buffers.ratio_tops[:UNIT] = -torch.inf  # of pseudo parents
         for nodes in self.plan.node_vectors():
@@ -203,9 +216,14 @@ class TritonEngine:
         kind = (key[0], *key[2:])
         if self.device.type != "cuda":
             run_all(calls())
-        elif kind not in self._compiled:
+            return
+        with torch.cuda.device(self.device):  # Triton launches on the current one
+            self._replay_on_gpu(key, kind, calls)
+
+    def _replay_on_gpu(self, key: tuple, kind: tuple, calls: Callable[[], Calls]) -> None:
+        if kind not in self._compiled:
             self._compiled.add(kind)
-            compile_ahead(chain(calls(), self._em()) if kind[-1] is True else calls(), self.device)  # after a backward pass comes EM
+            compile_ahead(chain(calls(), self._em()) if kind[-1] is True else calls())  # after a backward pass comes EM
             run_all(calls())
         else:
             self._graph(key, calls).replay()

@@ -12,6 +12,7 @@ from pcviz_kernels.triton_blocks import PITCH
 from triton.runtime.interpreter import InterpreterOptions, interpreter_builder
 
 import pcviz as pcv
+from pcviz.footprint import tensor_bytes
 from pcviz.ir.nodes import ProdNodes, inputs, multiply, summate, topological
 from pcviz.queries import max_values
 
@@ -318,6 +319,18 @@ def test_max_product_equals_the_torch_engine(kind, block_size):
         np.testing.assert_allclose(logs, reference.mpe(x, observed=known, return_log=True)[1], rtol=1e-6, atol=1e-5)
         completed = max_values(reference, *reference.check_evidence(states, np.ones_like(known)))[reference.plan.rows_of(root)][0]
         np.testing.assert_allclose(completed, logs, rtol=1e-6, atol=1e-5)  # the states that the descent found reach the maximum
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_memory_is_known_before(deterministic):
+    pc = interpreted(line_of_numbers(5), 4, deterministic=deterministic)
+    use = pc.memory(100)
+    assert pc.engine.buffers is None and use.micro_batch == 100 and pc.memory(1000).micro_batch == PITCH
+    x = random_data(pc.root, 3)
+    pc.accumulate_flows(x, np.ones_like(x, dtype=bool))
+    engine = pc.engine
+    assert use.buffers == tensor_bytes(engine.buffers, engine.observed) == pc.memory(7).buffers
+    assert use.total == tensor_bytes({name: value for name, value in vars(engine).items() if name not in ("plan", "settings", "_accepted")})
 
 
 def test_wrong_arguments():

@@ -240,6 +240,20 @@ def test_accepts_lists_tensors_and_small_integers():
         torch.testing.assert_close(deferred.x, torch.as_tensor(x).long(), rtol=0, atol=0)
 
 
+def test_memory_is_known_before():
+    pc = tensor_circuit(small_pd(num_latents=3), 4)
+    use = pc.memory(100)
+    pc.accumulate_flows(digits(100))
+    again = pc.memory(100)  # impl="torch" makes some of its indices when they are first read
+    assert (again.parameters, again.flows, again.buffers) == (use.parameters, use.flows, use.buffers) and again.indices >= use.indices
+    assert pc.memory(5).buffers == use.buffers and pc.memory(10**6).micro_batch == pc.micro_batch
+    assert use.buffers == sum(buffer.nbytes for buffer in pc.engine.memory.flat.values())
+    assert use.parameters >= 8 * pc.plan.num_params and use.flows >= 8 * pc.plan.num_params and use.indices > 0
+    assert "100 of 100 samples at a time" in str(use) and "total" in str(use)
+    with pytest.raises(ValueError, match="batch_size=...\\) expects an integer of at least 1, got 0"):
+        pc.memory(0)
+
+
 # ---- bad input ----------------------------------------------------------------------------------------------------------
 
 ONES = np.ones((4, 64), dtype=np.int64)

@@ -239,6 +239,20 @@ def test_max_product(trained, block_size):
         torch.testing.assert_close(reached, expected, rtol=1e-6, atol=1e-3)
 
 
+def test_memory_is_known_before(trained):
+    """What a step allocates, within a tenth; recorded graphs and the data come on top."""
+    root, x = trained
+    torch.cuda.synchronize()
+    plan = pcv.compile(root, block_size=32)
+    before = torch.cuda.memory_allocated()
+    pc = pcv.TensorCircuit(plan, device="cuda")
+    use = pc.memory(512)
+    pc.accumulate_flows(x[:512])
+    pc.em_step(0.1, 0.1)
+    taken = torch.cuda.memory_allocated() - before
+    assert use.micro_batch == 512 and abs(taken - use.total) < 0.1 * use.total, f"{taken / 2**20:.0f} MiB taken, known before: {use}"
+
+
 def test_figure_5_layer_at_every_block_size():
     root = pcv.figure_5_layer()
     x = np.random.default_rng(0).integers(0, 2, (64, root.scope.bit_length()))

@@ -49,8 +49,8 @@ def run_all(calls: Iterable[KernelCall]) -> None:
         call.run()
 
 
-def compile_ahead(calls: Iterable[KernelCall], device: torch.device) -> None:
-    """Compile what ``calls`` need, each kernel once, on all cores: one after the other takes as long as all together.
+def compile_ahead(calls: Iterable[KernelCall]) -> None:
+    """Compile what ``calls`` need on the current GPU, each kernel once, on all cores: one after the other takes as long as all together.
 
     Triton compiles twice: the kernel, and a C function that launches it; both happen here. A Triton that can not do this (before
     3.5) compiles at the first launch, as it does anyway.
@@ -58,6 +58,7 @@ def compile_ahead(calls: Iterable[KernelCall], device: torch.device) -> None:
     parallel = getattr(triton, "AsyncCompileMode", None)
     if parallel is None:
         return
+    device = torch.cuda.current_device()
     different = {call.variant: call for call in calls}.values()
 
     def load(kernel) -> None:

@@ -1,0 +1,57 @@
+"""Memory of a circuit on its device, known before it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True)
+class MemoryUse:
+    """Bytes that likelihoods, flows and EM of ``batch_size`` samples take, ``micro_batch`` of them at a time. ``buffers``: values and flows of
+    one micro-batch; ``flows``: of parameters. Beside them stand the data, results, what single operations need for a moment, and CUDA's own."""
+
+    parameters: int
+    flows: int
+    indices: int
+    buffers: int
+    batch_size: int
+    micro_batch: int
+
+    @property
+    def total(self) -> int:
+        return self.parameters + self.flows + self.indices + self.buffers
+
+    def __str__(self) -> str:
+        parts = ("parameters", "flows", "indices", "buffers", "total")
+        sizes = ", ".join(f"{part} {_readable(getattr(self, part))}" for part in parts)
+        return f"{sizes}; {self.micro_batch:,} of {self.batch_size:,} samples at a time"
+
+
+def _readable(size: int) -> str:
+    for unit, bytes_each in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if size >= bytes_each:
+            return f"{size / bytes_each:.2f} {unit}"
+    return f"{size} bytes"
+
+
+def tensor_bytes(*records) -> int:
+    """Bytes of the memory behind all tensors in ``records``: tensors, containers, and objects of this package; each counts once."""
+    storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in _tensors(records, set())}
+    return sum(storages.values())
+
+
+def _tensors(found, seen: set[int]) -> Iterator[torch.Tensor]:
+    if isinstance(found, torch.Tensor):
+        yield found
+    elif isinstance(found, (list, tuple, set)):
+        for each in found:
+            yield from _tensors(each, seen)
+    elif isinstance(found, dict):
+        yield from _tensors(list(found.values()), seen)
+    elif type(found).__module__.startswith("pcviz") and id(found) not in seen:
+        seen.add(id(found))
+        slots = [getattr(found, name) for name in getattr(found, "__slots__", ())]
+        yield from _tensors([*getattr(found, "__dict__", {}).values(), *slots], seen)

@@ -181,7 +181,7 @@ def far_below(num_nodes: int, lost: int):
     return summate(multiply(*vectors), num_nodes=1, params=np.eye(1, num_nodes, dtype=np.float32))
 
 
-@pytest.mark.parametrize("num_nodes, lost", [(2, 0), (16, 2), (20, 0)])
+@pytest.mark.parametrize("num_nodes, lost", [(2, 2), (20, 0)])
 def test_lost_flows_of_every_group_and_of_tied_sums(num_nodes, lost):
     """Atomically and in order; the ordered ones have the same bits again."""
     root = far_below(num_nodes, lost)

@@ -1,14 +1,25 @@
 """Every Triton kernel compiles to machine code for the GPUs that are asked for, without a GPU; what the interpreter lets through
 (a matrix product on too small a tile, say) fails here."""
 
+import threading
+from contextlib import nullcontext
+from types import SimpleNamespace
+
 import pytest
+import torch
 
 triton = pytest.importorskip("triton", reason="Triton has no build for this system")
 
 from pcviz_kernels import triton_em, triton_flows, triton_forward, triton_gaussian, triton_max, triton_ordered  # noqa: E402
 from pcviz_kernels.config import default_config  # noqa: E402
+from pcviz_kernels.triton_calls import compile_ahead  # noqa: E402
 from triton.backends.compiler import GPUTarget  # noqa: E402
-from triton.compiler import ASTSource  # noqa: E402
+from triton.compiler import ASTSource, CompiledKernel  # noqa: E402
+from triton.runtime import driver  # noqa: E402
+from triton.runtime.jit import JITFunction  # noqa: E402
+
+import pcviz as pcv  # noqa: E402
+from pcviz.triton_engine import TritonEngine  # noqa: E402
 
 FLOAT32 = {"hidden", "reals", "lost_ratios"}
 FLOAT32 |= {"table", "logs", "tops", "flows", "element_flows", "param_flows", "ratio_tops", "table_flows", "settings"}
@@ -105,3 +116,32 @@ def test_the_other_kernels_compile(kernel, capability):
     machine_code(kernel, capability, REPEATS=True, ORDERED=True, ONE_UNIT=True, TENSOR_CORES=True, **sizes)
     if kernel is triton_flows.param_flows_kernel:
         machine_code(kernel, capability, REPEATS=True, ORDERED=False, ONE_UNIT=False, TENSOR_CORES=True, **sizes)
+
+
+@pytest.mark.skipif(not hasattr(triton, "AsyncCompileMode"), reason="this Triton compiles at launches only")
+def test_a_pass_is_compiled_ahead(monkeypatch):
+    """On threads, each kernel once, and nothing is left to compile at a launch. A stand-in takes the place of the GPU's driver."""
+    root = pcv.PD((2, 2), num_latents=3, dist=pcv.Categorical(3), seed=0)
+    plan = pcv.compile(root, block_size=2)
+    engine = TritonEngine(plan, torch.device("cpu"))
+    engine.load(torch.zeros(plan.num_params), [torch.zeros(len(group.sources), group.stride, 3) for group in plan.inputs])
+    engine._reserve(128)
+    calls = [*engine.calls(128, False, True), *engine._em()]
+    different = {call.variant for call in calls}
+
+    compiled, loaded, compile_one = [], [], JITFunction._do_compile
+    monkeypatch.setattr(JITFunction, "_do_compile", lambda kernel, *args: compiled.append(kernel.__name__) or compile_one(kernel, *args))
+    monkeypatch.setattr(CompiledKernel, "run", property(lambda kernel: loaded.append((kernel.name, threading.current_thread()))))
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "device", lambda device: nullcontext())
+    active = SimpleNamespace(
+        get_current_target=lambda: GPUTarget("cuda", 90, 32), get_current_device=lambda: "stand-in", get_current_stream=lambda device: 0
+    )
+    monkeypatch.setattr(driver, "_active", active)
+    compile_ahead(calls)
+    assert sorted(compiled) == sorted(variant[0] for variant in different)
+    assert len(loaded) == len(different) and threading.main_thread() not in {thread for _, thread in loaded}
+    compiled.clear()
+    for call in calls:
+        call.compiled()
+    assert not compiled, f"compiled at a launch: {compiled}"

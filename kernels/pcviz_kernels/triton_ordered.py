@@ -46,7 +46,8 @@ def lost_param_flows_kernel(users, user_offsets, cids, pids, weights, factors, l
                             first_unit, arity, num_rows, batch, num_columns, num_flags, pitch, M: tl.constexpr, K: tl.constexpr,
                             ROWS: tl.constexpr, PAIRS: tl.constexpr, REPEATS: tl.constexpr, TILE_M: tl.constexpr, TILE_K: tl.constexpr,
                             TILE_B: tl.constexpr, FLAG_B: tl.constexpr):  # fmt: skip
-    """F_{n,c}(D) / theta_{n,c} += sum of p_c F_n / p_n over the samples in which n is lost. A program owns [TILE_K, TILE_M] parameters."""
+    """F_{n,c}(D) / theta_{n,c} += sum of p_c F_n / p_n over the samples in which n is lost. A program owns [TILE_K, TILE_M] parameters;
+    most return at once."""
     column, tile = tl.program_id(0) % num_columns, tl.program_id(0) // num_columns
     first_m = tile % (M // TILE_M) * TILE_M
     m = tl.arange(0, TILE_M)
@@ -61,20 +62,24 @@ def lost_param_flows_kernel(users, user_offsets, cids, pids, weights, factors, l
     for i in range(first_user, last_user):
         if REPEATS:
             g = tl.load(users + i)
-        row = tl.load(cids + g * num_children + k // K, mask=inside, other=0) + k % K
         unit = first_unit + g * (M // ROWS) + first_m // ROWS
-        above_row = (first_row + g.to(tl.int64) * M + first_m) * pitch
-        for step in range(tl.cdiv(batch, TILE_B)):
-            flag = tl.load(flags + unit * num_flags + step * TILE_B // FLAG_B)
-            if flag != 0:
-                found = 1
-                b = step * TILE_B + tl.arange(0, TILE_B)
-                own = product_logs(factors, logs, row, inside, b, arity, num_rows, pitch, PAIRS)
-                for j in range(TILE_M):
-                    above = tl.load(lost_ratios + above_row + j * pitch + b)
-                    if tl.max(above) > -float("inf"):
-                        shares = tl.where((above > -float("inf"))[None, :], tl.exp2(own + above[None, :] + FLOW_SCALE_LOG2), 0.0)
-                        total += tl.where((m == j)[None, :], tl.sum(shares, axis=1)[:, None], 0.0)
+        lost = 0
+        for first in range(0, num_flags, 64):
+            f = first + tl.arange(0, 64)
+            lost = tl.maximum(lost, tl.max(tl.load(flags + unit * num_flags + f, mask=f < num_flags, other=0)))
+        if lost != 0:
+            found = 1
+            row = tl.load(cids + g * num_children + k // K, mask=inside, other=0) + k % K
+            above_row = (first_row + g.to(tl.int64) * M + first_m) * pitch
+            for step in range(tl.cdiv(batch, TILE_B)):
+                if tl.load(flags + unit * num_flags + step * TILE_B // FLAG_B) != 0:
+                    b = step * TILE_B + tl.arange(0, TILE_B)
+                    own = product_logs(factors, logs, row, inside, b, arity, num_rows, pitch, PAIRS)
+                    for j in range(TILE_M):
+                        above = tl.load(lost_ratios + above_row + j * pitch + b)
+                        if tl.max(above) > -float("inf"):
+                            shares = tl.where((above > -float("inf"))[None, :], tl.exp2(own + above[None, :] + FLOW_SCALE_LOG2), 0.0)
+                            total += tl.where((m == j)[None, :], tl.sum(shares, axis=1)[:, None], 0.0)
     if found != 0:
         pid = tl.load(pids + g * num_children + k // K, mask=inside, other=0).to(tl.int64)
         at = (pid + k % K * M)[:, None] + (first_m + m)[None, :]

@@ -9,11 +9,12 @@ import torch
 from circuits import extreme_params, random_circuit, random_data, trained_params, vectors_with_rows
 from oracle import log_likelihood, log_values, node_flows, param_flows, worlds_of
 from pcviz_kernels.triton_blocks import PITCH
-from triton.runtime.interpreter import InterpreterOptions, interpreter_builder
+from triton.runtime.interpreter import InterpreterBuilder, InterpreterOptions, interpreter_builder
 
 import pcviz as pcv
 from pcviz.footprint import tensor_bytes
 from pcviz.ir.nodes import ProdNodes, inputs, multiply, summate, topological
+from pcviz.kernel_steps import forward_program
 from pcviz.queries import max_values
 
 interpreter_builder.options = InterpreterOptions(sanitize_overflow=False)  # half the time
@@ -388,3 +389,56 @@ def test_autotune_keeps_results(monkeypatch, tmp_path):
     np.testing.assert_allclose(pc.flows(x).edges, flows, rtol=1e-3, atol=1e-4)
     again = list(pcv.autotune(interpreted(root, 4), x, cache=tmp_path / "configs.json"))
     assert [record.best for record in again] == [record.best for record in records] and all(record.cached for record in again)
+
+
+def dumped_steps(monkeypatch, call) -> dict:
+    """Runs a call of the real kernel; {program: [(x, theta) of each matrix product]}."""
+    seen: dict[int, list] = {}
+    real = InterpreterBuilder.create_dot
+
+    def create_dot(self, a, b, d, *rest):
+        seen.setdefault(self.grid_idx[0], []).append((a.data.copy(), b.data.copy()))
+        return real(self, a, b, d, *rest)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(InterpreterBuilder, "create_dot", create_dot)
+        call.run()
+    return seen
+
+
+@pytest.mark.parametrize(
+    "block_size, num_latents, variant", [(4, 7, "paper"), (4, 7, "scaled"), (16, 37, "paper"), (16, 37, "scaled"), (64, 70, "scaled"), (64, 70, "paper")]
+)
+def test_steps_of_the_kernel_view_are_those_of_the_kernels(monkeypatch, block_size, num_latents, variant):
+    """Operands of every matrix product, and what each program stores, to the last bit: ragged tiles, absent edges, pseudo blocks."""
+    root = wide(num_latents, block_size)
+    engine, x = interpreted(root, block_size, variant).engine, worlds_of(root)[:70]
+    engine._fill(torch.as_tensor(np.ascontiguousarray(x.T)), None)
+    sums = [(layer, g) for layer in engine.layers for g in range(len(layer.sums))]
+    compared = products = 0
+    for call in engine.calls(len(x), False, False):
+        if not call.name.startswith("sum_forward"):
+            call.run()
+            continue
+        layer, g = sums.pop(0)
+        launch, config = layer.sums[g], engine.config("forward", layer.sums[g])
+        node_logs = engine.buffers.logs[:, : len(x)].numpy().copy()
+        dumped, columns = dumped_steps(monkeypatch, call), PITCH // config.tile_b
+        for program in range(call.grid[0]):
+            column, tile = program % columns, program // columns
+            if column * config.tile_b >= len(x):
+                continue
+            made = forward_program(layer, g, node_logs, engine.half_params.numpy(), config, column, tile, variant)
+            per_block = launch.sum_block // config.tile_m
+            first = int(launch.nids[tile // per_block]) + tile % per_block * config.tile_m
+            low = column * config.tile_b
+            stored = engine.buffers.logs[first : first + config.tile_m, low : low + config.tile_b].numpy()
+            np.testing.assert_array_equal(made.logs, stored)
+            compared += 1
+            if program in dumped:
+                assert len(dumped[program]) == len(made.steps)
+                for step, (operand, theta) in zip(made.steps, dumped[program]):
+                    np.testing.assert_array_equal(step.x.T, operand)
+                    np.testing.assert_array_equal(step.theta, theta)
+                    products += 1
+    assert not sums and compared >= 6 and (products >= 6) == (block_size >= 16)

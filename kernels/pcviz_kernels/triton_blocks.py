@@ -5,7 +5,6 @@ Grids and tiles come from the LaunchConfig that the trace and the traffic model 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 import torch
@@ -35,7 +34,7 @@ from .triton_forward import (
     sum_guard_kernel,
 )
 from .triton_gaussian import em_gaussian_kernel, gaussian_flows_kernel, gaussian_forward_kernel
-from .triton_launches import UNIT, TritonBuffers, TritonElements, TritonFactors, TritonInputs, TritonProducts, TritonSums
+from .triton_launches import UNIT, TritonBuffers, TritonElements, TritonFactors, TritonInputs, TritonProducts, TritonSums, lost_log2
 from .triton_max import sum_max_kernel
 from .triton_ordered import lost_element_flows_kernel, lost_param_flows_kernel
 
@@ -49,15 +48,6 @@ PITCH = 128  # buffers hold a multiple of this many samples, and kernels fill al
 def columns(batch: int, tile_b: int) -> int:
     """Batch tiles that cover ``batch`` samples and the padding behind them."""
     return triton.cdiv(batch, PITCH) * PITCH // tile_b
-
-
-def lost_log2(num_children: int) -> float:
-    """log2 of the accumulator (true values: parameters and children at most 1) below which float16 may have lost a child.
-
-    A float16 times 2^15 is exact to rounding down to 2^-29 and off by at most 2^-40 below it. With C children the error of an
-    accumulator is at most C 2^-40 from each factor; 2^9 times that keeps it below 0.4 % of the sum.
-    """
-    return float(min(math.ceil(math.log2(num_children)) + 1 - 40 + 9, -8))
 
 
 def input_forward(

@@ -192,3 +192,27 @@ def bytes_before(launch: Launch, program: int, entry: int) -> int:
 def wave_of(launch: Launch, program: int, num_sms: int) -> tuple[int, int]:
     """(wave of the program, number of waves), both from 1, with one program at a time on each multiprocessor."""
     return program // num_sms + 1, ceil_div(launch.programs, num_sms)
+
+
+def levels(launch: TritonSums, config: LaunchConfig, column: int, tile: int, steps: tuple[ForwardStep, ...], fits_l2: bool) -> list[tuple[str, str]]:
+    """For each step the level that its parameters and its children come from: "HBM" where this program is the first to read them
+    (or where L2 is too small to keep them), else "L2"; a step that spans both says so. As in the traffic model, L1 keeps nothing."""
+    per_block = launch.sum_block // config.tile_m
+    g, own = tile // per_block, tile % per_block == 0
+    cids, pids = launch.cids.numpy(), launch.pids.numpy()
+    found = []
+    for step in steps:
+        runs = np.unique(np.arange(step.first, step.first + step.count) // launch.run)
+        new_e = _first_read(cids, g, runs) if own and fits_l2 else np.full(len(runs), not fits_l2)
+        new_p = _first_read(pids, g, runs) if column == 0 and fits_l2 else np.full(len(runs), not fits_l2)
+        found.append((_level(new_p), _level(new_e)))
+    return found
+
+
+def _first_read(index: np.ndarray, g: int, runs: np.ndarray) -> np.ndarray:
+    """Which of the runs of sum block ``g`` no earlier sum block reads."""
+    return ~np.isin(index[g, runs], index[:g])
+
+
+def _level(new: np.ndarray) -> str:
+    return "HBM" if new.all() else "L2" if not new.any() else "HBM and L2"

@@ -16,6 +16,7 @@ from .packing import pack
 from .scenes.blocks import scene_blocks
 from .scenes.cost import scene_cost
 from .scenes.dag import scene_dag
+from .scenes.kernel import scene_no_kernel
 from .scenes.training import scene_training
 
 PRELOAD_BYTES = 1_500_000  # beyond this, frames of further layers are sent when they are asked for
@@ -52,7 +53,7 @@ class Generation:
         self._layering = None
 
     def tasks(self, num_layers: int) -> set[Task]:
-        once = {Task("cost", None, None), Task("training", None, None)}
+        once = {Task("cost", None, None), Task("training", None, None), Task("kernel", None, None)}
         sized = {Task(view, size, None) for view in ("headline", "dag") for size in self.entry.sizes}
         return once | sized | {Task("blocks", size, layer) for size in self.entry.sizes for layer in range(1, num_layers + 1)}
 
@@ -95,6 +96,8 @@ class Generation:
                 return scene_cost(self.entry.label, summaries, reports, recorded_points(self.entry.recorded), self.measured())
             case "dag":
                 return scene_dag(self.entry.root, self.summary(task.size), self.report(task.size))
+            case "kernel":
+                return scene_no_kernel("" if self.entry.x is not None else "The Kernel view shows real numbers, and this circuit has no data.")
             case "training":
                 return scene_training([])  # the page adds the rows as they come
         raise ValueError(f"no view is called {task.view!r}")
@@ -198,10 +201,10 @@ class FrameWorker:
         sizes = self._generation.entry.sizes
         distance = abs(sizes.index(task.size) - sizes.index(size)) if task.size in sizes and size in sizes else 0
         off = abs(task.layer - layer) if task.layer is not None else 0
-        order = {"headline": 0, "blocks": 1, "cost": 2, "training": 3, "dag": 4}[task.view]
+        order = {"headline": 0, "blocks": 1, "cost": 2, "training": 3, "kernel": 3, "dag": 4}[task.view]
         if task.size == size and off == 0 and task.view in ("headline", "blocks"):
             return (0, order)
-        if task.view in ("cost", "training"):
+        if task.view in ("cost", "training", "kernel"):
             return (1, order)
         return (2 if off == 0 else 3, off, distance, order)
 

@@ -9,7 +9,9 @@ from .bundle import plotly_js
 from .circuits import DIGITS, Entry
 from .device import DeviceWorker, Training, prepare_digits
 from .frames import VIEWS, FrameWorker, Generation, Settings, Task
+from .kernel_job import KernelJob
 from .outbox import Outbox
+from .packing import pack
 from .scenes.training import training_row
 
 DEVICES = {"H100-SXM": "H100-SXM (model)", "cpu": "this CPU (model)"}
@@ -32,6 +34,7 @@ class Session:
         self.records: list[dict] = []
         self._frames = FrameWorker(outbox, self._layers_known)
         self._device = DeviceWorker(outbox, self._on_steps, self._on_measured, self._send_run)
+        self._kernel = KernelJob()
         self._num_layers: dict[str, list[dict]] = {}
 
     # ---- from the page ----------------------------------------------------------------------------------------------
@@ -119,6 +122,19 @@ class Session:
     def _do_measure(self, message: dict) -> None:
         self._check_trainable()
         self._device.measure(self._entry, self.block_size, self._settings, force=bool(message.get("force")))
+
+    def _do_kernel(self, wish: dict) -> None:
+        """The steps of one program, for the Kernel view."""
+        entry, settings, generation = self._entry, self._settings, self._generation
+        if entry.x is None:
+            return
+        size, layer = self.block_size, self.layer
+
+        def work() -> None:
+            scene = self._kernel.scene(entry, settings, generation.report(size), size, layer, wish)
+            self._outbox.send("frame", [pack(scene)], gen=generation.number, view="kernel", size=size, layer=layer)
+
+        self._device.submit(work)
 
     def _do_cancel(self, _message: dict) -> None:
         self._device.cancelled.set()

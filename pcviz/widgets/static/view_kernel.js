@@ -104,7 +104,9 @@ function kernel_controls(frame) {
   next.dataset.pcv = "kernel-next";
   view.slider.max = scene.steps.length + 1;
   const focused = view.bar.contains(document.activeElement) ? document.activeElement.dataset.pcv : null;
-  view.bar.replaceChildren(...parts, view.play, back, view.slider, next);
+  const steps = pv_el("span", "pcv-kernel-steps");
+  steps.append(view.play, back, view.slider, next);
+  view.bar.replaceChildren(...parts, steps);
   if (focused) view.bar.querySelector(`[data-pcv="${focused}"]`)?.focus();
   const cells = (tag, values) => values.map((value) => pv_el(tag, "", value));
   view.table.replaceChildren(...[["step", "what it does", "bytes"], ...scene.steps.map((step, i) => [String(i + 1), step.text, pv_count(step.bytes)])].map((values, i) => {
@@ -195,12 +197,12 @@ function kernel_paint(frame) {
   view.caption.textContent = scene.caption;
   view.slider.value = at;
   view.slider.setAttribute("aria-valuetext", `${part} ${at} of ${n + 1}`);
-  frame.el.dataset.step = at;
+  Object.assign(frame.el.dataset, { step: at, variant: scene.variant });
   const { spans, lines, file } = scene.source;
   view.code.replaceChildren(pv_el("b", "", `${file}, lines ${spans[part].join("–")}\n`), lines[part].join("\n"));
 }
 
-// Values at least a millionth of the largest are told apart by a logarithmic scale; zero has the ground's colour.
+// A logarithmic scale from the least to the largest value of the tile, six decades at most; zero has the ground's colour.
 function kernel_tile(canvas, values, [rows, cols], side, theme, column, name) {
   const size = Math.max(1, Math.floor((side * devicePixelRatio) / Math.max(rows, cols)));
   const [w, h] = [Math.max(1, Math.floor((side * devicePixelRatio) / cols)), Math.max(1, Math.floor((side * devicePixelRatio) / rows))];
@@ -217,10 +219,11 @@ function kernel_tile(canvas, values, [rows, cols], side, theme, column, name) {
   const good = values.filter(Number.isFinite);
   const logs = good.some((value) => value < 0);
   const high = good.reduce((a, c) => Math.max(a, c), logs ? -Infinity : 0);
-  const low = good.reduce((a, c) => Math.min(a, c), Infinity);
+  const low = good.reduce((a, c) => (logs || c > 0 ? Math.min(a, c) : a), Infinity);
+  const span = logs ? high - low : Math.min(6, Math.log10(high / low));
   for (let i = 0; i < rows * cols; i++) {
     const value = values[i];
-    const share = !Number.isFinite(value) || value === 0 && !logs ? 0 : logs ? 0.15 + (0.85 * (value - low)) / (high - low || 1) : 0.1 + 0.9 * Math.max(0, 1 + Math.log10(value / high) / 6);
+    const share = !Number.isFinite(value) || value === 0 && !logs ? 0 : 0.2 + 0.8 * Math.max(0, 1 - (logs ? high - value : Math.log10(high / value)) / (span || 1));
     if (!share) continue;
     context.fillStyle = `rgb(${ink.stored.map((c, j) => Math.round(ink.empty[j] + (c - ink.empty[j]) * share))})`;
     context.fillRect((i % cols) * dx, Math.floor(i / cols) * dy, dx, dy);

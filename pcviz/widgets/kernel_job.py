@@ -39,11 +39,12 @@ class KernelJob:
     def _values(self, entry: Entry, settings, block_size: int):
         from .device import engine
 
-        key = (id(entry.root), block_size, settings.batch_size, settings.padding_tolerance)
+        key = (id(entry.root), id(entry.root.params), block_size, settings.batch_size, settings.padding_tolerance)
         if key != self._key:
             circuit = engine(entry, block_size, settings)
             x = np.resize(np.asarray(entry.x), (settings.batch_size, *np.shape(entry.x)[1:]))  # the data again where they are fewer
             logs = (circuit.node_values(x) / np.log(2)).float().numpy()
+            self._of = entry.root, entry.root.params  # kept, so that no other object gets their ids; training writes new parameters
             self._kept, self._layers, self._key = (circuit.plan, logs, (circuit.engine.params.float() * 2.0**15).half().numpy()), {}, key
         return self._kept
 

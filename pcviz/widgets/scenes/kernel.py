@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import ast
 from importlib import resources
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...kernel_steps import ForwardProgram, bytes_before, program_bytes, wave_of
 from ...tracing import Launch
 from .common import count, html_table, si_bytes
+
+if TYPE_CHECKING:
+    from ...kernel_steps import ForwardProgram
 
 MAX_CELLS = 64  # rows and columns of a drawn tile
 MAX_STEPS = 24
@@ -24,6 +27,8 @@ def scene_no_kernel(why: str = "") -> dict:
 def scene_kernel(program: ForwardProgram, launch: Launch, levels: list[tuple[str, str]], *, number: int, sample: int, variant: str, num_groups: int,
                  num_sms: int, device: str, entry: int, run: int) -> dict:  # fmt: skip
     """``levels``: (of parameters, of children) for each step, from ``kernel_steps.levels``. ``entry``: bytes of a value in the model."""
+    from ...kernel_steps import bytes_before, program_bytes, wave_of  # torch comes with it, and the first picture needs none
+
     config, column = launch.config, number % launch.grid[0]
     low = column * config.tile_b
     high = min(low + config.tile_b, launch.batch_size)

@@ -48,6 +48,7 @@ _NAMES = {
     # views
     "explore": ".widgets.explorer",
     "show": ".widgets.show",
+    "export_html": ".widgets.export",
 }
 __all__ = list(_NAMES)
 

@@ -29,6 +29,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_lab(commands, "explore", "the same as lab: the explorer is the first thing it shows")
     info = commands.add_parser("info", help="show versions, device and where files are")
     info.set_defaults(run=_info)
+    _add_export(commands)
     _add_bench(commands)
     return parser
 
@@ -40,6 +41,17 @@ def _add_lab(commands, name: str, text: str) -> None:
     command.add_argument("--folder", type=Path, default=lab.DEFAULT_FOLDER, help="where your copies of the lessons are (default: %(default)s)")
     command.add_argument("options", nargs="*", metavar="-- OPTION", help="options for JupyterLab itself, after --")
     command.set_defaults(run=_lab)
+
+
+def _add_export(commands) -> None:
+    export = commands.add_parser("export", help="save the explorer of a circuit as one HTML file that opens from a disk")
+    export.add_argument("circuit", nargs="?", type=Path, help="a file of pcv.save (default: the layer of the paper's figure 5)")
+    export.add_argument("-o", "--out", type=Path, default=Path("pcviz.html"), help="the HTML file (default: %(default)s)")
+    export.add_argument("--block-size", type=int, help="the one shown first")
+    export.add_argument("--batch-size", type=int, default=512)
+    export.add_argument("--tolerance", type=float, action="append", help="padding tolerance; up to three times (default: 0.25)")
+    export.add_argument("--device", default="H100-SXM", help="H100-SXM or cpu (default: %(default)s)")
+    export.set_defaults(run=_export)
 
 
 def _add_bench(commands) -> None:
@@ -87,6 +99,27 @@ def _add_bench(commands) -> None:
     fashion.set_defaults(run=_bench)
     for name, command in kinds.choices.items():
         command.set_defaults(what=name)
+
+
+def _export(args: argparse.Namespace) -> int:
+    from .io import load
+    from .widgets.export import export_html
+
+    try:
+        page = export_html(
+            None if args.circuit is None else load(args.circuit),
+            args.out,
+            block_size=args.block_size,
+            batch_size=args.batch_size,
+            padding_tolerance=args.tolerance or 0.25,
+            device=args.device,
+            title="" if args.circuit is None else args.circuit.stem,
+        )
+    except (OSError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"{page}: {page.stat().st_size / 1e6:.1f} MB, opens in a browser without network or kernel")
+    return 0
 
 
 def _bench(args: argparse.Namespace) -> int:

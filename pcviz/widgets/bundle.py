@@ -12,15 +12,20 @@ from importlib import resources
 
 FIRST = ("store.js", "plotly_loader.js", "slider.js", "headline.js", "view_common.js", "shell_parts.js")
 LAST = ("single.js", "shell.js")
+PAGE = "page.js"  # in saved pages only
 EXPORT = "\nexport default { render };\n"
 
 
 @cache
 def esm() -> str:
     """The ES module whose default export is ``{ render }``."""
-    middle = [name for name in _names(".js") if name not in FIRST + LAST]
-    order = [*FIRST, *middle, *LAST]
-    return "\n".join(_read(name) for name in order) + EXPORT
+    return _scripts() + EXPORT
+
+
+@cache
+def page_js() -> str:
+    """The script of a saved page, without exports; ``openPage(page, element)`` starts it."""
+    return _scripts() + "\n" + _read(PAGE)
 
 
 @cache
@@ -32,6 +37,11 @@ def plotly_js() -> bytes:
     """plotly.min.js as plotly's Python package ships it, gzipped (1.5 of 4.8 MB)."""
     text = (resources.files("plotly") / "package_data" / "plotly.min.js").read_bytes()
     return gzip.compress(text, 6, mtime=0)
+
+
+def _scripts() -> str:
+    middle = [name for name in _names(".js") if name not in (*FIRST, *LAST, PAGE)]
+    return "\n".join(_read(name) for name in (*FIRST, *middle, *LAST))
 
 
 def _names(suffix: str) -> list[str]:

@@ -164,30 +164,8 @@ class Session:
                 self._send_session()
 
     def _send_session(self, invalid: str = "") -> None:
-        entry, settings, generation = self._entry, self._settings, self._generation
-        self._outbox.send(
-            "session",
-            gen=generation.number,
-            circuit=entry.name,
-            circuits=[{"value": each.name, "label": each.label, "disabled": each.root is None} for each in self._entries.values()],
-            sizes=list(entry.sizes),
-            layers=[layer.index for layer in generation.layering.layers],
-            views=VIEWS,
-            needs=["headline", "blocks"],
-            block_size=self.block_size,
-            layer=self.layer,
-            batch_size=settings.batch_size,
-            padding_tolerance=settings.padding_tolerance,
-            device=settings.device,
-            devices=[{"value": value, "label": label} for value, label in DEVICES.items()],
-            auto_measure=self._auto_measure,
-            can_train=entry.can_train,
-            can_measure=entry.can_train,
-            why_not=entry.why_not,
-            hint=entry.hint,
-            focus=self._focus,
-            invalid=invalid,
-        )
+        now = {"block_size": self.block_size, "layer": self.layer, "auto_measure": self._auto_measure, "focus": self._focus, "invalid": invalid}
+        self._outbox.send("session", **describe(self._entry, self._generation, self._entries), **now)
 
     # ---- from the workers -------------------------------------------------------------------------------------------
 
@@ -235,6 +213,28 @@ class Session:
         self._frames.close()
         self._generation = None
         self._entries.clear()
+
+
+def describe(entry: Entry, generation: Generation, entries: dict[str, Entry]) -> dict:
+    """What the page is told of a generation: circuit, sizes, layers, settings, and what can be done with them."""
+    settings = generation.settings
+    return {
+        "gen": generation.number,
+        "circuit": entry.name,
+        "circuits": [{"value": each.name, "label": each.label, "disabled": each.root is None} for each in entries.values()],
+        "sizes": list(entry.sizes),
+        "layers": [layer.index for layer in generation.layering.layers],
+        "views": VIEWS,
+        "needs": ["headline", "blocks"],
+        "batch_size": settings.batch_size,
+        "padding_tolerance": settings.padding_tolerance,
+        "device": settings.device,
+        "devices": [{"value": value, "label": label} for value, label in DEVICES.items()],
+        "can_train": entry.can_train,
+        "can_measure": entry.can_train,
+        "why_not": entry.why_not,
+        "hint": entry.hint,
+    }
 
 
 def send_plotly(outbox: Outbox) -> None:

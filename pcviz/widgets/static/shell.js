@@ -137,7 +137,7 @@ class Shell {
     if (!width) return;
     const visible = full ? window.innerHeight : (host ? host.clientHeight : window.innerHeight) - 28;
     this.root.style.height = `${Math.max(360, Math.round(visible))}px`;
-    this.root.classList.toggle("pcv-wide", width >= 1180 && !this.store.get().presenter);
+    this.root.classList.toggle("pcv-wide", width >= 1480 && !this.store.get().presenter);
     this.root.classList.toggle("pcv-compact", width < 1000 || this.store.get().presenter);
     this.root.classList.toggle("pcv-narrow", width < 700);
     const count = width < 900 ? 1 : width <= 1600 ? 2 : 3;
@@ -273,7 +273,7 @@ class Shell {
     const scene = found && stage.name === "training" ? extendTraining(found, this.hub.steps) : found;
     const waiting = scene === null && frames.session.views.includes(stage.name);
     stage.mark.hidden = !waiting;
-    stage.mark.textContent = waiting ? `compiling block size ${state.blockSize} …` : "";
+    stage.mark.textContent = waiting ? frames.session.missing ?? `compiling block size ${state.blockSize} …` : "";
     stage.section.classList.toggle("pcv-stale", waiting);
     stage.section.dataset.waiting = String(waiting);
     if (waiting) {
@@ -327,6 +327,7 @@ class Shell {
     setField(part["batch-size"], session.batch_size, session.invalid);
     setField(part.tolerance, session.padding_tolerance, session.invalid);
     part["auto-measure"].checked = Boolean(session.auto_measure);
+    for (const [name, why] of Object.entries(session.disabled || {})) Object.assign(part[name], { disabled: true, title: why });
     this.slider.setSizes(active.sizes);
     this.slider.setSize(this.store.get().blockSize);
     part.hint.textContent = this.explained ?? active.hint ?? "";

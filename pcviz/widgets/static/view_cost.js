@@ -213,6 +213,7 @@ function cost_note(view, name) {
   if (name !== "cpu") return "No estimate yet.";
   const other = view.scene.measured.filter((line) => line.points.length).map((line) => line.phase);
   if (other.length) return `Measured for ${[...new Set(other)].join(", ")} only.`;
+  if (view.scene.unmeasured) return view.scene.unmeasured;
   return "Nothing measured yet: press Measure. Each point is checked for a right result first, then timed on this machine.";
 }
 

@@ -1,0 +1,198 @@
+"""``pcv.export_html``: the explorer of a circuit as one HTML file that works from a disk, without a kernel and without a network.
+
+The page holds the explorer's own JavaScript and CSS, plotly, and the frames of all block sizes, in one inline script; page.js
+answers in the kernel's place. Before the script stands a picture for readers that run none.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from base64 import b64encode
+from collections.abc import Iterable, Sequence
+from datetime import date
+from html import escape
+from pathlib import Path
+
+from ..compiler.plan import CircuitPlan
+from ..ir.nodes import Nodes
+from . import bundle
+from .circuits import Entry, figure_5_entry, user_entry
+from .frames import Generation, Settings, Task
+from .packing import pack
+from .picture import block_map_picture
+from .scenes.blocks import static_blocks
+from .scenes.cost import static_cost
+from .scenes.kernel import scene_no_kernel
+from .scenes.training import training_row
+from .session import changed_settings, describe
+
+LIMIT_BYTES = 8_000_000  # of a page; layers that do not fit are left out, and the page says which
+MAX_TOLERANCES = 3
+LIVE = "This page was saved, it has no engine: pcv.explore(...) in a notebook does this."
+
+
+def export_html(
+    circuit=None,
+    path="pcviz.html",
+    *,
+    block_size: int | None = None,
+    batch_size: int = 512,
+    padding_tolerance: float | Sequence[float] = 0.25,
+    device: str = "H100-SXM",
+    steps: Iterable = (),
+    title: str = "",
+) -> Path:
+    """Write the explorer of ``circuit`` to the HTML file ``path``, and return its path.
+
+    The page holds every legal block size under one batch size [samples] and device and up to three padding tolerances [shares
+    of stored edges]; the first is shown. Controls that need an engine are disabled and say why. It is one file below 8 MB that
+    loads nothing from anywhere: layers that do not fit are left out, those farthest from the shown one first.
+
+    circuit: a circuit, plan or TensorCircuit (a plan's block size and tolerance are its own); None: the layer of the paper's
+    figure 5 with its recorded figures. steps: EMStep records of ``pcv.fit``, for the Training view. title: the circuit's name in
+    the page. ValueError: no such block
+    size, batch size, tolerance or device; FileNotFoundError: no such folder.
+    """
+    target = Path(path)
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"{target} cannot be written: there is no folder {target.parent}.")
+    plan = circuit if isinstance(circuit, CircuitPlan) else getattr(circuit, "plan", None)
+    if isinstance(plan, CircuitPlan):
+        circuit, block_size, padding_tolerance = plan.root, block_size or plan.block_size, plan.padding_tolerance
+    if circuit is not None and not isinstance(circuit, Nodes):
+        raise ValueError(f"pcv.export_html expects a circuit, a plan or a TensorCircuit, got {type(circuit).__name__}.")
+    entry = figure_5_entry() if circuit is None else user_entry(circuit)
+    entry.label = title or entry.label
+    settings = Settings()
+    for name, value in (("batch_size", batch_size), ("device", device)):
+        settings = changed_settings(settings, name, value)
+    wanted = [padding_tolerance] if isinstance(padding_tolerance, (int, float)) else list(padding_tolerance)
+    if not 1 <= len(wanted) <= MAX_TOLERANCES:
+        raise ValueError(f"padding_tolerance must be one to {MAX_TOLERANCES} shares, got {len(wanted)}.")
+    each = [changed_settings(settings, "padding_tolerance", tolerance) for tolerance in wanted]
+    write(target, page_html(entry, each, block_size, [training_row(step) for step in steps]))
+    return target
+
+
+def page_html(entry: Entry, settings: list[Settings], block_size: int | None = None, steps: list[list] = (), layer: int | None = None) -> str:
+    """The page of one circuit, with a generation of frames for each of ``settings``."""
+    if block_size is not None and block_size not in entry.sizes:
+        raise ValueError(f"block_size must be one of {', '.join(map(str, entry.sizes))} for this circuit, got {block_size!r}.")
+    size, layer = block_size or entry.first_size, layer or entry.layer
+    generations = [Generation(i + 1, entry, each) for i, each in enumerate(settings)]
+    script, style, plotly = inline(bundle.page_js()), bundle.css() + PAGE_CSS, b64encode(bundle.plotly_js()).decode()
+    static = _static(generations[0], size, layer)
+    left = LIMIT_BYTES - len((script + style + static).encode()) - len(plotly) - 100_000  # the rest: sessions, steps, marks
+    frames, layers = _frames(generations, size, layer, left - len(json.dumps(steps)))
+    sessions = [_session(generation, size, layer, layers) for generation in generations]
+    if len(sessions) == 1:
+        sessions[0]["disabled"]["tolerance"] = sessions[0]["disabled"]["batch-size"]
+    page = {"sessions": sessions, "frames": frames, "steps": steps, "plotly": plotly, "status": _status(generations[0], layers), "live": LIVE}
+    return PAGE.format(title=escape(f"{entry.label} - pcviz"), style=style, static=static, script=script, page=inline_json(page))
+
+
+def write(target: Path, text: str) -> None:
+    """The file appears at once and whole."""
+    part = target.with_name(f"{target.name}.{os.getpid()}.part")
+    try:
+        part.write_text(text, encoding="utf-8", newline="\n")
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _frames(generations: list[Generation], size: int, layer: int, left: int) -> tuple[list[dict], list[int]]:
+    """(frames as page.js takes them, the layers that they show): all that is not of one layer, then layers while they fit."""
+    num_layers = len(generations[0].layering.layers)
+    tasks = generations[0].tasks(num_layers)
+    common = sorted((task for task in tasks if task.layer is None), key=lambda task: (task.view != "headline", task.size != size))
+    frames = [_frame(generation, task) for generation in generations for task in common]
+    left -= sum(len(frame["data"]) for frame in frames)
+    layers = []
+    for near in sorted(range(1, num_layers + 1), key=lambda each: (abs(each - layer), each)):
+        own = sorted((task for task in tasks if task.layer == near), key=lambda task: task.size != size)
+        more = [_frame(generation, task) for generation in generations for task in own]
+        left -= sum(len(frame["data"]) + 80 for frame in more)
+        if left < 0 and layers:
+            break
+        frames += more
+        layers.append(near)
+    return frames, sorted(layers)
+
+
+def _frame(generation: Generation, task: Task) -> dict:
+    scene = scene_no_kernel(LIVE) if task.view == "kernel" else generation.scene(task)
+    if task.view == "cost":
+        scene["unmeasured"] = "Nothing was measured before this page was saved."
+    return {"gen": generation.number, "view": task.view, "size": task.size, "layer": task.layer, "data": b64encode(pack(scene)).decode()}
+
+
+def _session(generation: Generation, size: int, layer: int, layers: list[int]) -> dict:
+    entry, settings = generation.entry, generation.settings
+    one = f"This page was saved for {settings.batch_size:,} samples on {settings.device}, tolerance {settings.padding_tolerance}. {LIVE}"
+    disabled = {"circuit": LIVE, "batch-size": one, "device": one, "auto-measure": LIVE}
+    return describe(entry, generation, {entry.name: entry}) | {
+        "block_size": size, "layer": layer, "can_train": False, "can_measure": False, "why_not": LIVE, "disabled": disabled,
+        "missing": f"not in this page, which holds the layers {layers[0]} to {layers[-1]}",
+    }  # fmt: skip
+
+
+def _status(generation: Generation, layers: list[int]) -> str:
+    settings, num_layers = generation.settings, len(generation.layering.layers)
+    left_out = f" Layers {layers[0]} to {layers[-1]} of {num_layers}: more do not fit." if len(layers) < num_layers else ""
+    return f"Saved on {date.today()}: all block sizes at batch size {settings.batch_size:,}, {settings.device}.{left_out}"
+
+
+def _static(generation: Generation, size: int, layer: int) -> str:
+    blocks, cost = generation.scene(Task("blocks", size, layer)), generation.scene(Task("cost", None, None))
+    head = f"<h1>{escape(generation.entry.label)}</h1>"
+    note = "<p>With JavaScript this page is an explorer: a slider changes the block size. In JupyterLab press Trust HTML.</p>"
+    return head + block_map_picture(blocks) + static_cost(cost) + static_blocks(blocks) + note
+
+
+def inline(script: str) -> str:
+    """JavaScript that may stand between script tags: ``</script`` and ``<!--`` occur in texts and patterns only, where ``\\`` changes nothing."""
+    return re.sub(r"<(?=/script|!--)", r"<\\", script, flags=re.I)
+
+
+def inline_json(value) -> str:
+    """JSON as a JavaScript value between script tags."""
+    return json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+
+
+# No network, by the page's own rule. plotly's text is evaluated when a chart is first drawn, as in a notebook.
+RULE = "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; img-src data: blob:"
+PAGE_CSS = """
+body { margin: 13px; color-scheme: light dark; background: Canvas; color: CanvasText; }
+body { font: 13px/1.4 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
+.pcv-static h1 { font-size: 20px; }
+.pcv-static img { image-rendering: pixelated; border: 1px solid GrayText; }
+.pcv-static figure { margin: 0 0 16px; }
+.pcv-static :is(td, th) { padding: 1px 8px; text-align: right; }
+"""
+PAGE = f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{RULE}">
+<meta name="viewport" content="width=device-width">
+<title>{{title}}</title>
+<style>
+{{style}}
+</style>
+</head>
+<body>
+<main>
+<div class="pcv-static">{{static}}</div>
+</main>
+<script>
+(() => {{{{
+{{script}}
+openPage({{page}}, document.querySelector("main"));
+}}}})();
+</script>
+</body>
+</html>
+"""

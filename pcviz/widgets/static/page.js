@@ -1,0 +1,64 @@
+// A page from disk: what the kernel would answer is in the page, and this model hands it to the explorer.
+
+class PageModel {
+  constructor(page) {
+    this.page = page;
+    this.hear = null;
+  }
+
+  get() {
+    return "";
+  }
+
+  on(event, listener) {
+    if (event === "msg:custom") this.hear = listener;
+  }
+
+  off() {
+    this.hear = null;
+  }
+
+  send(message) {
+    const answer = { ready: () => this.open(this.page.sessions[0]), painted: () => this.painted(), plotly: () => this.plotly(), set: () => this.set(message) }[message.kind];
+    const quiet = ["want", "commit", "kernel"];
+    if (answer) setTimeout(answer);
+    else if (!quiet.includes(message.kind)) this.say(this.page.live, "error");
+  }
+
+  open(session) {
+    this.hear({ kind: "run", state: "idle" });
+    this.hear({ kind: "session", ...session });
+    for (const frame of this.page.frames) if (frame.gen === session.gen) this.hear({ kind: "frame", ...frame, data: null }, [fromBase64(frame.data)]);
+    this.hear({ kind: "steps", rows: this.page.steps, restart: true });
+    this.say(this.page.status, "info");
+  }
+
+  // The picture for readers without scripts goes when the first frame stands.
+  painted() {
+    document.querySelector(".pcv-static")?.remove();
+    document.body.dataset.live = "true";
+  }
+
+  plotly() {
+    this.hear({ kind: "plotly" }, [fromBase64(this.page.plotly)]);
+  }
+
+  set({ name, value }) {
+    const found = name === "padding_tolerance" && this.page.sessions.find((session) => session.padding_tolerance === Number(value));
+    if (found) return this.open(found);
+    const held = this.page.sessions.map((session) => session.padding_tolerance).join(", ");
+    this.say(name === "padding_tolerance" ? `This page holds the tolerances ${held}.` : this.page.live, "error");
+  }
+
+  say(text, level) {
+    this.hear({ kind: "status", text, level, progress: null, cancel: false });
+  }
+}
+
+function fromBase64(text) {
+  return Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+}
+
+function openPage(page, el) {
+  render({ model: new PageModel(page), el });
+}

@@ -1,0 +1,121 @@
+"""The explorer as one HTML file: what is in it, and that it works from a disk with the network blocked."""
+
+import re
+
+import pytest
+
+import pcviz as pcv
+from pcviz import cli
+from pcviz.ir.nodes import init_params, inputs, multiply, sum_vectors, summate
+from pcviz.pruning import prune_edges
+from pcviz.widgets import export
+from pcviz.widgets.circuits import legal_sizes
+
+EVIL = "</script><script>document.title = 'hacked'</script><!--<script>"
+
+
+@pytest.fixture(scope="module")
+def root():
+    made = pcv.PD((4, 4), 8, split_intervals=2, dist=pcv.Categorical(num_cats=17), seed=0)
+    init_params(made, 0)
+    return prune_edges(made, {id(nodes): nodes.params for nodes in sum_vectors(made)}, 0.4, 1)
+
+
+def named_circuit():
+    """Two layers with names that are HTML."""
+    dist = pcv.Categorical(num_cats=2)
+    leaves = [inputs(var, num_nodes=6, dist=dist, name=EVIL) for var in (0, 1)]
+    return summate(summate(multiply(*leaves), num_nodes=6, name=EVIL), num_nodes=1, name=EVIL)
+
+
+def test_a_page_is_one_script_and_loads_nothing(tmp_path):
+    path = pcv.export_html(named_circuit(), tmp_path / "page.html", block_size=2)
+    text = path.read_text(encoding="utf-8")
+    assert path.stat().st_size < export.LIMIT_BYTES
+    assert len(re.findall("<script", text)) == len(re.findall("</script", text, re.I)) == 1
+    assert "<!--" not in text and "\nimport " not in text and "\nexport " not in text
+    assert not re.search(r'(src|href)="(?!data:)', text) and "default-src 'none'" in text
+    assert text.index('src="data:image/png;base64,') < text.index("<table>") < text.index("<script>")
+
+
+def test_scripts_and_data_cannot_end_the_script():
+    assert export.inline("a = '</script>' + '</SCRIPT>' + '<!--'") == r"a = '<\/script>' + '<\/SCRIPT>' + '<\!--'"
+    assert export.inline_json({"a": EVIL}).count("<") == 0
+
+
+def test_layers_that_do_not_fit_are_left_out_farthest_first(root, monkeypatch, tmp_path):
+    whole = pcv.export_html(root, tmp_path / "whole.html").stat().st_size
+    monkeypatch.setattr(export, "LIMIT_BYTES", whole + 60_000)
+    text = pcv.export_html(root, tmp_path / "page.html").read_text(encoding="utf-8")
+    assert len(text) < export.LIMIT_BYTES
+    found = re.search(r"Layers (\d+) to (\d+) of (\d+): more do not fit\.", text)
+    low, high, count = map(int, found.groups())
+    assert 1 <= low <= high <= count and high - low < count - 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"block_size": 3}, "block_size must be one of 1, 2, 4, 8"),
+        ({"batch_size": 0}, "Batch size must be a whole number"),
+        ({"padding_tolerance": [0, 1, 2, 3]}, "padding_tolerance must be one to 3 shares, got 4"),
+        ({"padding_tolerance": -1}, "Tolerance must be a share of 0 or more"),
+        ({"device": "abacus"}, "Device must be one of"),
+    ],
+)
+def test_wrong_arguments_write_nothing(root, tmp_path, arguments, text):
+    with pytest.raises(ValueError, match=text):
+        pcv.export_html(root, tmp_path / "page.html", **arguments)
+    assert not list(tmp_path.iterdir())
+
+
+def test_wrong_places_and_things(root, tmp_path):
+    with pytest.raises(FileNotFoundError, match="there is no folder"):
+        pcv.export_html(root, tmp_path / "nowhere" / "page.html")
+    with pytest.raises(ValueError, match="expects a circuit, a plan or a TensorCircuit, got int"):
+        pcv.export_html(3, tmp_path / "page.html")
+
+
+def test_the_command_takes_a_file_of_save(root, tmp_path, capsys):
+    pcv.save(root, tmp_path / "circuit.safetensors")
+    assert cli.main(["export", str(tmp_path / "circuit.safetensors"), "-o", str(tmp_path / "page.html")]) == 0
+    assert "page.html: 2." in capsys.readouterr().out and (tmp_path / "page.html").is_file()
+    assert cli.main(["export", str(tmp_path / "none.safetensors"), "-o", str(tmp_path / "page.html")]) == 1
+    assert "none.safetensors" in capsys.readouterr().err
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_page_works_from_disk_without_a_network(chromium, root, tmp_path, scheme):
+    path = pcv.export_html(root, tmp_path / "page.html", padding_tolerance=[0.25, 0], steps=[])
+    context = chromium.new_context(viewport={"width": 1280, "height": 720}, color_scheme=scheme, offline=True)
+    page, problems = context.new_page(), []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+    page.on("request", lambda request: None if request.url.startswith(("file:", "data:", "blob:")) else problems.append(request.url))
+    try:
+        page.set_default_timeout(15_000)
+        page.goto(path.as_uri())
+        page.wait_for_selector("body[data-live=true]")
+        page.wait_for_selector(".pcv-chart .main-svg")  # plotly, from the page
+        page.focus("[data-pcv=slider]")
+        for size in legal_sizes(root)[1:]:
+            page.keyboard.press("ArrowRight")
+            page.wait_for_selector(f"[data-pcv=headline][data-block-size='{size}']")
+            forward = pcv.estimate(pcv.plan_summary(root, block_size=size)).forward
+            for name, figure in (("time", "time_ms"), ("l2", "l2_to_l1_bytes"), ("hbm", "hbm_bytes")):
+                assert float(page.get_attribute(f"[data-pcv=headline-{name}]", "data-value")) == getattr(forward, figure)
+        for name in ("dag", "training", "kernel"):
+            page.click(f"[data-pcv=tab-{name}]")
+        page.screenshot(path=str(tmp_path / f"export-{scheme}.png"))
+        assert page.evaluate("document.documentElement.scrollHeight <= innerHeight")
+        for name in ("circuit", "batch-size", "device", "train", "measure", "auto-measure"):
+            control = page.locator(f"[data-pcv={name}]")
+            assert control.is_disabled() and "pcv.explore" in control.get_attribute("title")
+        page.click("[data-pcv=settings]")
+        page.fill("[data-pcv=tolerance]", "0")
+        page.keyboard.press("Enter")
+        page.wait_for_function("() => document.querySelector('[data-pcv=blocks-pseudo-total]').dataset.value === '0'")
+        assert not problems
+    finally:
+        context.close()

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 
 import pcviz as pcv
 from pcviz.compiler.blockmap import block_map
-from pcviz.ir.nodes import inputs, multiply, summate
+from pcviz.ir.nodes import inputs, multiply, sum_vectors, summate
 from pcviz.recorded import figure_5_rows
 from pcviz.widgets import bundle, scenes
 from pcviz.widgets.headline import recorded_points
@@ -156,11 +156,14 @@ def test_dag_scene_has_the_layers_of_the_summary(pd, summaries, reports):
     scene = scenes.scene_dag(pd, summaries[16], reports[16])
     assert [(c["layer"], c["sums"], c["products"], c["edges"]) for c in scene["columns"]] == [
         (layer.index, layer.num_sums, layer.num_products, layer.edges) for layer in summaries[16].layers]  # fmt: skip
-    assert sum(c["time_ms"] for c in scene["columns"]) == pytest.approx(reports[16].forward.time_ms, rel=1e-3)
+    for key in ("time_ms", "l2_bytes", "hbm_bytes", "flops"):
+        assert sum(c[key] for c in scene["columns"]) == pytest.approx(getattr(reports[16].forward, key), rel=1e-3)
+    assert sum(c["params"] for c in scene["columns"]) == sum(nodes.num_params for nodes in sum_vectors(pd))
+    assert scene["model"] == "model, H100-SXM, forward, batch 512"
     glyphs, links = scene["regions"]["glyphs"], np.frombuffer(scene["regions"]["links"], "<u2").reshape(-1, 2)
     assert len(glyphs) <= MAX_GLYPHS and len(links) <= MAX_LINKS
     assert all(glyphs[parent]["column"] > glyphs[child]["column"] for parent, child in links)
-    assert sum(glyph["edges"] for glyph in glyphs) == summaries[16].total("edges")
+    assert sum(glyph.get("edges", 0) for glyph in glyphs) == summaries[16].total("edges")
     assert all(0 <= glyph["row"] <= 1 for glyph in glyphs)
     assert_travels(scene)
 
@@ -340,6 +343,25 @@ def test_dag_click_and_keys_choose_a_layer(page, pd, summaries, reports):
     chosen.press("ArrowRight")
     page.keyboard.press("Enter")
     assert page.evaluate("store.get().layer") == 4
+
+
+@pytest.mark.browser
+def test_dag_zooms_pans_and_colours_with_the_keyboard(page, pd, summaries, reports):
+    page.draw("dag", scenes.scene_dag(pd, summaries[16], reports[16]), layer=2)
+    column = page.locator("[data-pcv=dag-layer][data-layer='2']")
+    whole = column.locator("rect").first.bounding_box()
+    column.focus()
+    for key in ("+", "+", "Shift+ArrowRight"):
+        page.keyboard.press(key)
+    page.wait_for_function("() => document.querySelector('#el').dataset.zoom === '2.25'")
+    assert column.locator("rect").first.bounding_box()["width"] > 2 * whole["width"]
+    assert page.evaluate("document.activeElement.dataset.layer") == "2"
+    page.keyboard.press("0")
+    page.wait_for_function("() => document.querySelector('#el').dataset.zoom === '1.00'")
+    assert column.locator("rect").first.bounding_box() == whole
+    page.select_option("[data-pcv=dag-quantity]", "hbm_bytes")
+    assert page.inner_text("[data-pcv=dag-kind]") == "model" and "B per layer" in page.inner_text(".pcv-dag-legend")
+    page.select_option("[data-pcv=dag-quantity]", "edges")
 
 
 @pytest.mark.browser

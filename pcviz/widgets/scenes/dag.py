@@ -14,13 +14,13 @@ from .common import count, html_table, milliseconds, percent, rounded
 MAX_GLYPHS = 300
 MAX_COLUMNS = (MAX_GLYPHS - 1) // 2  # a column has two glyphs: products and sums
 MAX_LINKS = 2500
+ESTIMATES = ("time_ms", "l2_bytes", "hbm_bytes", "flops")
 
 
 def scene_dag(root: Nodes | Layering, summary: PlanSummary, report=None) -> dict:
     """Scene of the circuit under ``root`` (or of its Layering). ``report``: a TrafficReport, for the estimated time."""
     cut = root if isinstance(root, Layering) else layering(root)
-    times = _forward_times(report)
-    columns = _columns(summary.layers, times)
+    columns = _columns(summary.layers, _estimates(report), _parameters(cut))
     regions, caption = _regions(cut) if len(summary.layers) <= MAX_COLUMNS else (None, "")
     return {
         "view": "dag",
@@ -30,6 +30,7 @@ def scene_dag(root: Nodes | Layering, summary: PlanSummary, report=None) -> dict
         "columns": columns,
         "regions": regions,
         "timeLabel": f"estimated time, forward (model, {report.device.name})" if report is not None else "estimated time (none yet)",
+        "model": f"model, {report.device.name}, forward, batch {report.batch_size}" if report is not None else "",
         "key": f"{summary.num_input_nodes}|{summary.total('edges')}|{summary.total('num_products')}|{len(columns)}",
         "caption": " ".join(filter(None, [caption, _fold_caption(summary, columns)])),
     }
@@ -46,15 +47,29 @@ def static_dag(scene: dict) -> str:
     return html_table(f"Layers at block size {scene['blockSize']}", head, rows, scene["caption"])
 
 
-def _forward_times(report) -> dict[int, float]:
-    times: dict[int, float] = {}
+def _estimates(report) -> dict[int, dict[str, float]]:
+    """Layer -> the model's figures of its forward launches, added up."""
+    layers: dict[int, dict[str, float]] = {}
     for record in report.records if report is not None else ():
         if record.phase == "forward":
-            times[record.layer] = times.get(record.layer, 0.0) + record.time_ms
-    return times
+            sums = layers.setdefault(record.layer, dict.fromkeys(ESTIMATES, 0))
+            for key in ESTIMATES:
+                sums[key] += getattr(record, key)
+    return layers
 
 
-def _columns(layers: Sequence[LayerSummary], times: dict[int, float]) -> list[dict]:
+def _parameters(cut: Layering) -> dict[int, int]:
+    """Layer -> its parameters; those that tied vectors share count where they occur first."""
+    seen: set[int] = set()
+    counts = {}
+    for layer in cut.layers:
+        own = {id(nodes.storage): nodes.num_params for nodes in layer.sums}
+        counts[layer.index] = sum(number for key, number in own.items() if key not in seen)
+        seen |= own.keys()
+    return counts
+
+
+def _columns(layers: Sequence[LayerSummary], estimates: dict[int, dict], params: dict[int, int]) -> list[dict]:
     """One column per layer. Of a circuit with too many layers, equal neighbours fold to "x n", then any neighbours."""
     runs = [[layer] for layer in layers]
     if len(runs) > MAX_COLUMNS:
@@ -62,7 +77,7 @@ def _columns(layers: Sequence[LayerSummary], times: dict[int, float]) -> list[di
     if len(runs) > MAX_COLUMNS:
         size = -(-len(layers) // MAX_COLUMNS)
         runs = [list(layers[i : i + size]) for i in range(0, len(layers), size)]
-    return [_column(run, times) for run in runs]
+    return [_column(run, estimates, params) for run in runs]
 
 
 def _fold_equal(layers: Sequence[LayerSummary]) -> list[list[LayerSummary]]:
@@ -79,14 +94,14 @@ def _shape(layer: LayerSummary) -> tuple[int, int, int]:
     return layer.num_products, layer.num_sums, layer.edges
 
 
-def _column(run: list[LayerSummary], times: dict[int, float]) -> dict:
+def _column(run: list[LayerSummary], estimates: dict[int, dict], params: dict[int, int]) -> dict:
     """Counts are those of one layer where all of a run are equal, else of the run together."""
     first, last = run[0], run[-1]
     same = all(_shape(layer) == _shape(first) for layer in run)
     of = [first] if same else run
     edges = sum(layer.edges for layer in of)
     cells = sum(layer.stored_edges + layer.pseudo_edges for layer in of)
-    known = [times[layer.index] for layer in of if layer.index in times]
+    known = [estimates[layer.index] for layer in of if layer.index in estimates]
     label = f"layer {first.index}" if len(run) == 1 else f"layers {first.index}-{last.index}" + (f" (x {len(run)})" if same else "")
     return {
         "label": label,
@@ -100,7 +115,8 @@ def _column(run: list[LayerSummary], times: dict[int, float]) -> dict:
         "groups": sum(len(layer.groups) for layer in of),
         "edges": edges,
         "padding": round(1 - edges / cells, 6) if cells else 0.0,
-        "time_ms": rounded(sum(known)) if known else None,
+        "params": sum(params[layer.index] for layer in of),
+        **{key: rounded(sum(each[key] for each in known)) if known else None for key in ESTIMATES},
     }
 
 
@@ -120,14 +136,14 @@ def _regions(cut: Layering) -> tuple[dict | None, str]:
     where = {id(nodes): 0 if fold_inputs else i for i, nodes in enumerate(cut.inputs)}
     if fold_inputs:
         nodes = sum(nodes.num_nodes for nodes in cut.inputs)
-        glyphs.append({"name": f"{count(len(cut.inputs))} input vectors", "column": 0, "sums": nodes, "edges": 0, "repeats": len(cut.inputs)})
+        glyphs.append({"name": f"{count(len(cut.inputs))} input vectors", "column": 0, "sums": nodes, "repeats": len(cut.inputs)})
     links: list[tuple[int, int]] = []
     for column, layer in enumerate(cut.layers, 1):
         for nodes in layer.sums:
             where[id(nodes)] = len(glyphs)
             below = dict.fromkeys(where[id(factor)] for element in nodes.children for factor in factors_of(element))
             links += [(len(glyphs), child) for child in below]
-            glyphs.append({"name": _region_name(nodes), "column": column, "sums": nodes.num_nodes, "edges": nodes.num_edges, "repeats": 1})
+            glyphs.append({"name": _region_name(nodes), "column": column, "sums": nodes.num_nodes, "edges": nodes.num_edges, "params": nodes.num_params, "repeats": 1})
     rows = _rows(glyphs, links)
     for glyph, row in zip(glyphs, rows, strict=True):
         glyph["row"] = row
@@ -155,7 +171,7 @@ def _rows(glyphs: list[dict], links: list[tuple[int, int]]) -> list[float]:
 
 
 def _input_glyph(nodes: InputNodes) -> dict:
-    return {"name": f"input, variable {nodes.var}", "column": 0, "sums": nodes.num_nodes, "edges": 0, "repeats": 1}
+    return {"name": f"input, variable {nodes.var}", "column": 0, "sums": nodes.num_nodes, "repeats": 1}
 
 
 def _region_name(nodes: Nodes) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 
 from ...compiler.layering import Layering, factors_of, layering
 from ...compiler.plan import LayerSummary, PlanSummary
-from ...ir.nodes import InputNodes, Nodes, describe_scope
+from ...ir.nodes import InputNodes, Nodes, SumNodes, describe_scope
 from .common import count, html_table, milliseconds, percent, rounded
 
 MAX_GLYPHS = 300
@@ -143,7 +143,7 @@ def _regions(cut: Layering) -> tuple[dict | None, str]:
             where[id(nodes)] = len(glyphs)
             below = dict.fromkeys(where[id(factor)] for element in nodes.children for factor in factors_of(element))
             links += [(len(glyphs), child) for child in below]
-            glyphs.append({"name": _region_name(nodes), "column": column, "sums": nodes.num_nodes, "edges": nodes.num_edges, "params": nodes.num_params, "repeats": 1})
+            glyphs.append(_region_glyph(nodes, column))
     rows = _rows(glyphs, links)
     for glyph, row in zip(glyphs, rows, strict=True):
         glyph["row"] = row
@@ -172,6 +172,11 @@ def _rows(glyphs: list[dict], links: list[tuple[int, int]]) -> list[float]:
 
 def _input_glyph(nodes: InputNodes) -> dict:
     return {"name": f"input, variable {nodes.var}", "column": 0, "sums": nodes.num_nodes, "repeats": 1}
+
+
+def _region_glyph(nodes: SumNodes, column: int) -> dict:
+    counts = {"sums": nodes.num_nodes, "edges": nodes.num_edges, "params": nodes.num_params}
+    return {"name": _region_name(nodes), "column": column, **counts, "repeats": 1}
 
 
 def _region_name(nodes: Nodes) -> str:

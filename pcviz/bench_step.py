@@ -142,7 +142,7 @@ def exact_likelihoods(root: SumNodes, block_size: int, x: np.ndarray) -> np.ndar
     pc = TensorCircuit(compile_circuit(root, block_size=block_size), device="cuda", impl="torch", dtype=torch.float64)
     found = pc(x[:CHECKED]).cpu().numpy()
     del pc
-    _free()
+    free()
     return found
 
 
@@ -211,7 +211,7 @@ class PyJuice:
 
 def _measure(name, build: Callable, root, x, exact, repeats, commit, engine, block_size, variant, deterministic=False) -> StepRow:
     """Check, warm up and time one engine; its memory is given back."""
-    _free()
+    free()
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()
     compile_s, running = _seconds(build)
@@ -224,7 +224,7 @@ def _measure(name, build: Callable, root, x, exact, repeats, commit, engine, blo
     first_forward_s, found = _seconds(running.forward)
     error = check_error(name, f"{engine} {variant}", exact, found)
     first_step_s = first_forward_s + _seconds(step)[0]
-    forward, both, steps = (_milliseconds(run, repeats) for run in (running.forward, running.forward_backward, step))
+    forward, both, steps = (milliseconds(run, repeats) for run in (running.forward, running.forward_backward, step))
     peak = (torch.cuda.max_memory_allocated() - before) / 2**30
     return StepRow(
         **machine(), commit=commit, kernel_hash=kernel_hash() if engine.startswith("pcviz") else "", engine=engine, circuit=name,
@@ -255,7 +255,7 @@ def _seconds(run: Callable) -> tuple[float, object]:
     return time.perf_counter() - start, result
 
 
-def _milliseconds(run: Callable, repeats: int) -> list[float]:
+def milliseconds(run: Callable, repeats: int) -> list[float]:
     """Times by CUDA events, after three warm-up calls."""
     for _ in range(3):
         run()
@@ -270,7 +270,7 @@ def _milliseconds(run: Callable, repeats: int) -> list[float]:
     return samples
 
 
-def _free() -> None:
+def free() -> None:
     gc.collect()
     torch.cuda.empty_cache()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import platform
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from . import __version__, lab
@@ -77,6 +78,17 @@ def _add_bench(commands) -> None:
     step.add_argument("--commit", default="", help="written to the rows")
     step.add_argument("--out", type=Path, help="CSV file that rows are added to")
     step.set_defaults(run=_bench_step)
+    layer = kinds.add_parser("layer", help="the large layer of figure 5 on a GPU at every block size, beside PyJuice's; rows for assets/recorded")
+    layer.add_argument("layers", nargs="*", metavar="LAYER", help="fig5-dense, fig5-drawn (default: both)")
+    layer.add_argument("--block-sizes", type=int, nargs="+", metavar="N", help="(default: 1 to 64, 1 to 128 of fig5-drawn)")
+    layer.add_argument("--against", choices=["pyjuice"], help="measure PyJuice, too (extra: peers)")
+    layer.add_argument("--variant", action="append", choices=["scaled", "paper"], help="variant of the sum kernel (default: scaled)")
+    layer.add_argument("--counters", action="store_true", help="bytes and times of each launch under Nsight Compute (ncu) instead")
+    layer.add_argument("--batch-size", type=int, default=512)
+    layer.add_argument("--repeats", type=int, default=15)
+    layer.add_argument("--commit", default="", help="written to the rows")
+    layer.add_argument("--out", type=Path, help="CSV file that rows are added to")
+    layer.set_defaults(run=_bench)
     cold = kinds.add_parser("cold", help="a first step on a GPU with no kernel compiled yet, a new batch size, a new block size")
     cold.add_argument("circuits", nargs="*", metavar="CIRCUIT", help="HCLT-256, PD-256, RAT-256, HMM-1024 (default: all)")
     cold.set_defaults(run=_bench)
@@ -124,11 +136,13 @@ def _export(args: argparse.Namespace) -> int:
 
 def _bench(args: argparse.Namespace) -> int:
     from . import bench, bench_cold, bench_compile, bench_epochs, bench_fashion
+    from .benchmark import WrongResult
 
     run = {
         "digits": bench.bench_digits,
         "compile": bench_compile.bench_compile,
         "train": lambda: bench.bench_train(args.epochs, args.batch_size, args.step_size, args.pseudocount),
+        "layer": lambda: _bench_layer(args),
         "cold": lambda: bench_cold.bench_cold(args.circuits),
         "epochs": lambda: bench_epochs.bench_epochs(
             args.circuit,
@@ -146,10 +160,20 @@ def _bench(args: argparse.Namespace) -> int:
     try:
         for line in run():
             print(line, flush=True)
-    except (FileNotFoundError, ValueError) as error:
+    except (FileNotFoundError, ChildProcessError, ValueError, WrongResult) as error:
         print(error, file=sys.stderr)
         return 1
     return 0
+
+
+def _bench_layer(args: argparse.Namespace) -> Iterator[str]:
+    from . import bench_counters, bench_layer
+
+    asked = {"block_sizes": args.block_sizes, "batch_size": args.batch_size, "variants": tuple(args.variant or ["scaled"])}
+    asked |= {"peers": args.against == "pyjuice", "commit": args.commit, "out": args.out}
+    if args.counters:
+        return bench_counters.bench_counters(args.layers, **asked)
+    return bench_layer.bench_layer(args.layers, repeats=args.repeats, **asked)
 
 
 def _bench_step(args: argparse.Namespace) -> int:

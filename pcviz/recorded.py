@@ -145,12 +145,13 @@ def recorded_launches(path: str | Path | None = None) -> tuple[RecordedLaunch, .
     return tuple(sorted(rows, key=lambda row: (row.block_size, row.order)))
 
 
-def figure_5_rows(launches: tuple[RecordedLaunch, ...] | None = None) -> tuple[Figure5Row, ...]:
-    """The figure-5 layer's sum kernels, added up per block size and pass: forward rows first, block sizes ascending."""
+def figure_5_rows(launches: tuple[RecordedLaunch, ...] | None = None, circuit: str = "fig5-dense") -> tuple[Figure5Row, ...]:
+    """A layer's sum kernels, added up per block size and pass: forward rows first, block sizes ascending. ``circuit``: "fig5-drawn" is
+    the layer with drawn connections, of whose rows there may be none."""
     launches = recorded_launches() if launches is None else launches
     chosen: dict[tuple[str, int, int], list[RecordedLaunch]] = {}
     for launch in launches:
-        if launch.role in PHASE_OF_ROLE:
+        if launch.role in PHASE_OF_ROLE and launch.provenance.circuit == circuit:
             chosen.setdefault((PHASE_OF_ROLE[launch.role], launch.block_size, launch.batch_size), []).append(launch)
     ordered = sorted(chosen.items(), key=lambda item: (item[0][0] == "backward", *item[0][1:]))
     return tuple(_figure_5_row(phase, block_size, batch_size, rows) for (phase, block_size, batch_size), rows in ordered)

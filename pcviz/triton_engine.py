@@ -256,25 +256,30 @@ class TritonEngine:
         self._compiled.clear()
 
     def _forward(self, observed: torch.Tensor | None, batch: int) -> Calls:
-        paper = self.variant == "paper"
-        products, sums = (kernels.product_forward_paper, kernels.sum_forward_paper) if paper else (kernels.product_forward, kernels.sum_forward)
         for launch, table in zip(self.inputs, self._tables):
             yield from kernels.input_forward(launch, table, observed, self.buffers, batch)
         for layer in self.layers:
-            yield from products(layer.products, self.buffers, batch)
-            for launch in layer.sums:
-                yield from sums(launch, self.config("forward", launch), layer.products, self.params, self.half_params, self.buffers, batch)
+            yield from self.layer_forward(layer, batch)
+
+    def layer_forward(self, layer: TritonLayer, batch: int) -> Calls:
+        """Values of a layer's sums, from those of the layers below it."""
+        paper = self.variant == "paper"
+        products, sums = (kernels.product_forward_paper, kernels.sum_forward_paper) if paper else (kernels.product_forward, kernels.sum_forward)
+        yield from products(layer.products, self.buffers, batch)
+        for launch in layer.sums:
+            yield from sums(launch, self.config("forward", launch), layer.products, self.params, self.half_params, self.buffers, batch)
 
     def _backward(self, observed: torch.Tensor | None, batch: int) -> Calls:
         buffers = self.buffers
         buffers.flows.zero_()
         buffers.flows[self.root_row, :batch] = (buffers.logs[self.root_row, :batch] > -torch.inf) * self._accepted
         for layer in reversed(self.layers):
-            yield from self._layer_backward(layer, batch)
+            yield from self.layer_backward(layer, batch)
         for launch, table, flows in zip(self.inputs, self._tables, self._table_flows):
             yield from kernels.input_flows(launch, table, observed, buffers, flows, batch)
 
-    def _layer_backward(self, layer: TritonLayer, batch: int) -> Calls:
+    def layer_backward(self, layer: TritonLayer, batch: int) -> Calls:
+        """Parameter flows of a layer, and the flows of its sums' children added to those of the nodes below."""
         buffers = self.buffers
         yield from kernels.product_forward(layer.products, buffers, batch)
         shared = len({(launch.sum_block, launch.child_block) for launch in layer.elements}) > 1  # a child block may get flows from two groups

@@ -441,3 +441,19 @@ def test_steps_of_the_kernel_view_are_those_of_the_kernels(monkeypatch, block_si
                     np.testing.assert_array_equal(step.theta, theta)
                     products += 1
     assert not sums and compared >= 6 and (products >= 6) == (block_size >= 16)
+
+
+@pytest.mark.parametrize("conn_block", [None, 4])
+def test_the_passes_that_bench_layer_times(conn_block):
+    """They write what float64 says, to buffers that held nothing usable; with fewer samples than the buffers hold."""
+    from pcviz.bench_layer import OurLayer, check_layer
+    from pcviz.layer_reference import exact_layer
+
+    root = pcv.figure_5_layer(2, 16, seed=1, conn_block=conn_block)
+    x = np.random.default_rng(0).integers(0, 2, (PITCH - 5, 4))
+    layer, exact_results = OurLayer(root, 16, "scaled", "cpu"), exact_layer(root, x)
+    layer.prepare(x)
+    errors = check_layer(layer, exact_results, layer.forward, layer.backward)
+    assert errors.acceptable and max(errors.max_abs_error, errors.element_flow_error, errors.edge_flow_error) < 1e-3
+    assert not check_layer(layer, exact_results, layer.forward, lambda: None).acceptable
+    assert not check_layer(layer, exact_results, lambda: None, layer.backward).acceptable

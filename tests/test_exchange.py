@@ -478,6 +478,11 @@ def test_block_sizes_of_one_width(num_latents, block):
     assert sizes(root)[-1] == 1 and set(sizes(root)[:-1]) == {block}
 
 
+def test_block_sizes_up_to_a_limit():
+    order = topological(pcv.figure_5_layer(2, 16, conn_block=4))
+    assert [set(block_sizes(order, limit).values()) for limit in (1, 2, 64)] == [{1}, {1, 2}, {1, 4, 16}]
+
+
 def test_block_sizes_are_those_of_what_must_be_equal():
     a, b = (inputs(var, num_nodes=16, dist=TRIT) for var in (0, 1))
     wide = summate(multiply(a, b), num_nodes=64)

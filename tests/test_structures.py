@@ -475,3 +475,22 @@ def test_small_figure_5_layers():
     assert_normalised(figure_5_layer(num_regions=1, num_latents=2, products=1))
     with pytest.raises(ValueError, match=r"figure_5_layer\(products=...\) expects an integer of at least 1, got 0"):
         figure_5_layer(products=0)
+
+
+def test_a_figure_5_layer_with_drawn_connections():
+    root = figure_5_layer(num_regions=3, num_latents=8, conn_block=2)
+    assert_normalised(root)
+    *regions, _ = vectors(root, SumNodes)
+    for region in regions:
+        sums, children = region.edge_ids
+        width = len(region.children) * 4  # blocks of 2
+        connected = np.zeros((4, width), dtype=bool)
+        connected[sums, children] = True
+        drawn = connected.reshape(4, len(region.children), 4)  # [sum blocks, product vectors, their blocks]
+        assert (drawn.all(axis=2) == drawn.any(axis=2)).all() and (drawn.any(axis=2).sum(axis=1) == 4).all()
+        assert drawn.any(axis=(0, 2)).all() and region.edge_block == 2
+    assert len({region.edge_ids.tobytes() for region in regions}) > 1
+    with pytest.raises(ValueError, match="conn_block=3 must divide num_latents=8"):
+        figure_5_layer(2, 8, conn_block=3)
+    with pytest.raises(ValueError, match="products expects at least 4, got 3"):
+        figure_5_layer(2, 8, products=3, conn_block=2)

@@ -15,10 +15,10 @@ from ..ir.ties import DisjointSets, tie_classes
 MAX_BLOCK = 1024  # the largest block size that PyJuice's own structures choose
 
 
-def to_pyjuice(root: Nodes):
+def to_pyjuice(root: Nodes, largest_block: int = MAX_BLOCK):
     """The PyJuice root node vector of the circuit under ``root``, or of a TensorCircuit (which writes its parameters back).
 
-    Every vector gets the largest block size up to 1024 that PyJuice allows: a power of two that divides the lengths of all
+    Every vector gets the largest block size up to ``largest_block`` that PyJuice allows: a power of two that divides the lengths of all
     vectors that must share it (a product's with its children's, those of a sum's children, those of tied vectors) and that
     edges respect. Nothing is padded: with a vector of odd length the block size is 1, and PyJuice is slow. A sum that reads
     other sums gets products of a single child in between, as PyJuice asks for. Of Bernoulli inputs it keeps p(1) alone: a
@@ -30,7 +30,7 @@ def to_pyjuice(root: Nodes):
         raise ModuleNotFoundError(f"to_pyjuice needs PyJuice ({error}): pip install pyjuice") from error
     root = root.write_back() if hasattr(root, "write_back") else root
     order = check_circuit(root)
-    builder = _ToPyJuice(pyjuice, order)
+    builder = _ToPyJuice(pyjuice, order, largest_block)
     for nodes in order:
         builder.add(nodes)
     builder.tie()
@@ -40,11 +40,11 @@ def to_pyjuice(root: Nodes):
 class _ToPyJuice:
     """Builds PyJuice's vectors, children before parents."""
 
-    def __init__(self, pyjuice, order: list[Nodes]):
+    def __init__(self, pyjuice, order: list[Nodes], largest_block: int):
         import torch
 
         self.juice, self.tensor = pyjuice, torch.tensor
-        self.order, self.blocks = order, block_sizes(order)
+        self.order, self.blocks = order, block_sizes(order, largest_block)
         self.built: dict[int, Any] = {}
         self.wrapped: dict[int, Any] = {}
         self.keepers = {id(nodes): nodes for nodes in order}  # of a tie class whose source is not in the circuit, the first vector
@@ -110,8 +110,8 @@ def _single_probability(nodes: InputNodes) -> np.ndarray | None:
     return None if nodes.params is None else nodes.params[:, 1]
 
 
-def block_sizes(order: list[Nodes]) -> dict[int, int]:
-    """PyJuice's block size of every vector, by id: the largest that its rules and the edges allow."""
+def block_sizes(order: list[Nodes], largest_block: int = MAX_BLOCK) -> dict[int, int]:
+    """PyJuice's block size of every vector, by id: the largest up to ``largest_block`` that its rules and the edges allow."""
     sets = DisjointSets()
     for nodes in order:
         children = [id(child) for child in nodes.children]
@@ -130,7 +130,7 @@ def block_sizes(order: list[Nodes]) -> dict[int, int]:
         for vector, limit in limits:
             key = sets.find(id(vector))
             common[key] = math.gcd(common.get(key, 0), limit)
-    largest = {key: min(MAX_BLOCK, common_limit & -common_limit) for key, common_limit in common.items()}
+    largest = {key: min(largest_block, common_limit & -common_limit) for key, common_limit in common.items()}
     return {id(nodes): largest[sets.find(id(nodes))] for nodes in order}
 
 

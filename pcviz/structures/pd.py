@@ -123,11 +123,7 @@ class _Builder:
     def draw(self, num_cuts: int) -> tuple[np.ndarray, np.ndarray]:
         """Draw products for every block of sums; returns edge_ids among the products that are used, and which those are."""
         num_blocks = self.num_latents // self.conn_block
-        drawn = deal(num_blocks, num_cuts, DRAWN_PRODUCTS, self.rng)  # [num_blocks, 4]
-        used, position = np.unique(drawn, return_inverse=True)
-        sums = np.repeat(np.arange(num_blocks), DRAWN_PRODUCTS * num_blocks)
-        children = position.reshape(num_blocks, -1, 1) * num_blocks + np.arange(num_blocks)  # all blocks of a drawn product vector
-        return np.stack([sums, children.ravel()]), used
+        return block_edges(deal(num_blocks, num_cuts, DRAWN_PRODUCTS, self.rng))
 
     def check_size(self) -> None:
         """Refuse grids whose number of cuts would take minutes and gigabytes; the message names an interval that works."""
@@ -153,6 +149,16 @@ class _Builder:
             ranges.append(len(seen))
             cuts.append(num_cuts)
         return sum(cuts[axis] * math.prod(ranges[:axis] + ranges[axis + 1 :]) for axis in range(len(cuts)))
+
+
+def block_edges(drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(edge_ids [2, E] of blocks, the product vectors that are used, ascending) of ``drawn`` [sum blocks, n]: the product vectors
+    that each block of sums is connected to, with all their blocks, of which each has as many as there are sum blocks."""
+    num_blocks, size = drawn.shape
+    used, position = np.unique(drawn, return_inverse=True)
+    sums = np.repeat(np.arange(num_blocks), size * num_blocks)
+    children = position.reshape(num_blocks, -1, 1) * num_blocks + np.arange(num_blocks)
+    return np.stack([sums, children.ravel()]), used
 
 
 def deal(hands: int, cards: int, size: int, rng: np.random.Generator) -> np.ndarray:

@@ -11,14 +11,19 @@ from hypothesis import given, settings
 
 import pcviz as pcv
 from pcviz.compiler.blockmap import block_map
+from pcviz.devices import H100_SXM, DeviceSpec
 from pcviz.ir.nodes import inputs, multiply, sum_vectors, summate
 from pcviz.recorded import figure_5_rows
+from pcviz.traffic import ModelError
 from pcviz.widgets import bundle, scenes
 from pcviz.widgets.headline import recorded_points
 from pcviz.widgets.packing import pack, unpack
 from pcviz.widgets.scenes import blocks as blocks_module
+from pcviz.widgets.scenes import memory as memory_module
 from pcviz.widgets.scenes.common import STATIC_LIMIT, html_table
 from pcviz.widgets.scenes.dag import MAX_COLUMNS, MAX_GLYPHS, MAX_LINKS
+from pcviz.widgets.scenes.memory import COLUMNS as POINT
+from pcviz.widgets.scenes.memory import roofline_axes
 from pcviz.widgets.scenes.training import COLUMNS, MAX_ROWS, TEST, training_row
 
 SIZES = (1, 4, 16, 32)
@@ -188,6 +193,62 @@ def test_deep_dag_folds_equal_layers():
     assert scene["columns"][-1]["last"] == scene["numLayers"]
 
 
+# ---- Memory -------------------------------------------------------------------------------------------------------------
+
+LAPTOP = DeviceSpec("a laptop", "cpu", 4, 8 << 20, 0.01, None, None, 0.2, date="2026-11-25")
+
+
+def test_memory_scene_adds_up_the_report(summaries, reports):
+    scene = scenes.scene_memory("PD", reports)
+    for size in SIZES:
+        points, totals = scene["points"][str(size)], scene["totals"][str(size)]
+        assert len(points) == len(reports[size].records) and scene["hidden"][str(size)] == 0
+        for key in ("flops", "hbm_bytes", "l2_bytes", "l1_bytes"):
+            want = getattr(reports[size].total, key)
+            assert sum(point[POINT.index(key)] for point in points) == want
+            assert sum(phase[key] for layer, phases in totals.items() if layer != "all" for phase in phases.values()) == want
+        for name, sums in totals["all"].items():
+            assert sums["time_ms"] == pytest.approx(sum(sums["bounds"].values()), rel=0.01)
+            assert sums["launches"] == reports[size].of_pass(name).launches
+    for point in scene["points"]["16"]:
+        term = dict(zip(scene["terms"], point[POINT.index("terms")]))
+        bound = point[POINT.index("bound")]
+        assert bound == "launch" or term[bound] == max(term.values())
+    assert_travels(scene)
+
+
+def test_the_axes_of_the_roofline_are_the_devices(reports):
+    """Every ridge is inside, and neither block size nor circuit moves them."""
+    ranges = {str(scenes.scene_memory("PD", {size: reports[size]})["axes"]) for size in SIZES}
+    axes = roofline_axes(H100_SXM, "tf32")
+    assert ranges == {str(axes)}
+    for roof in (3.0, 7.67, 21.9):
+        for peak in (51.1, 368.0):
+            assert axes["x"][0] < np.log10(peak / roof) < axes["x"][1] and axes["y"][0] < np.log10(peak) < axes["y"][1]
+    assert roofline_axes(H100_SXM, "bf16")["y"][1] > axes["y"][1]
+
+
+def test_a_cpu_has_no_names_of_a_gpu(summaries):
+    scene = scenes.scene_memory("PD", {size: pcv.estimate(summaries[size], device=LAPTOP) for size in (1, 16)})
+    assert [(link["name"], link["tbPerS"]) for link in scene["links"]] == [("caches", None), ("memory", 0.01)]
+    shown = json.dumps(scene) + scenes.static_memory(scene)
+    assert not any(word in shown for word in ("HBM", "SMs", "CUDA", "tensor")) and "4 threads" in shown and '"memory"' in json.dumps(scene["points"])
+
+
+def test_the_model_error_is_of_its_block_size_and_pass(reports):
+    scene = scenes.scene_memory("PD", reports, [ModelError(16, "forward", 0.7634, 1.8, 1.9, 1.6, "pcviz")], "pcviz, H100")
+    assert scene["errors"] == {"16": {"forward": {"time_ms": 0.763, "hbm_bytes": 1.8, "l2_to_l1_bytes": 1.9, "l1_bytes": 1.6}}}
+    assert scenes.scene_memory("PD", reports)["errors"] == {}
+
+
+def test_many_launches_are_cut_to_the_slowest(monkeypatch, reports):
+    monkeypatch.setattr(memory_module, "MAX_POINTS", 5)
+    scene = scenes.scene_memory("PD", reports)
+    slowest = sorted((record.time_ms for record in reports[4].records), reverse=True)
+    assert [point[POINT.index("time_ms")] for point in scene["points"]["4"]] == pytest.approx(slowest[:5], rel=1e-4)
+    assert scene["hidden"]["4"] == len(slowest) - 5
+
+
 # ---- Training -----------------------------------------------------------------------------------------------------------
 
 
@@ -215,6 +276,7 @@ def test_static_fallbacks_are_small_and_escaped(pd, summaries, reports):
         scenes.static_blocks(blocks_scene(pd, 2, 4)),
         scenes.static_cost(scenes.scene_cost(evil, summaries, reports, (), [measurement(4)])),
         scenes.static_dag(scenes.scene_dag(pd, summaries[4], reports[4])),
+        scenes.static_memory(scenes.scene_memory(evil, reports)),
         scenes.static_training(scenes.scene_training(steps(5000, per_epoch=1))),
     ]
     for text in texts:
@@ -228,7 +290,7 @@ def test_static_fallbacks_are_small_and_escaped(pd, summaries, reports):
 PAGE_JS = """
 const store = { state: { blockSize: 16, layer: 1, nodeRange: null, phase: "forward", theme: "light", circuit: "", presenter: false },
   get() { return this.state; }, set(patch) { this.state = { ...this.state, ...patch }; }, subscribe() {}, send() {} };
-const draws = { blocks: draw_blocks, cost: draw_cost, dag: draw_dag, training: draw_training };
+const draws = { blocks: draw_blocks, cost: draw_cost, dag: draw_dag, memory: draw_memory, training: draw_training };
 function revive(value) {
   if (Array.isArray(value)) return value.map(revive);
   if (value && value.$u8) return Uint8Array.from(value.$u8);
@@ -253,7 +315,8 @@ def page(request):
     errors = []
     view.on("pageerror", lambda error: errors.append(str(error)))
     view.set_content('<body style="margin:0"><div id="el" style="width:600px;height:420px"></div></body>')
-    view.add_style_tag(path=str(static / "views.css"))
+    for sheet in sorted(static.glob("view*.css")):
+        view.add_style_tag(path=str(sheet))
     view.add_script_tag(content="window.plotlyReady = new Promise(() => {});")
     view.add_script_tag(content=f"{{\nconst loadPlotly = () => window.plotlyReady;\n{source}\n{PAGE_JS}\n}}")
 
@@ -332,6 +395,31 @@ def test_cost_view_marks_the_block_size_and_lists_all_values(page, summaries, re
 
 
 @pytest.mark.browser
+def test_memory_view_moves_points_and_not_axes(page, reports):
+    scene = scenes.scene_memory("PD", reports)
+    page.draw("memory", scene, layer=2, blockSize=4, before=None, phase="forward")
+    ticks = page.locator("[data-pcv=memory-roofline] text").all_text_contents()
+    page.draw("memory", None, blockSize=32, before=4)
+    for link, key in (("L1", "l1_bytes"), ("L2", "l2_bytes"), ("HBM", "hbm_bytes")):
+        sums = reports[32].of_layer(2, "forward")
+        share = getattr(sums, key) / sums.time_ms * 1e-9 / {"L1": 21.9, "L2": 7.67, "HBM": 3.0}[link]
+        assert value(page, f"memory-bytes-{link}") == getattr(sums, key)
+        assert float(page.get_attribute(f"[data-pcv=memory-percent-{link}]", "data-value")) == pytest.approx(share, rel=1e-3)
+        assert value(page, f"memory-whole-{link}") == getattr(reports[32].forward, key)
+    assert page.locator("[data-pcv=memory-roofline] text").all_text_contents() == ticks
+    assert "as at block size 4. Limited by HBM." in page.inner_text("[data-pcv=memory-words]")
+    page.locator("[data-pcv=memory-roofline]").focus()
+    page.keyboard.press("ArrowRight")
+    slowest = max(reports[32].records, key=lambda record: record.time_ms * (record.phase == "forward"))
+    assert f"forward, layer {slowest.layer}, launch 1" in page.inner_text(".pcv-tip") and f"limited by {slowest.bound}" in page.inner_text(".pcv-tip")
+    page.keyboard.press("Enter")
+    assert page.evaluate("store.get().layer") == slowest.layer
+    page.click("[data-pcv=memory-table-toggle]")
+    page.click("[data-pcv=memory-level-L1]")
+    assert page.locator("[data-pcv=memory-table] tbody tr").count() == 4 + reports[32].forward.launches
+
+
+@pytest.mark.browser
 def test_dag_click_and_keys_choose_a_layer(page, pd, summaries, reports):
     page.draw("dag", scenes.scene_dag(pd, summaries[16], reports[16]), layer=1)
     page.click("[data-pcv=dag-mode-layers]")
@@ -379,7 +467,8 @@ def test_training_view_counts_points_and_says_how_to_begin(page):
 @pytest.mark.browser
 def test_every_control_keeps_jupyterlab_shortcuts_away(page, pd, summaries, reports):
     for name, scene in (("blocks", blocks_scene(pd, 2, 4)), ("cost", scenes.scene_cost("PD", summaries, reports)),
-                        ("dag", scenes.scene_dag(pd, summaries[4], reports[4])), ("training", scenes.scene_training(steps(3)))):  # fmt: skip
+                        ("dag", scenes.scene_dag(pd, summaries[4], reports[4])), ("memory", scenes.scene_memory("PD", reports)),
+                        ("training", scenes.scene_training(steps(3)))):  # fmt: skip
         page.draw(name, scene, layer=2)
         controls = page.locator("#el button, #el select, #el [tabindex]")
         guarded = page.locator("#el :is(button, select, [tabindex])[data-lm-suppress-shortcuts=true]")

@@ -9,18 +9,19 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .circuits import Entry
-from .headline import recorded_points, scene_headline
+from .circuits import FIGURE_5, Entry
+from .headline import recorded_points, scene_headline, short_gpu
 from .outbox import Outbox
 from .packing import pack
 from .scenes.blocks import scene_blocks
 from .scenes.cost import scene_cost
 from .scenes.dag import scene_dag
 from .scenes.kernel import scene_no_kernel
+from .scenes.memory import scene_memory
 from .scenes.training import scene_training
 
 PRELOAD_BYTES = 1_500_000  # beyond this, frames of further layers are sent when they are asked for
-VIEWS = ["blocks", "cost", "dag", "training"]
+VIEWS = ["blocks", "cost", "dag", "memory", "training"]
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Generation:
         self._layering = None
 
     def tasks(self, num_layers: int) -> set[Task]:
-        once = {Task("cost", None, None), Task("training", None, None), Task("kernel", None, None)}
+        once = {Task(view, None, None) for view in ("cost", "memory", "training", "kernel")}
         sized = {Task(view, size, None) for view in ("headline", "dag") for size in self.entry.sizes}
         return once | sized | {Task("blocks", size, layer) for size in self.entry.sizes for layer in range(1, num_layers + 1)}
 
@@ -98,6 +99,8 @@ class Generation:
                 return scene_dag(self.entry.root, self.summary(task.size), self.report(task.size))
             case "kernel":
                 return scene_no_kernel("" if self.entry.x is not None else "The Kernel view shows real numbers, and this circuit has no data.")
+            case "memory":
+                return scene_memory(self.entry.label, {size: self.report(size) for size in self.entry.sizes}, *self._model_error())
             case "training":
                 return scene_training([])  # the page adds the rows as they come
         raise ValueError(f"no view is called {task.view!r}")
@@ -105,6 +108,18 @@ class Generation:
     def _headline(self, size: int) -> dict:
         measured = [record for record in self.measured() if record.block_size == size]
         return scene_headline(self.summary(size), self.report(size), self._recorded(size), measured[-1] if measured else None, self.settings.cpu)
+
+    def _model_error(self) -> tuple:
+        """The model against our own kernels on the same GPU, where they were recorded; and the name of that recording."""
+        from ..recorded import figure_5_rows, own_launches
+        from ..traffic import model_error
+
+        rows = [row for row in figure_5_rows(own_launches()) if row.batch_size == self.settings.batch_size]
+        if self.entry.name != FIGURE_5 or self.settings.cpu or not rows:
+            return (), ""
+        made = rows[0].provenance
+        summaries = {size: self.summary(size) for size in self.entry.sizes}
+        return model_error(summaries, rows, self.settings.device), f"{made.engine}, {short_gpu(made.gpu)}, {made.date}"
 
     def _block_map(self, task: Task):
         from ..compiler.blockmap import block_map
@@ -201,10 +216,10 @@ class FrameWorker:
         sizes = self._generation.entry.sizes
         distance = abs(sizes.index(task.size) - sizes.index(size)) if task.size in sizes and size in sizes else 0
         off = abs(task.layer - layer) if task.layer is not None else 0
-        order = {"headline": 0, "blocks": 1, "cost": 2, "training": 3, "kernel": 3, "dag": 4}[task.view]
+        order = {"headline": 0, "blocks": 1, "cost": 2, "training": 3, "kernel": 3, "memory": 3, "dag": 4}[task.view]
         if task.size == size and off == 0 and task.view in ("headline", "blocks"):
             return (0, order)
-        if task.view in ("cost", "training", "kernel"):
+        if task.size is None:
             return (1, order)
         return (2 if off == 0 else 3, off, distance, order)
 

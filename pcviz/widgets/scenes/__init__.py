@@ -3,15 +3,18 @@
 from .blocks import scene_blocks, static_blocks
 from .cost import scene_cost, static_cost
 from .dag import scene_dag, static_dag
+from .memory import scene_memory, static_memory
 from .training import scene_training, static_training
 
 __all__ = [
     "scene_blocks",
     "scene_cost",
     "scene_dag",
+    "scene_memory",
     "scene_training",
     "static_blocks",
     "static_cost",
     "static_dag",
+    "static_memory",
     "static_training",
 ]

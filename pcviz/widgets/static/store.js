@@ -1,6 +1,7 @@
 // The selection store and the frames of one explorer. Everything the slider needs is here, so a move asks the kernel nothing.
 
-const LIVE_STATE = { blockSize: 1, layer: 1, nodeRange: null, phase: "forward", theme: "light", circuit: "", presenter: false };
+// "before" is the block size before the present move of the slider.
+const LIVE_STATE = { blockSize: 1, before: null, layer: 1, nodeRange: null, phase: "forward", theme: "light", circuit: "", presenter: false };
 
 function createStore(send) {
   let state = { ...LIVE_STATE };
@@ -154,7 +155,7 @@ class Hub {
     if (!this.pending.has(session.needs, size, layer)) return;
     this.frames = this.pending;
     this.pending = null;
-    this.store.set({ blockSize: size, layer, circuit: session.circuit, nodeRange: sameCircuit ? state.nodeRange : null }, { commit: true, quiet: true });
+    this.store.set({ blockSize: size, layer, circuit: session.circuit, nodeRange: sameCircuit ? state.nodeRange : null, before: sameCircuit ? state.before : null }, { commit: true, quiet: true });
     this.tell("generation");
   }
 

@@ -1,0 +1,152 @@
+"""The Memory view: bytes on the links between multiprocessors, caches and memory, and a roofline with one point per launch.
+
+The axes of the roofline come from the device alone, so a smaller block size or a better tile moves the point and not the axes.
+Roofline: Williams, Waterman and Patterson, CACM 52(4), 2009; one roof per level of memory: Ilic et al., IEEE CAL 13(1), 2014.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from math import log10
+
+from ...devices import DeviceSpec
+from ...traffic import ModelError, TrafficReport
+from .common import count, html_table, milliseconds, rounded, si_bytes
+
+MAX_POINTS = 256  # launches of one block size that are drawn, those with most time first
+MAX_LAYERS = 128  # layers with sums of their own
+PHASES = ("forward", "element_flows", "param_flows")
+COLUMNS = ("phase", "layer", "launch", "time_ms", "flops", "hbm_bytes", "l2_bytes", "l1_bytes", "programs", "waves", "bound", "terms")
+SUMS = ("time_ms", "flops", "l1_bytes", "l2_bytes", "l2_to_l1_bytes", "l1_to_l2_bytes", "hbm_bytes", "hbm_read_bytes", "hbm_write_bytes")
+BELOW, ABOVE = 32.0, 128.0  # how far the axis of intensity goes on beyond the outermost ridges
+DECADES = 5.5  # below the highest peak
+
+
+def scene_memory(circuit_name: str, reports: Mapping[int, TrafficReport], errors: Iterable[ModelError] = (), recorded: str = "") -> dict:
+    """Scene of all block sizes. ``reports``: a TrafficReport per block size, all of one device; ``errors``: model over recorded figures
+    of the same implementation on the same GPU, whose label is ``recorded``."""
+    some = next(iter(reports.values()))
+    device, sizes = some.device, sorted(reports)
+    layers = sorted({record.layer for record in some.records})[-MAX_LAYERS:]
+    terms = [_limit(device, name) for name, _ in some.records[0].terms_ms]
+    return {
+        "view": "memory", "circuit": circuit_name, "sizes": sizes, "layers": layers, "batchSize": some.batch_size, "precision": some.precision,
+        "modelLabel": f"model (planned launch), {device.name}", "device": _device(device),
+        "links": _links(device), "peaks": _peaks(device, some.precision),
+        "axes": roofline_axes(device, some.precision), "columns": list(COLUMNS), "phases": list(PHASES), "terms": terms,
+        "points": {str(size): _points(reports[size]) for size in sizes},
+        "hidden": {str(size): max(0, len(reports[size].records) - MAX_POINTS) for size in sizes},
+        "totals": {str(size): _totals(reports[size], layers) for size in sizes},
+        "errors": _errors(errors), "recorded": recorded, "caption": _caption(some, layers),
+    }  # fmt: skip
+
+
+def static_memory(scene: dict) -> str:
+    """HTML table: one row per block size, forward pass of the whole circuit."""
+    names = [link["name"] for link in scene["links"]]
+    rows = []
+    for size in scene["sizes"]:
+        sums = scene["totals"][str(size)]["all"].get("forward")
+        if sums:
+            cells = [f"{si_bytes(sums[link['key']])}{_share(sums, link)}" for link in scene["links"]]
+            rows.append([size, milliseconds(sums["time_ms"]), *cells, _limiter(sums)])
+    head = ["block size", "time", *names, "limited by"]
+    return html_table(f"{scene['circuit']}: forward pass, {scene['modelLabel']}", head, rows, scene["caption"])
+
+
+def roofline_axes(device: DeviceSpec, precision: str) -> dict[str, list[float]]:
+    """log10 ranges of FLOP per byte and of TFLOP/s that show every ridge of the device, whatever runs on it."""
+    peaks = [peak["tflops"] for peak in _peaks(device, precision)]
+    roofs = [link["tbPerS"] for link in _links(device) if link["tbPerS"]]
+    x = [log10(min(peaks) / max(roofs) / BELOW), log10(max(peaks) / min(roofs) * ABOVE)]
+    top = log10(max(peaks)) + 0.4
+    return {"x": [round(v, 4) for v in x], "y": [round(top - DECADES, 4), round(top, 4)]}
+
+
+def _device(device: DeviceSpec) -> dict:
+    return {"name": device.name, "kind": device.kind, "units": device.num_sms, "cacheBytes": device.l2_cache_bytes, "source": device.source,
+            "date": device.date, "overheadUs": device.launch_overhead_us}  # fmt: skip
+
+
+def _links(device: DeviceSpec) -> list[dict]:
+    """From the multiprocessors to the memory. A CPU has one roof that was measured, its memory's; its caches are one link without."""
+    if device.kind == "cpu":
+        threads = "1 thread" if device.num_sms == 1 else f"{device.num_sms} threads"
+        return [
+            {"key": "l2_bytes", "name": "caches", "from": threads, "to": "last-level cache", "tbPerS": None},
+            {"key": "hbm_bytes", "name": "memory", "from": "last-level cache", "to": "main memory", "tbPerS": rounded(device.hbm_tb_per_s)},
+        ]
+    return [
+        {"key": "l1_bytes", "name": "L1", "from": f"{device.num_sms} SMs", "to": "L1", "tbPerS": device.l1_tb_per_s},
+        {"key": "l2_bytes", "name": "L2", "from": "L1", "to": "L2", "tbPerS": device.l2_tb_per_s},
+        {"key": "hbm_bytes", "name": "HBM", "from": "L2", "to": "HBM", "tbPerS": device.hbm_tb_per_s},
+    ]
+
+
+def _peaks(device: DeviceSpec, precision: str) -> list[dict]:
+    tensor = device.tensor_tflops(precision)
+    cores = [{"name": f"tensor cores, {precision}", "tflops": tensor}] if tensor else []
+    return [*cores, {"name": "CUDA cores, fp32" if device.kind == "gpu" else "arithmetic, fp32", "tflops": rounded(device.fp32_tflops)}]
+
+
+def _points(report: TrafficReport) -> list[list]:
+    """One row of COLUMNS per launch, the slowest first."""
+    slowest = sorted(report.records, key=lambda record: -record.time_ms)[:MAX_POINTS]
+    return [
+        [PHASES.index(r.phase), r.layer, r.group + 1, rounded(r.time_ms), r.flops, r.hbm_bytes, r.l2_bytes, r.l1_bytes, r.programs, r.waves,
+         _limit(r.device, r.bound), [rounded(ms, 3) for _, ms in r.terms_ms]]
+        for r in slowest
+    ]  # fmt: skip
+
+
+def _totals(report: TrafficReport, layers: list[int]) -> dict[str, dict]:
+    """"all" or layer -> "forward" | "backward" -> sums, and the time for which each limiter decides."""
+    found: dict[str, dict] = {"all": {}, **{str(layer): {} for layer in layers}}
+    for record in report.records:
+        phase = "forward" if record.phase == "forward" else "backward"
+        for key in ("all", str(record.layer)):
+            if key in found:
+                sums = found[key].setdefault(phase, {**dict.fromkeys(SUMS, 0), "launches": 0, "bounds": {}})
+                for name in SUMS:
+                    sums[name] += getattr(record, name)
+                sums["launches"] += 1
+                bound = _limit(record.device, record.bound)
+                sums["bounds"][bound] = sums["bounds"].get(bound, 0.0) + record.time_ms
+    for sums in (sums for phases in found.values() for sums in phases.values()):
+        sums["time_ms"] = rounded(sums["time_ms"])
+        sums["bounds"] = {name: rounded(ms, 3) for name, ms in sums["bounds"].items()}
+    return found
+
+
+def _limit(device: DeviceSpec, name: str) -> str:
+    """The model calls every memory HBM; a CPU's is called memory."""
+    return "memory" if device.kind == "cpu" and name == "HBM" else name
+
+
+def _errors(errors: Iterable[ModelError]) -> dict[str, dict]:
+    found: dict[str, dict] = {}
+    for e in errors:
+        ratios = {"time_ms": e.time_ratio, "hbm_bytes": e.hbm_ratio, "l2_to_l1_bytes": e.l2_to_l1_ratio, "l1_bytes": e.l1_ratio}
+        found.setdefault(str(e.block_size), {})[e.phase] = {key: rounded(ratio, 3) for key, ratio in ratios.items()}
+    return found
+
+
+def _share(sums: dict, link: dict) -> str:
+    """", 45% of peak": the link's bytes over the time of the launches, against its roof."""
+    return f", {100 * sums[link['key']] / sums['time_ms'] * 1e-9 / link['tbPerS']:.0f}% of peak" if link["tbPerS"] and sums["time_ms"] else ""
+
+
+def _limiter(sums: dict) -> str:
+    name, ms = max(sums["bounds"].items(), key=lambda item: item[1])
+    return f"{name} ({ms / sums['time_ms']:.0%} of the time)"
+
+
+def _caption(report: TrafficReport, layers: list[int]) -> str:
+    device = report.device
+    parts = [f"Model, planned launches of the sum layers; roofs of {device.name} measured {device.date}."]
+    if device.kind == "cpu":
+        parts = [f"Model of planned launches with a GPU kernel's tiles; roofs measured here {device.date}. Measured times of the torch engine: Cost."]
+    number = len({record.layer for record in report.records})
+    if number > len(layers):
+        parts.append(f"Sums of single layers: the last {len(layers)} of {count(number)}.")
+    return " ".join(parts)

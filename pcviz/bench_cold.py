@@ -11,12 +11,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from .circuit import TensorCircuit
 from .compiler import compile as compile_circuit
+from .datasets import load_idx
 from .ir.distributions import Categorical
 from .ir.nodes import SumNodes
 from .structures import HCLT, HMM, PD, RAT_SPN
@@ -27,8 +29,9 @@ CHECKED = 16  # samples compared with float64
 LARGEST_ERROR = 2e-2  # nats
 
 
-def bench_cold(names) -> Iterator[str]:
-    """Lines about each of the circuits ``names`` (of ``CIRCUITS``; none: all), random parameters and data."""
+def bench_cold(names, folder: Path | None = None) -> Iterator[str]:
+    """Lines about each of the circuits ``names`` (of ``CIRCUITS``; none: all), random parameters. Data: the IDX images in ``folder``,
+    else smooth random ones, of which a tree is much deeper than of Fashion-MNIST's; the HMM's are random symbols."""
     unknown = sorted(set(names) - set(CIRCUITS))
     if unknown:
         raise ValueError(f"bench cold knows the circuits {', '.join(CIRCUITS)}, got {', '.join(unknown)}.")
@@ -36,16 +39,16 @@ def bench_cold(names) -> Iterator[str]:
         raise ValueError("bench cold needs a CUDA device: impl='torch' compiles no kernels.")
     for name in names or CIRCUITS:
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as cache:
-            command = [sys.executable, "-c", f"from pcviz.bench_cold import run; run({name!r})"]
+            command = [sys.executable, "-c", f"from pcviz.bench_cold import run; run({name!r}, {folder and str(folder)!r})"]
             child = subprocess.run(command, env={**os.environ, "TRITON_CACHE_DIR": cache}, capture_output=True, text=True, check=False)
         if child.returncode:
             raise ValueError(f"bench cold {name} failed:\n{child.stderr}")
         yield from child.stdout.splitlines()
 
 
-def run(name: str) -> None:
+def run(name: str, folder: str | None = None) -> None:
     """Measure one circuit in this process and print lines."""
-    root, x, block_size = _circuit(name)
+    root, x, block_size = _circuit(name, folder)
     torch.zeros(1, device="cuda")
     torch.cuda.synchronize()  # CUDA itself has started
     compile_s, pc = _seconds(lambda: TensorCircuit(compile_circuit(root, block_size=block_size), device="cuda", impl="triton"))
@@ -62,7 +65,7 @@ def run(name: str) -> None:
     other_s, _ = _seconds(lambda: step(pc, batch[:OTHER_BATCH_SIZE]))
     block_s, other = _seconds(lambda: pc.recompile(block_size=block_size // 2))
     warm_s, _ = _seconds(lambda: step(other, batch))
-    exact = TensorCircuit(compile_circuit(_circuit(name)[0], block_size=block_size), device="cuda", dtype=torch.float64)(x[:CHECKED])
+    exact = TensorCircuit(compile_circuit(_circuit(name, folder)[0], block_size=block_size), device="cuda", dtype=torch.float64)(x[:CHECKED])
     error = (found[:CHECKED].double() - exact).abs().max().item()
     if not error <= LARGEST_ERROR:
         raise RuntimeError(f"{name}: log p is off by {error:.1e} nats against float64; it gets no time.")
@@ -75,13 +78,16 @@ def run(name: str) -> None:
     )
 
 
-def _circuit(name: str) -> tuple[SumNodes, np.ndarray, int]:
+def _circuit(name: str, folder: str | None = None) -> tuple[SumNodes, np.ndarray, int]:
     """Root, data [BATCH_SIZE, V] and block size; the same at every call."""
     kind, size = name.partition("-")[0], int(name.partition("-")[2])
     rng = np.random.default_rng(0)
     if kind == "HMM":
         return HMM(32, size, num_emits=4023, seed=0), rng.integers(0, 4023, (BATCH_SIZE, 32)), 64
-    images = np.clip(np.cumsum(rng.normal(0, 12, (2000, 784)), axis=1) + 128, 0, 255).astype(np.uint8)  # neighbours are alike
+    if folder:
+        images = load_idx(folder)[:2000].reshape(-1, 784)
+    else:
+        images = np.clip(np.cumsum(rng.normal(0, 12, (2000, 784)), axis=1) + 128, 0, 255).astype(np.uint8)  # neighbours are alike
     pixels, x = Categorical(num_cats=256), images[:BATCH_SIZE]
     if kind == "PD":
         return PD((28, 28), size, split_intervals=4, dist=pixels, conn_block=32, seed=0), x, 32

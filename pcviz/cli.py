@@ -91,6 +91,7 @@ def _add_bench(commands) -> None:
     layer.set_defaults(run=_bench)
     cold = kinds.add_parser("cold", help="a first step on a GPU with no kernel compiled yet, a new batch size, a new block size")
     cold.add_argument("circuits", nargs="*", metavar="CIRCUIT", help="HCLT-256, PD-256, RAT-256, HMM-1024 (default: all)")
+    cold.add_argument("--images", type=Path, help="folder with IDX images (Fashion-MNIST; default: random ones)")
     cold.set_defaults(run=_bench)
     trained = kinds.add_parser("epochs", help="epochs of EM on a GPU, of pcviz and of PyJuice, on the same mini-batches")
     trained.add_argument("circuit", nargs="?", default="HCLT-256", help="one of the circuits of bench step that are over images (default: HCLT-256)")
@@ -143,7 +144,7 @@ def _bench(args: argparse.Namespace) -> int:
         "compile": bench_compile.bench_compile,
         "train": lambda: bench.bench_train(args.epochs, args.batch_size, args.step_size, args.pseudocount),
         "layer": lambda: _bench_layer(args),
-        "cold": lambda: bench_cold.bench_cold(args.circuits),
+        "cold": lambda: bench_cold.bench_cold(args.circuits, args.images),
         "epochs": lambda: bench_epochs.bench_epochs(
             args.circuit,
             args.images,

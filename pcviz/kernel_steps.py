@@ -106,7 +106,7 @@ def _paper(launch: TritonSums, products, elements, half_params, config: LaunchCo
     largest = np.full(config.tile_b, -np.inf, dtype=np.float32)
     acc = np.zeros((config.tile_b, config.tile_m), dtype=np.float32)
     for first, count, rows, inside, at, _ in _children(launch, config, tile):
-        child = elements[_read(rows, inside, first, launch)]
+        child = np.where(inside[:, None], elements[rows], np.float32(-np.inf))
         theta = np.where(inside[:, None], half_params[np.where(inside[:, None], at, 0)], np.float16(0))
         new = np.maximum(largest, child.max(axis=0))
         x = _to_half(np.exp2(child - _finite(new)))

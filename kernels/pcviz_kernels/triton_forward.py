@@ -202,7 +202,7 @@ def sum_forward_paper_kernel(nids, cids, pids, num_nodes, weights, elements, log
         inside = k < num_children * K
         e = g * num_children + k // K
         row = tl.load(cids + e, mask=inside, other=0).to(tl.int64) + k % K
-        child = tl.load(elements + row[:, None] * pitch + b[None, :])  # [TILE_K, TILE_B] log p
+        child = tl.load(elements + row[:, None] * pitch + b[None, :], mask=inside[:, None], other=-float("inf"))  # [TILE_K, TILE_B] log p
         at = tl.load(pids + e, mask=inside, other=0).to(tl.int64) + k % K * M
         theta = tl.load(weights + at[:, None] + m[None, :], mask=inside[:, None], other=0.0)  # [TILE_K, TILE_M]
         new = tl.maximum(largest, tl.max(child, axis=0))

@@ -9,7 +9,7 @@ import torch
 from circuits import random_data, small_circuits, trained_params
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracle import log_likelihood, node_flows, param_flows, worlds_of
+from oracle import log_likelihood, log_values, node_flows, param_flows, worlds_of
 from pcviz_kernels import reference
 
 import pcviz as pcv
@@ -71,20 +71,30 @@ def close(found, expected, dtype, what):
 
 
 def check_values(root, x, observed, dtype, tolerance, block_sizes):
-    """Likelihoods with and without a mask; each plan is what plan_summary said. Returns the circuits."""
-    expected, masked = log_likelihood(root, x), log_likelihood(root, x, observed)
+    """Every node's value, with and without a mask; each plan is what plan_summary said. Returns the circuits."""
+    whole, masked = log_values(root, x), log_values(root, x, observed)
     if is_discrete(root):
-        np.testing.assert_allclose(np.exp(expected).sum(), 1, rtol=1e-5, err_msg="probabilities of all worlds")
-    close(reference_log_likelihood(root, x), expected, torch.float64, "reference.py")
+        np.testing.assert_allclose(np.exp(whole[root]).sum(), 1, rtol=1e-5, err_msg="probabilities of all worlds")
+    close(reference_log_likelihood(root, x), whole[root][0], torch.float64, "reference.py")
     result = []
     for block_size in block_sizes:
         plan = pcv.compile(root, block_size=block_size, padding_tolerance=tolerance)
         assert plan.summary == pcv.plan_summary(root, block_size=block_size, padding_tolerance=tolerance)
         pc = pcv.TensorCircuit(plan, dtype=dtype)
-        close(pc(x), expected, dtype, f"block size {block_size}")
-        close(pc(x, observed=observed), masked, dtype, f"block size {block_size}, masked")
+        close(pc(x), whole[root][0], dtype, f"block size {block_size}")
+        close(pc(x, observed=observed), masked[root][0], dtype, f"block size {block_size}, masked")
+        check_nodes(pc, pc.node_values(x), whole, f"nodes, block size {block_size}")
+        check_nodes(pc, pc.node_values(x, observed=observed), masked, f"nodes, block size {block_size}, masked")
         result.append(pc)
     return result
+
+
+def check_nodes(pc, found, expected, what):
+    """``found`` [node rows, B] against the oracle's values of every input and sum vector; all other rows are impossible."""
+    everywhere = np.full(found.shape, -np.inf)
+    for nodes in pc.plan.node_vectors():
+        everywhere[pc.plan.rows_of(nodes)] = expected[nodes]
+    close(found, everywhere, pc.dtype, what)
 
 
 def check_flows(root, pc, x, observed):
@@ -134,7 +144,8 @@ def check_pruned(root, pc, x, keep, granularity, dtype):
     assert all(nodes.tied_to in vectors_with_rows(pruned) for nodes in tied), "a pruned circuit keeps its own parameters"
     assert bool(tied) <= any(len(set(map(id, group))) > 1 for group in classes(root))
     plan = pcv.compile(pruned, block_size=pc.block_size)
-    close(pcv.TensorCircuit(plan, dtype=dtype)(x), log_likelihood(pruned, x), dtype, f"pruned, block size {pc.block_size}")
+    smaller = pcv.TensorCircuit(plan, dtype=dtype)
+    check_nodes(smaller, smaller.node_values(x), log_values(pruned, x), f"pruned, block size {pc.block_size}")
 
 
 def classes(root):

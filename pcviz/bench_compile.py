@@ -2,34 +2,47 @@
 
 from __future__ import annotations
 
-import gc
-import time
-import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 
 from .bench import NUM_LATENTS, digits_circuit, median_ms
+from .bench_fresh import Preparation, prepare_in_fresh_process
 from .compiler import compile as compile_circuit
 from .compiler import plan_summary
-from .compiler.params import gather_params
+from .datasets import load_idx
 from .ir.distributions import Categorical
-from .ir.nodes import SumNodes, init_params, sum_vectors
+from .ir.nodes import SumNodes
+from .peers import SEQUENCE, SYMBOLS, TREE_SAMPLES
 from .structures import HMM, PD, figure_5_layer
 from .structures.hclt import chow_liu_tree, circuit_of_tree, tree_centre
+from .structures.information import soft_mutual_information
 
 BYTES = Categorical(num_cats=256)
 LARGE = 32  # block size of the large circuits
 
 
-def bench_compile(repeats: int = 5) -> Iterator[str]:
+def bench_compile(images: Path | None = None, repeats: int = 5) -> Iterator[str]:
     """Lines: compile and plan_summary on the digits circuit, the figure-5 layer and PD on 28 x 28; then large circuits from
-    structure to parameters in a plan's layout."""
+    structure to parameters in a plan's layout, each in a fresh process. ``images``: folder of IDX files, for the tree of HCLT."""
+    x = None if images is None else load_idx(images)  # a wrong folder is told at once
+    yield from _plans(repeats)
+    yield _prepared("PD 28x28, K=256", prepare_in_fresh_process(partial(large_pd, 256), LARGE, repeats))
+    if x is None:
+        yield "HCLT, K=512: not measured; its tree is learned from images: --images FOLDER, e.g. of the Debian package dataset-fashion-mnist"
+    else:
+        yield _prepared(f"HCLT on {Path(images).name}, K=512", prepare_in_fresh_process(image_hclt(x, 512), LARGE, repeats))
+    yield _prepared(f"HMM of {SEQUENCE} steps, K=2048", prepare_in_fresh_process(partial(HMM, SEQUENCE, 2048, SYMBOLS), LARGE, repeats))
+
+
+def _plans(repeats: int) -> Iterator[str]:
     sizes = [1 << i for i in range(8)]
     circuits = {
         "PD on digits": (digits_circuit, (1, NUM_LATENTS)),
         "figure-5 layer, 29.6M edges": (figure_5_layer, (1, 64)),
-        "PD 28x28, K=128, 38.8M edges": (lambda: large_pd(128), (LARGE,)),
+        "PD 28x28, K=128, 38.8M edges": (partial(large_pd, 128), (LARGE,)),
     }
     for name, (build, blocks) in circuits.items():
         root = build()
@@ -38,58 +51,24 @@ def bench_compile(repeats: int = 5) -> Iterator[str]:
             yield f"{name}: compile at block size {block_size} {spent:.0f} ms"
         spent = median_ms(lambda: [plan_summary(root, block_size=b) for b in sizes], repeats)  # noqa: B023
         yield f"{name}: plan_summary at {len(sizes)} block sizes {spent:.0f} ms"
-    large = {
-        "PD 28x28, K=256": lambda: large_pd(256),
-        "HCLT over a 28x28 grid, K=512": lambda: grid_hclt(512),
-        "HMM of 32 steps, K=2048, 4023 symbols": lambda: HMM(32, 2048, 4023),
-    }
-    for name, build in large.items():
-        yield f"{name}: {_from_structure(build, repeats)}"
 
 
 def large_pd(num_latents: int) -> SumNodes:
     return PD((28, 28), num_latents, split_intervals=4, dist=BYTES, conn_block=32)
 
 
-def grid_hclt(num_latents: int) -> SumNodes:
-    """The circuit of a random spanning tree of a 28 x 28 grid: like an HCLT on images, but needs none."""
-    side, rng = 28, np.random.default_rng(0)
-    weights = np.zeros((side, side, side, side))
-    at = np.arange(side)
-    for row in range(side):
-        weights[row, at[1:], row, at[:-1]] = rng.random(side - 1)
-        weights[at[1:], row, at[:-1], row] = rng.random(side - 1)
-    weights = weights.reshape(side**2, side**2)
-    tree = chow_liu_tree(weights + weights.T)
-    return circuit_of_tree(tree, tree_centre(tree), num_latents, BYTES)
+def image_hclt(x: np.ndarray, num_latents: int) -> partial[SumNodes]:
+    """What builds the HCLT that PyJuice is measured on; the tree is learned here, once."""
+    tree = chow_liu_tree(soft_mutual_information(x[:TREE_SAMPLES], 32, 0.5 / 32))
+    return partial(circuit_of_tree, tree, tree_centre(tree), num_latents, BYTES)
 
 
-def _from_structure(build: Callable[[], SumNodes], repeats: int) -> str:
+def _prepared(name: str, found: Preparation) -> str:
     """Median times of compile, of initial parameters and of their layout, each time of a new circuit; and the peak of memory."""
-    runs = np.array([_prepare(build()) for _ in range(repeats)])
-    compiling, initial, layout = 1e3 * np.median(runs, axis=0)
-    gc.collect()
-    tracemalloc.start()
-    root = build()
-    _prepare(root)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    total, first = 1e3 * np.median(runs.sum(axis=1)), 1e3 * runs[0].sum()
-    edges = sum(nodes.num_edges for nodes in sum_vectors(root))
+    compiling, initial, layout = 1e3 * np.median(found.seconds, axis=0)
+    totals = 1e3 * found.seconds.sum(axis=1)
+    peak = "not measured on this system" if found.peak_bytes is None else f"{found.peak_bytes / 2**30:.2f} GiB"
     return (
-        f"{edges / 1e6:.1f}M edges: compile at block size {LARGE} {compiling:.0f} ms, initial parameters {initial:.0f} ms, "
-        f"their layout {layout:.0f} ms: {total:.0f} ms in all ({first:.0f} ms the first time, on fresh memory); peak {peak / 2**30:.2f} GiB"
+        f"{name}, {found.num_edges / 1e6:.1f}M edges: compile at block size {LARGE} {compiling:.0f} ms, initial parameters {initial:.0f} ms, "
+        f"their layout {layout:.0f} ms: {np.median(totals):.0f} ms in all ({totals[0]:.0f} ms the first time, on fresh memory); peak {peak}"
     )
-
-
-def _prepare(root: SumNodes) -> tuple[float, float, float]:
-    """Seconds for the plan, for initial parameters, for their layout in the plan."""
-    gc.collect()  # a circuit and what is known of it refer to each other
-    times = [time.perf_counter()]
-    plan = compile_circuit(root, block_size=LARGE)
-    times.append(time.perf_counter())
-    init_params(root)
-    times.append(time.perf_counter())
-    gather_params(plan)
-    times.append(time.perf_counter())
-    return tuple(np.diff(times))

@@ -59,7 +59,9 @@ def _add_bench(commands) -> None:
     bench = commands.add_parser("bench", help="measure the engine on this machine; results are checked before they are timed")
     kinds = bench.add_subparsers(title="what", required=True, metavar="WHAT")
     kinds.add_parser("digits", help="sum layers against torch.bmm, block size 1 against 32, an EM epoch").set_defaults(run=_bench)
-    kinds.add_parser("compile", help="compile and plan_summary on small and large circuits, initial parameters, memory").set_defaults(run=_bench)
+    compiling = kinds.add_parser("compile", help="compile and plan_summary on small and large circuits, initial parameters, memory")
+    compiling.add_argument("--images", type=Path, metavar="FOLDER", help="IDX files with images (Fashion-MNIST), for an HCLT of 512 latents")
+    compiling.set_defaults(run=_bench)
     train = kinds.add_parser("train", help="bits per dimension on the bundled digits")
     train.add_argument("--epochs", type=int, default=50)
     train.add_argument("--batch-size", type=int, default=512)
@@ -141,7 +143,7 @@ def _bench(args: argparse.Namespace) -> int:
 
     run = {
         "digits": bench.bench_digits,
-        "compile": bench_compile.bench_compile,
+        "compile": lambda: bench_compile.bench_compile(args.images),
         "train": lambda: bench.bench_train(args.epochs, args.batch_size, args.step_size, args.pseudocount),
         "layer": lambda: _bench_layer(args),
         "cold": lambda: bench_cold.bench_cold(args.circuits, args.images),

@@ -1,12 +1,14 @@
 """The command line: what it prints, and what it says when something is missing."""
 
 import socket
+from functools import partial
 
 import numpy as np
 import pytest
 from test_idx import idx_bytes
 
 from pcviz import bench_compile, cli, lab
+from pcviz.bench_fresh import prepare_in_fresh_process
 from pcviz.ir.checks import check_circuit
 from pcviz.ir.nodes import sum_vectors
 from pcviz.structures import HMM
@@ -75,9 +77,18 @@ def test_the_device_line_does_not_need_torch_to_find_a_gpu(monkeypatch):
     assert lab.describe().endswith("; NVIDIA H100 80GB HBM3")
 
 
-def test_bench_compile_prepares_large_circuits():
-    line = bench_compile._from_structure(lambda: HMM(5, 8, 3), repeats=1)
-    assert line.startswith("0.0M edges: compile at block size 32 ") and "peak 0.00 GiB" in line
-    root = bench_compile.grid_hclt(2)
-    check_circuit(root)
-    assert len(root.variables) == 784 and 550 < len(list(sum_vectors(root))) < 700
+def test_bench_compile_prepares_large_circuits_in_a_process_of_their_own():
+    found = prepare_in_fresh_process(partial(HMM, 5, 64, 3), 32, repeats=2)
+    root = HMM(5, 64, 3)
+    assert found.num_edges == sum(nodes.num_edges for nodes in sum_vectors(root)) and found.seconds.shape == (2, 3) and (found.seconds > 0).all()
+    assert found.peak_bytes is None or 0 <= found.peak_bytes < 2**28
+    assert bench_compile._prepared("HMM", found).startswith("HMM, 0.0M edges: compile at block size 32 ")
+
+
+def test_bench_compile_learns_the_tree_of_images(capsys, tmp_path):
+    build = bench_compile.image_hclt(np.random.default_rng(0).integers(0, 256, (50, 9)), 2)
+    first, second = build(), build()
+    check_circuit(first)
+    assert first is not second and len(first.variables) == 9
+    assert cli.main(["bench", "compile", "--images", str(tmp_path / "nowhere")]) == 1
+    assert "nowhere does not exist" in capsys.readouterr().err

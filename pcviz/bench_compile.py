@@ -67,8 +67,8 @@ def _prepared(name: str, found: Preparation) -> str:
     """Median times of compile, of initial parameters and of their layout, each time of a new circuit; and the peak of memory."""
     compiling, initial, layout = 1e3 * np.median(found.seconds, axis=0)
     totals = 1e3 * found.seconds.sum(axis=1)
-    peak = "not measured on this system" if found.peak_bytes is None else f"{found.peak_bytes / 2**30:.2f} GiB"
     return (
         f"{name}, {found.num_edges / 1e6:.1f}M edges: compile at block size {LARGE} {compiling:.0f} ms, initial parameters {initial:.0f} ms, "
-        f"their layout {layout:.0f} ms: {np.median(totals):.0f} ms in all ({totals[0]:.0f} ms the first time, on fresh memory); peak {peak}"
+        f"their layout {layout:.0f} ms: {np.median(totals):.0f} ms in all ({totals[0]:.0f} ms the first time, on fresh memory); "
+        f"peak {found.peak_bytes / 2**30:.2f} GiB"
     )

@@ -1,13 +1,10 @@
-"""What it takes to prepare a circuit in a fresh process: times, and the peak of memory as the operating system counts it.
-
-Its own process, because a process's peak never falls again, and because memory that was used before is faster.
-"""
+"""What it takes to prepare a circuit, in a process of its own: there the first run is on fresh memory, which is slower to write to."""
 
 from __future__ import annotations
 
 import gc
-import sys
 import time
+import tracemalloc
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -22,29 +19,29 @@ from .ir.nodes import SumNodes, init_params, sum_vectors
 
 @dataclass(frozen=True)
 class Preparation:
-    """``seconds`` [runs, 3]: compile, initial parameters, their layout in the plan; the first run is on fresh memory.
-    ``peak_bytes``: resident memory that the first run added to what Python and the imports held; None on Windows."""
+    """``seconds`` [runs, 3]: compile, initial parameters, their layout in the plan. ``peak_bytes``: the most that Python and numpy
+    held at a time from structure to layout, in one more run (tracemalloc); the structure itself is part of it."""
 
     num_edges: int
     seconds: np.ndarray
-    peak_bytes: int | None
+    peak_bytes: int
 
 
 def prepare_in_fresh_process(build: Callable[[], SumNodes], block_size: int, repeats: int) -> Preparation:
     """``build``: gives a new circuit at each call; travels to the process, so a function of a module, or a partial of one."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(prepare, build, block_size, repeats).result()
+        return pool.submit(_prepare, build, block_size, repeats).result()
 
 
-def prepare(build: Callable[[], SumNodes], block_size: int, repeats: int) -> Preparation:
-    """The same in this process: the peak is then that of all it ever did."""
-    before, runs, peak = _peak_bytes(), [], None
-    for _ in range(repeats):
-        root = build()
-        runs.append(_seconds(root, block_size))
-        if peak is None and before is not None:
-            peak = _peak_bytes() - before
-    return Preparation(sum(nodes.num_edges for nodes in sum_vectors(root)), np.array(runs), peak)
+def _prepare(build: Callable[[], SumNodes], block_size: int, repeats: int) -> Preparation:
+    seconds = np.array([_seconds(build(), block_size) for _ in range(repeats)])
+    gc.collect()
+    tracemalloc.start()
+    root = build()
+    _seconds(root, block_size)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return Preparation(sum(nodes.num_edges for nodes in sum_vectors(root)), seconds, peak)
 
 
 def _seconds(root: SumNodes, block_size: int) -> list[float]:
@@ -57,12 +54,3 @@ def _seconds(root: SumNodes, block_size: int) -> list[float]:
     gather_params(plan)
     times.append(time.perf_counter())
     return np.diff(times).tolist()
-
-
-def _peak_bytes() -> int | None:
-    """The most resident memory that this process ever had."""
-    try:
-        import resource  # Unix only
-    except ImportError:
-        return None
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

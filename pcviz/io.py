@@ -10,8 +10,9 @@ A file holds seven tensors and one JSON text in its header (key "pcviz"):
 - ``sha256`` uint8 [32] of everything else, so that a damaged file is noticed and never becomes another circuit.
 - the JSON text: version of the format, seed, distributions, and what the caller added as ``extra``.
 
-Nothing in a file is believed: sizes are compared with the file before anything is read, what a vector takes with what is
-there, and vectors are built by the ordinary constructors, which check indices.
+Nothing in a file is believed: sizes are compared with the file before anything is read, the digest is computed a piece at a
+time before anything is kept, what a vector takes is compared with what is there, and vectors are built by the ordinary
+constructors, which check indices.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ TENSORS = {
     "names": ("U8",),
     "sha256": ("U8",),
 }
+PIECE = 1 << 14  # rows of a tensor that are read at a time for the digest
 MAX_JSON = 1 << 20  # bytes of the JSON text
 MAX_HEADER = 4 * MAX_JSON  # the text is quoted once more in the header
 MAX_NODES = 1 << 26  # of a circuit; vectors without parameters cost a file nothing, but whoever compiles it memory
@@ -197,10 +199,29 @@ def _read(path: Path) -> tuple[str, dict[str, np.ndarray]]:
             expected = ", ".join(f"{name} {'/'.join(dtypes)}" for name, dtypes in TENSORS.items())
             listed = ", ".join(f"{name} {dtype}" for name, dtype in found.items()) or f"{len(names):,} tensors"
             raise ValueError(f"expected the tensors {expected}, found {listed}; {_AGAIN}")
-        tensors = {name: file.get_tensor(name) for name in TENSORS}
-    if tensors["sha256"].tobytes() != _digest(text, tensors):
-        raise ValueError(f"its contents do not match their SHA-256: the file is damaged; {_AGAIN}")
-    return text, tensors
+        for name in TENSORS:
+            _check_shape(name, file.get_slice(name).get_shape())
+        if file.get_tensor("sha256").tobytes() != _stored_digest(text, file):
+            raise ValueError(f"its contents do not match their SHA-256: the file is damaged; {_AGAIN}")
+        return text, {name: file.get_tensor(name) for name in TENSORS}
+
+
+def _check_shape(name: str, shape: list[int]) -> None:
+    expected = {"vectors": f"[n, {len(Row._fields)}]", "sha256": "[32]"}.get(name, "[n]")
+    fits = {"vectors": len(shape) == 2 and shape[1:] == [len(Row._fields)] and shape[0] > 0, "sha256": shape == [32]}.get(name, len(shape) == 1)
+    if not fits:
+        raise ValueError(f"tensor {name}: expected shape {expected}, found {shape}; {_AGAIN}")
+
+
+def _stored_digest(text: str, file) -> bytes:
+    """The digest of an open file. It may be far larger than what was written to it (a damaged or a sparse one): that costs time, no memory."""
+    digest = hashlib.sha256(text.encode())
+    for name in TENSORS:
+        part = file.get_slice(name)
+        length = part.get_shape()[0] if name != "sha256" else 0
+        for first in range(0, length, PIECE):
+            digest.update(np.ascontiguousarray(part[first : min(first + PIECE, length)]).data)
+    return digest.digest()
 
 
 _AGAIN = "copy or save it again"
@@ -226,8 +247,6 @@ class _Run:
     """An array from which vectors take their parts one after the other."""
 
     def __init__(self, name: str, array: np.ndarray):
-        if array.ndim != 1:
-            raise ValueError(f"tensor {name}: expected one axis, found shape {list(array.shape)}; {_AGAIN}")
         self.name, self.array, self.used = name, array, 0
 
     def take(self, count: int, where: str) -> np.ndarray:
@@ -247,10 +266,7 @@ class _Reader:
 
     def __init__(self, document: dict, tensors: dict[str, np.ndarray]):
         self.seed, self.dists = _checked_document(document)
-        table = tensors["vectors"]
-        if table.ndim != 2 or table.shape[1] != len(Row._fields) or len(table) == 0:
-            raise ValueError(f"tensor vectors: expected shape [n, {len(Row._fields)}], found {list(table.shape)}; {_AGAIN}")
-        self.rows = [Row(*row) for row in table.tolist()]
+        self.rows = [Row(*row) for row in tensors["vectors"].tolist()]
         self.runs = {name: _Run(name, tensors[name]) for name in ("children", "edges", "params", "name_lengths", "names")}
         self.built: list[Nodes] = []
         self.num_params = 0

@@ -226,6 +226,13 @@ def test_trains_measures_and_stops(lab):
     print(f"{max(rates):.1f} points a second, slider {[round(move['ms']) for move in seen]} ms")
     assert max(rates) >= 5 and all(move["shown"] for move in seen)
     assert sorted(move["ms"] for move in seen)[len(seen) // 2] < 100
+    lab.page.click("[data-pcv=training-page-learned]")
+    drawn = "() => Number(document.querySelector('.pcv-learned').dataset.step)"
+    before = lab.page.evaluate(drawn)
+    lab.page.wait_for_function(f"before => ({drawn})() > before", arg=before)
+    assert lab.page.evaluate("() => document.querySelector('[data-pcv=learned-completed]').width") > 100
+    lab.page.click("[data-pcv=training-page-curve]")
+    assert lab.page.locator("[data-pcv=training-table] tbody tr").count() > 2
     lab.page.click("[data-pcv=measure]")
     wait_status(lab, "ms forward on this CPU")
     assert "training paused" in status(lab)

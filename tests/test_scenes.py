@@ -22,6 +22,7 @@ from pcviz.widgets.scenes import blocks as blocks_module
 from pcviz.widgets.scenes import memory as memory_module
 from pcviz.widgets.scenes.common import STATIC_LIMIT, html_table
 from pcviz.widgets.scenes.dag import MAX_COLUMNS, MAX_GLYPHS, MAX_LINKS
+from pcviz.widgets.scenes.learned import BYTES, LayerFlow, Pictures, image_counts
 from pcviz.widgets.scenes.memory import COLUMNS as POINT
 from pcviz.widgets.scenes.memory import roofline_axes
 from pcviz.widgets.scenes.training import COLUMNS, MAX_ROWS, TEST, training_row
@@ -265,6 +266,31 @@ def test_long_training_is_thinned_but_keeps_test_values():
     assert scene["points"] == 20_000 and len(scene["rows"]) <= 1.2 * MAX_ROWS and "of 20,000 mini-batches" in scene["caption"]
     assert sum(row[TEST] is not None for row in scene["rows"]) == 400
     assert len(scenes.scene_training(steps(20_000, per_epoch=2))["rows"]) <= MAX_ROWS
+
+
+def test_a_run_begins_where_the_step_number_falls():
+    rows = scenes.scene_training([*steps(3), *steps(2, block_size=1, first=4), *steps(2)])["rows"]
+    assert [row[COLUMNS.index("run")] for row in rows] == [1] * 5 + [2] * 2
+
+
+@pytest.mark.parametrize("side", [8, 28, 64])
+def test_learned_scene_is_few_bytes_of_whole_images(side):
+    """Even of noise, which gzip can't make smaller: a second's news of 28 x 28 images is 12 kB, so four minutes fit in 3 MB."""
+    rng, count = np.random.default_rng(0), image_counts(side * side)
+    draw = lambda n: rng.integers(0, 256, (n, side * side))  # noqa: E731
+    pictures = Pictures((side, side), 0, 255, draw(count[0]), draw(count[1]), draw(count[1]), np.arange(side * side) >= side * side // 2)
+    scene = scenes.scene_learned(1, 6, 16, [LayerFlow(i, rng.random(50)) for i in range(1, 100)], 32, pictures)
+    assert_travels(scene)
+    assert len(pack(scene)) < max(BYTES, 4 * 2 * side * side) + 3000
+    assert np.frombuffer(scene["images"]["completed"], "u1").tolist() == pictures.completed.ravel().tolist()
+    assert scene["flow"]["layers"] == list(range(36, 100)) and "The last 64 of 99 layers" in scene["caption"]
+
+
+def test_carriers_are_the_fewest_sums_with_most_of_the_flow():
+    flow = LayerFlow(1, np.array([0.5, 0.0, 3.0, 1.0, 0.5]))
+    assert flow.mass == 5 and flow.carriers == 3  # 3 + 1 + 0.5 of 5
+    assert LayerFlow(1, np.zeros(4)).carriers == 0 and LayerFlow(1, np.full(10, 0.1)).carriers == 9
+    assert "4 (80.0%)" in scenes.static_learned(scenes.scene_learned(1, 1, 1, [LayerFlow(7, np.ones(5) * [1, 1, 1, 1, 0.1])], 32, None))
 
 
 # ---- static fallbacks ---------------------------------------------------------------------------------------------------

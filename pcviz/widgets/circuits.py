@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -30,6 +31,7 @@ class Entry:
     first_size: int = 1
     hint: str = ""
     why_not: str = ""  # why it cannot train here
+    image: tuple[int, int] | None = None  # [height, width], when the variables are the pixels of an image
     measured: list = field(default_factory=list)
 
     @property
@@ -58,8 +60,10 @@ def digits_entry() -> Entry:
     return Entry(name=DIGITS, label="Digits: PD (preparing ...)", why_not="The engine is being prepared.")
 
 
-def user_entry(root, x=None, x_test=None) -> Entry:
-    """A circuit of the user's; without data it can be looked at, not trained."""
+def user_entry(root, x=None, x_test=None, image_shape=None) -> Entry:
+    """A circuit of the user's; without data it can be looked at, not trained. Data that may be images are taken for images."""
+    if image_shape is not None and x is not None and math.prod(image_shape) != np.shape(x)[1]:
+        raise ValueError(f"image_shape must have as many pixels as x has variables, {np.shape(x)[1]}, got {image_shape!r}.")
     return Entry(
         name="yours",
         label=circuit_label(root),
@@ -68,8 +72,16 @@ def user_entry(root, x=None, x_test=None) -> Entry:
         layer=default_layer(root),
         x=None if x is None else np.asarray(x),
         x_test=x_test,
+        image=None if x is None else image_shape or square(x),
         why_not="" if x is not None else "No data: call pcv.explore(root, x) to train and measure.",
     )
+
+
+def square(x) -> tuple[int, int] | None:
+    """[height, width] of data [N, V] of whole numbers with a square number V of at least 16; None: hardly images."""
+    x = np.asarray(x)
+    side = math.isqrt(x.shape[1]) if x.ndim == 2 else 0
+    return (side, side) if side >= 4 and side * side == x.shape[1] and np.issubdtype(x.dtype, np.integer) else None
 
 
 def legal_sizes(root) -> tuple[int, ...]:

@@ -6,7 +6,6 @@ Stop takes as long as one mini-batch. torch is imported here, in the thread, and
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -17,84 +16,31 @@ from ..structures.pd import PD
 from .circuits import Entry, default_layer, legal_sizes
 from .frames import Settings
 from .outbox import Outbox
+from .training_run import Row, Training, engine
 
 FLUSH_SECONDS = 0.1  # records are sent at most ten times a second
 TELL_SECONDS = 1.0
-EPOCHS = 200
+LOOK_SECONDS = 1.0
 PREPARE_BATCH = 512
-TRAIN_BATCH = 256  # at most: a record a mini-batch, several a second on a laptop
 LONG_SECONDS = 2.0  # a measurement predicted to take longer needs its button
 MEASURE_SECONDS = 0.5
 BREATHER = 0.05  # share of a mini-batch's time left to the page on a machine with few cores
 
 
-class Training:
-    """A run on one circuit: the engine at its block size and the records so far."""
-
-    def __init__(self, entry: Entry, block_size: int, settings):
-        self.entry, self.block_size, self.settings = entry, block_size, settings
-        self.circuit = None
-        self.records: list = []  # EMSteps, counted from the start of the run
-        self._state = None  # of the run, when fit starts anew: at another block size, or after a stop
-        self._steps = None
-
-    def step(self):
-        """One mini-batch; None when the last epoch is over."""
-        from ..training import fit
-
-        if self.circuit is None:
-            self.circuit = engine(self.entry, self.block_size, self.settings)
-        if self._steps is None:
-            epochs = EPOCHS + (self.records[-1].epoch if self.records else 0)
-            batch_size = min(self.settings.batch_size, TRAIN_BATCH)
-            x, x_test = self.entry.x, self.entry.x_test
-            self._steps = fit(self.circuit, x, epochs=epochs, batch_size=batch_size, x_test=x_test, state=self._state)
-        step = next(self._steps, None)
-        self._state = self._steps.state
-        if step is not None:
-            self.records.append(step)
-        return step
-
-    def use(self, block_size: int) -> None:
-        """Go on at another block size with the same parameters."""
-        self.halt()
-        self.block_size = block_size
-        if self.circuit is not None:
-            self.circuit = self.circuit.recompile(block_size=block_size)
-
-    def halt(self) -> None:
-        if self._steps is not None:
-            self._steps.close()
-            self._steps = None
-        if self.circuit is not None:
-            self.circuit.write_back()
-
-
-def engine(entry: Entry, block_size: int, settings):
-    """A TensorCircuit of the entry's circuit, with the parameters of its node vectors; for the worker's thread.
-
-    It computes with half of the cores: the page, the server and the kernel's other threads run on the same machine, and
-    OpenMP threads that wait for a core that someone else has make every operation several times slower.
-    """
-    import torch
-
-    from ..circuit import TensorCircuit
-    from ..compiler.compile import compile as compile_circuit
-
-    torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
-    return TensorCircuit(compile_circuit(entry.root, block_size=block_size, padding_tolerance=settings.padding_tolerance))
-
-
 class DeviceWorker:
-    """The thread. ``on_steps(run, steps)``, ``on_measured(entry, measurement, settings)`` and ``on_run`` are called from it."""
+    """The thread. ``on_steps(training, rows)``, ``on_restart``, ``on_learned(training, row)``, ``on_measured(entry, measurement,
+    settings)`` and ``on_run`` are called from it; rows that came before ``on_restart`` are to be read from ``training.rows``."""
 
-    def __init__(self, outbox: Outbox, on_steps: Callable, on_measured: Callable, on_run: Callable[[], None]):
-        self._outbox, self._on_steps, self._on_measured, self._on_run = outbox, on_steps, on_measured, on_run
+    def __init__(self, outbox: Outbox, on_steps: Callable, on_restart: Callable, on_learned: Callable, on_measured: Callable, on_run: Callable):
+        self._outbox, self._on_steps, self._on_restart, self._on_learned = outbox, on_steps, on_restart, on_learned
+        self._on_measured, self._on_run = on_measured, on_run
         self._change = threading.Condition()
         self._jobs: list[Callable[[], None]] = []
         self._measurement: tuple | None = None
         self._closed = False
-        self._next_size: int | None = None
+        self._order: Callable[[Training], None] | None = None  # what training does before its next mini-batch
+        self._seconds_each = 0.0  # a mini-batch takes at least
+        self._look_again = 0.0  # when what the circuit has learned is shown again
         self._predicted: dict[tuple, float] = {}
         self.training: Training | None = None
         self.state = "idle"
@@ -110,14 +56,20 @@ class DeviceWorker:
             self._jobs.append(job)
             self._wake()
 
-    def train(self, entry: Entry, block_size: int, settings) -> None:
+    def train(self, entry: Entry, block_size: int, settings, order: Callable[[Training], None] | None = None) -> None:
+        """Go on, or begin; ``order``: something else than to go on at this block size, such as to start over."""
         with self._change:
             if self.training is None or self.training.entry is not entry:
                 self.training = Training(entry, block_size, settings)
-            elif self.state == "idle":
-                self._next_size = block_size
+            if order is not None or self.state == "idle":
+                self._order = order or (lambda training: training.use(block_size))
             self._set_state("training")
             self._wake()
+
+    def pace(self, seconds_each: float) -> None:
+        with self._change:
+            self._seconds_each = seconds_each
+            self._change.notify_all()
 
     def pause(self) -> None:
         self._only_when("training", "paused")
@@ -133,7 +85,7 @@ class DeviceWorker:
 
     def use_for_training(self, block_size: int) -> None:
         with self._change:
-            self._next_size = block_size
+            self._order = lambda training: training.use(block_size)
             self._wake()
 
     def measure(self, entry: Entry, block_size: int, settings, *, force: bool) -> None:
@@ -202,39 +154,79 @@ class DeviceWorker:
                 self._outbox.error(error)
 
     def _interrupted(self) -> bool:
-        return self._closed or self.state != "training" or self._measurement is not None or bool(self._jobs)
+        return self._closed or self.state != "training" or self._measurement is not None or bool(self._jobs) or self._order is not None
 
     def _train(self) -> None:
-        run = self.training
-        if self._next_size is not None:
-            run.use(self._next_size)
-            self._next_size = None
+        training = self.training
+        if self._order is not None:
+            self._obey(training)
         self._on_run()
-        fresh: list = []
+        fresh: list[Row] = []
         flushed = told = time.monotonic()
-        while not self._interrupted() and self._next_size is None:
+        while not self._interrupted():
             started = time.monotonic()
-            step = run.step()
+            row = training.step()
             now = time.monotonic()
-            if step is None:
-                with self._change:
-                    self._set_state("idle")
-                break
-            fresh.append(step)
-            if now - flushed >= FLUSH_SECONDS or len(run.records) < 3:
-                self._on_steps(run, fresh)
+            if row is None:
+                self._on_steps(training, fresh)
+                fresh = []
+                self._run_is_over(training)
+                continue
+            fresh.append(row)
+            if now - flushed >= FLUSH_SECONDS or len(training.rows) < 3:
+                self._on_steps(training, fresh)
                 fresh, flushed = [], now
             if now - told >= TELL_SECONDS:
                 told = now
-                self._outbox.status(f"Training at block size {run.block_size}: epoch {step.epoch}, {step.train_bpd:.3f} bits per dimension.")
-            time.sleep(BREATHER * (now - started))
+                self._outbox.status(progress_text(training, row))
+            self._look(training, row)
+            self._rest(started, now)
         if fresh:
-            self._on_steps(run, fresh)
+            self._on_steps(training, fresh)
+        if self.state != "training" and training.rows and not self._closed:
+            self._on_learned(training, training.rows[-1])
         if self.state == "idle" and not self._closed:
-            run.halt()
-            self._outbox.status(f"Training stopped after {len(run.records)} mini-batches; the circuit keeps its parameters.", answer=True)
+            training.waiting.clear()
+            training.halt()
+            self._outbox.status(f"Training stopped after {len(training.rows)} mini-batches; the circuit keeps its parameters.", answer=True)
         elif self.state == "paused":
             self._outbox.status("Training paused.", answer=True)
+
+    def _obey(self, training: Training) -> None:
+        with self._change:
+            order, self._order = self._order, None
+        before = len(training.rows)
+        order(training)
+        self._look_again = 0.0
+        if len(training.rows) < before:
+            self._on_restart()
+
+    def _run_is_over(self, training: Training) -> None:
+        """Idle, or the next block size of a comparison."""
+        with self._change:
+            if not training.waiting:
+                return self._set_state("idle")
+            self._order = self._order or Training.compare_next
+        self._obey(training)
+        self._on_run()
+
+    def _look(self, training: Training, row: Row) -> None:
+        """What the circuit has learned, at most once a second and in at most a tenth of the time."""
+        started = time.monotonic()
+        if started < self._look_again or self._interrupted():
+            return
+        self._on_learned(training, row)
+        now = time.monotonic()
+        self._look_again = now + max(LOOK_SECONDS, 9 * (now - started))
+
+    def _rest(self, started: float, ended: float) -> None:
+        """A breather for the page; at a slower pace until the next mini-batch is due, or something else is wished."""
+        time.sleep(BREATHER * (ended - started))
+        pace = self._seconds_each
+        with self._change:
+            left = started + pace - time.monotonic()
+            if left > 0:
+                self._change.wait_for(lambda: self._interrupted() or self._seconds_each != pace, left)
 
     def _measure(self, entry: Entry, block_size: int, settings, force: bool) -> None:
         was_training = self.state == "training"
@@ -279,6 +271,11 @@ class DeviceWorker:
         return result
 
 
+def progress_text(training: Training, row: Row) -> str:
+    left = f" (block sizes to come: {', '.join(map(str, training.waiting))})" if training.waiting else ""
+    return f"Training at block size {training.block_size}: epoch {row.step.epoch}, {row.step.train_bpd:.3f} bits per dimension{left}."
+
+
 def prepare_digits(entry: Entry, outbox: Outbox, cancelled: threading.Event, *, num_latents: int = 32, epochs: int = 8, keep: float = 0.4) -> bool:
     """Build, train and prune the default circuit; False when cancelled. Runs in the worker's thread."""
     def tell(text: str, share: float) -> None:
@@ -299,7 +296,7 @@ def prepare_digits(entry: Entry, outbox: Outbox, cancelled: threading.Event, *, 
     tell("pruning by flow", 0.85)
     pruned = prune(circuit, keep=keep, x=x)
     entry.sizes, entry.layer = legal_sizes(pruned), default_layer(pruned)
-    entry.x, entry.x_test = x, x_test
+    entry.x, entry.x_test, entry.image = x, x_test, (8, 8)
     entry.label = f"Digits: PD, K={num_latents}, pruned to {round(100 * keep)}%"
     entry.why_not = ""
     entry.root = pruned

@@ -51,17 +51,27 @@ class Explorer(anywidget.AnyWidget):
 
 
 def explore(
-    root=None, x=None, *, x_test=None, block_size: int | None = None, batch_size: int = 512, padding_tolerance: float = 0.25, device: str = "H100-SXM"
+    root=None,
+    x=None,
+    *,
+    x_test=None,
+    block_size: int | None = None,
+    batch_size: int = 512,
+    padding_tolerance: float = 0.25,
+    device: str = "H100-SXM",
+    image_shape: tuple[int, int] | None = None,
 ) -> Explorer:
     """The explorer of a circuit: what its block size does to blocks, padding, launches, traffic and time.
 
     Without arguments it opens on the figure-5 layer with recorded figures, and prepares a circuit on 8x8 digits meanwhile.
     ``root``: a circuit, and ``x`` [B, V] its data (without it, Train and Measure stay off). Put it last in a cell to see it.
+    ``image_shape``: (height, width) of images, which the circuit is shown to draw and to complete as it trains; None: square
+    ones, where the data are whole numbers and V is a square number.
     """
     settings = Settings()
     for name, value in (("batch_size", batch_size), ("padding_tolerance", padding_tolerance), ("device", device)):
         settings = changed_settings(settings, name, value)
-    entries = [figure_5_entry(), digits_entry()] if root is None else [user_entry(root, x, x_test)]
+    entries = [figure_5_entry(), digits_entry()] if root is None else [user_entry(root, x, x_test, image_shape)]
     if block_size is not None and block_size not in entries[0].sizes:
         raise ValueError(f"block_size must be one of {', '.join(map(str, entries[0].sizes))} for this circuit, got {block_size!r}.")
     return Explorer(entries, settings, block_size, focus=root is None, static=static_explorer(entries[0], settings, block_size))

@@ -102,7 +102,7 @@ class Generation:
             case "memory":
                 return scene_memory(self.entry.label, {size: self.report(size) for size in self.entry.sizes}, *self._model_error())
             case "training":
-                return scene_training([])  # the page adds the rows as they come
+                return scene_training([], live=self.entry.can_train)  # the page adds the rows as they come
         raise ValueError(f"no view is called {task.view!r}")
 
     def _headline(self, size: int) -> dict:

@@ -37,7 +37,7 @@ class KernelJob:
         )  # fmt: skip
 
     def _values(self, entry: Entry, settings, block_size: int):
-        from .device import engine
+        from .training_run import engine
 
         key = (id(entry.root), id(entry.root.params), block_size, settings.batch_size, settings.padding_tolerance)
         if key != self._key:

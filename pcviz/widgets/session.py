@@ -7,12 +7,14 @@ from dataclasses import asdict, replace
 
 from .bundle import plotly_js
 from .circuits import DIGITS, Entry
-from .device import DeviceWorker, Training, prepare_digits
+from .device import DeviceWorker, prepare_digits
 from .frames import VIEWS, FrameWorker, Generation, Settings, Task
 from .kernel_job import KernelJob
+from .learned_job import learned
 from .outbox import Outbox
 from .packing import pack
 from .scenes.training import training_row
+from .training_run import STARTS, Row, Training
 
 DEVICES = {"H100-SXM": "H100-SXM (model)", "cpu": "this CPU (model)"}
 
@@ -33,7 +35,8 @@ class Session:
         self.layer = self._entry.layer
         self.records: list[dict] = []
         self._frames = FrameWorker(outbox, self._layers_known)
-        self._device = DeviceWorker(outbox, self._on_steps, self._on_measured, self._send_run)
+        self._device = DeviceWorker(outbox, self._on_steps, self._send_all_steps, self._on_learned, self._on_measured, self._send_run)
+        self._learned: tuple[Training, bytes] | None = None  # the last scene of what a circuit has learned
         self._kernel = KernelJob()
         self._num_layers: dict[str, list[dict]] = {}
 
@@ -105,6 +108,22 @@ class Session:
         self._check_trainable()
         self._device.train(self._entry, self.block_size, self._settings)
         self._outbox.status("Training starts …", answer=True)
+
+    def _do_start_over(self, message: dict) -> None:
+        self._check_trainable()
+        size, start = self.block_size, _start(message)
+        self._device.train(self._entry, size, self._settings, lambda training: training.start_over(size, start))
+        self._outbox.status(f"A new run starts, from {start} parameters …", answer=True)
+
+    def _do_compare(self, message: dict) -> None:
+        """Some epochs at each block size, the fastest sizes first."""
+        self._check_trainable()
+        sizes, start, epochs = list(reversed(self._entry.sizes)), _start(message), max(1, int(message["epochs"]))
+        self._device.train(self._entry, sizes[0], self._settings, lambda training: training.compare(sizes, start, epochs))
+        self._outbox.status(f"{epochs} epochs at each block size, from {start} parameters and with the same seed …", answer=True)
+
+    def _do_pace(self, message: dict) -> None:
+        self._device.pace(max(0.0, float(message["seconds"])))
 
     def _do_pause(self, _message: dict) -> None:
         self._device.pause()
@@ -180,15 +199,26 @@ class Session:
         text = text if done else "Preparing the digits circuit was cancelled."
         self._outbox.status(text, answer=True)
 
-    def _on_steps(self, training: Training, steps: list) -> None:
-        self.records.extend({"kind": "step", "circuit": training.entry.name, **asdict(step)} for step in steps)
+    def _on_steps(self, training: Training, rows: list[Row]) -> None:
+        self.records.extend({"kind": "step", "circuit": training.entry.name, "run": row.run, **asdict(row.step)} for row in rows)
         if training.entry is self._entry:
-            self._outbox.send("steps", rows=[training_row(step) for step in steps], restart=False)
+            self._send_steps(rows, len(training.rows) - len(rows))
 
     def _send_all_steps(self) -> None:
         training = self._device.training
-        steps = training.records if training is not None and training.entry is self._entry else []
-        self._outbox.send("steps", rows=[training_row(step) for step in list(steps)], restart=True)
+        mine = training is not None and training.entry is self._entry
+        self._send_steps(list(training.rows) if mine else [], 0)
+        known = self._learned if mine and self._learned is not None and self._learned[0] is training else None
+        self._outbox.send("learned", [] if known is None else [known[1]])
+
+    def _send_steps(self, rows: list[Row], first: int) -> None:
+        """``first``: the place of these rows among all; the page keeps those before it."""
+        self._outbox.send("steps", rows=[training_row(row.step, row.run, row.start) for row in rows], first=first)
+
+    def _on_learned(self, training: Training, row: Row) -> None:
+        self._learned = training, pack(learned(training.circuit, training.entry, row))
+        if training.entry is self._entry:
+            self._outbox.send("learned", [self._learned[1]])
 
     def _on_measured(self, entry: Entry, measurement, settings: Settings) -> None:
         entry.measured.append((measurement, settings.padding_tolerance))
@@ -235,6 +265,12 @@ def describe(entry: Entry, generation: Generation, entries: dict[str, Entry]) ->
         "why_not": entry.why_not,
         "hint": entry.hint,
     }
+
+
+def _start(message: dict) -> str:
+    if message.get("start") not in STARTS:
+        raise ValueError(f"A run starts from {' or '.join(STARTS)} parameters, got {message.get('start')!r}.")
+    return message["start"]
 
 
 def send_plotly(outbox: Outbox) -> None:

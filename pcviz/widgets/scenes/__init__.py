@@ -3,6 +3,7 @@
 from .blocks import scene_blocks, static_blocks
 from .cost import scene_cost, static_cost
 from .dag import scene_dag, static_dag
+from .learned import scene_learned, static_learned
 from .memory import scene_memory, static_memory
 from .training import scene_training, static_training
 
@@ -11,10 +12,12 @@ __all__ = [
     "scene_cost",
     "scene_dag",
     "scene_memory",
+    "scene_learned",
     "scene_training",
     "static_blocks",
     "static_cost",
     "static_dag",
     "static_memory",
+    "static_learned",
     "static_training",
 ]

@@ -6,17 +6,21 @@ from collections.abc import Iterable
 
 from .common import html_table, rounded
 
-COLUMNS = ("epoch", "step", "num_samples", "seconds", "train_bpd", "test_bpd", "block_size", "batch_size")
-TEST = COLUMNS.index("test_bpd")
+COLUMNS = ("epoch", "step", "num_samples", "seconds", "train_bpd", "test_bpd", "block_size", "batch_size", "run", "start")
+TEST, STEP, RUN = COLUMNS.index("test_bpd"), COLUMNS.index("step"), COLUMNS.index("run")
 MAX_ROWS = 3000
 
 
-def scene_training(steps: Iterable) -> dict:
-    """Scene of EMStep records of one or several runs, in order. A run ends where the step number falls or the block size changes."""
-    rows = [training_row(step) for step in steps]
+def scene_training(steps: Iterable, live: bool = False) -> dict:
+    """Scene of EMStep records of one or several runs, in order. A run ends where the step number falls. ``live``: there is a
+    kernel that can train on."""
+    rows: list[list] = []
+    for step in steps:
+        falls = bool(rows) and step.step <= rows[-1][STEP]
+        rows.append(training_row(step, rows[-1][RUN] + falls if rows else 1))
     kept = thinned(rows)
     caption = f"{len(kept):,} of {len(rows):,} mini-batches are drawn; every test value is." if len(kept) < len(rows) else ""
-    return {"view": "training", "columns": list(COLUMNS), "rows": kept, "points": len(rows), "caption": caption}
+    return {"view": "training", "columns": list(COLUMNS), "rows": kept, "points": len(rows), "live": live, "caption": caption}
 
 
 def static_training(scene: dict) -> str:
@@ -27,10 +31,10 @@ def static_training(scene: dict) -> str:
     return html_table("Training, bits per dimension", head, body, scene["caption"])
 
 
-def training_row(step) -> list:
-    """One step as values in the order of ``COLUMNS``."""
-    values = [getattr(step, name) for name in COLUMNS]
-    return [rounded(value, 6) if isinstance(value, float) else value for value in values]
+def training_row(step, run: int = 1, start: str = "") -> list:
+    """One step as values in the order of ``COLUMNS``. ``start``: the parameters that its run started from, "own" or "random"."""
+    values = [getattr(step, name) for name in COLUMNS[:RUN]]
+    return [*(rounded(value, 6) if isinstance(value, float) else value for value in values), run, start]
 
 
 def thinned(rows: list[list]) -> list[list]:

@@ -270,7 +270,7 @@ class Shell {
     this.retries = 0;
     const state = this.store.get();
     const found = frames.get(stage.name, state.blockSize, state.layer);
-    const scene = found && stage.name === "training" ? extendTraining(found, this.hub.steps) : found;
+    const scene = found && stage.name === "training" ? { ...extendTraining(found, this.hub.steps), learned: this.hub.learned } : found;
     const waiting = scene === null && frames.session.views.includes(stage.name);
     stage.mark.hidden = !waiting;
     stage.mark.textContent = waiting ? frames.session.missing ?? `compiling block size ${state.blockSize} …` : "";

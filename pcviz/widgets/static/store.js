@@ -83,6 +83,7 @@ class Hub {
     this.status = { text: "Opening …", level: "info", progress: null, cancel: false };
     this.run = { state: "idle" };
     this.steps = [];
+    this.learned = null; // samples and flows of the circuit that trains
     this.views = new Set();
     this.closed = false;
     let order = Promise.resolve(); // messages act in the order in which they were sent
@@ -118,7 +119,10 @@ class Hub {
       this.run = message;
       this.tell("run");
     } else if (message.kind === "steps") {
-      this.steps = message.restart ? message.rows : this.steps.concat(message.rows);
+      this.steps = this.steps.slice(0, message.first).concat(message.rows);
+      this.tell("steps");
+    } else if (message.kind === "learned") {
+      this.learned = buffers.length ? await unpackFrame(buffers[0]) : null;
       this.tell("steps");
     } else if (message.kind === "plotly") receivePlotly(await gunzip(buffers[0]));
   }
@@ -164,5 +168,6 @@ class Hub {
     this.model.off("msg:custom", this.onMessage);
     this.frames = this.pending = null;
     this.steps = [];
+    this.learned = null;
   }
 }

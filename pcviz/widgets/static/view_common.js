@@ -143,6 +143,23 @@ function pv_show_tip(tip, lines, x, y) {
   tip.style.top = `${pv_clamp(y + 12, 0, Math.max(0, host.clientHeight - tip.offsetHeight))}px`;
 }
 
+// A table of texts; the first column names its row.
+function pv_table(title, head, rows) {
+  const table = pv_el("table", "pcv-table"), top = pv_el("thead"), body = pv_el("tbody"), line = (texts, heads) => {
+    const row = pv_el("tr");
+    row.append(...texts.map((text, i) => {
+      const cell = pv_el(heads || i === 0 ? "th" : "td", "", String(text));
+      if (heads || i === 0) cell.scope = heads ? "col" : "row";
+      return cell;
+    }));
+    return row;
+  };
+  top.append(line(head, true));
+  body.append(...rows.map((row) => line(row, false)));
+  table.append(pv_el("caption", "pcv-table-title", title), top, body);
+  return table;
+}
+
 const PV_PLOT_CONFIG = { displayModeBar: false, responsive: false, doubleClick: false, scrollZoom: false };
 
 function pv_layout(frame) {
@@ -163,7 +180,7 @@ function pv_axis(frame) {
 function pv_swatch_line(colour, dash, symbol) {
   const svg = pv_svg("svg", { width: 30, height: 12, "aria-hidden": "true" });
   svg.append(pv_svg("path", { d: "M1,6H29", stroke: colour, "stroke-width": 2.2, fill: "none", ...(dash ? { "stroke-dasharray": dash } : {}) }));
-  const shapes = { circle: "M15,2a4,4 0 1,0 .01,0Z", square: "M11.5,2.5h7v7h-7Z", diamond: "M15,1l5,5l-5,5l-5,-5Z", "triangle-up": "M15,1l5,9h-10Z", cross: "M13.5,1.5h3v3h3v3h-3v3h-3v-3h-3v-3h3Z", x: "M11,2L19,10M19,2L11,10" };
+  const shapes = { circle: "M15,2a4,4 0 1,0 .01,0Z", square: "M11.5,2.5h7v7h-7Z", diamond: "M15,1l5,5l-5,5l-5,-5Z", "triangle-up": "M15,1l5,9h-10Z", cross: "M13.5,1.5h3v3h3v3h-3v3h-3v-3h-3v-3h3Z", x: "M11,2L19,10M19,2L11,10", "triangle-down": "M15,11l5,-9h-10Z", star: "M15,0l1.5,4h4.5l-3.5,2.8l1.3,4.4l-3.8,-2.6l-3.8,2.6l1.3,-4.4l-3.5,-2.8h4.5Z", hexagon: "M15,1l4.5,2.5v5l-4.5,2.5l-4.5,-2.5v-5Z" };
   if (symbol) svg.append(pv_svg("path", { d: shapes[symbol], fill: symbol === "x" ? "none" : colour, stroke: colour, "stroke-width": symbol === "x" ? 2 : 0 }));
   return svg;
 }

@@ -1,12 +1,11 @@
-// Training: bits per dimension against epochs or seconds, one curve per run. Rows only ever grow at the end, so new
-// points are appended to the traces; anything else redraws.
+// Training: bits per dimension against epochs or seconds, a curve per run and block size, and what the circuit has learned
+// so far. Rows only ever grow at the end, so new points are appended to the traces; anything else redraws.
 
-const TRAINING_COLOURS = {
-  light: ["#1f5fb4", "#b0145a", "#0f8a78", "#8a5a00", "#5b3fb8", "#3f4854"],
-  dark: ["#6cb0ff", "#ff7ab0", "#4fd6bd", "#f0b350", "#b8a4ff", "#c9d1dc"],
-};
-const TRAINING_MARKS = ["circle", "square", "diamond", "triangle-up", "cross", "x"];
 const TRAINING_AXES = { epoch: "epochs", seconds: "seconds of training" };
+const TRAINING_PACES = [["0", "pace: full"], ["0.25", "pace: 4 per s"], ["1", "pace: 1 per s"]];
+const TRAINING_STARTS = [["own", "own parameters"], ["random", "random parameters"]];
+const TRAINING_PAGES = { curve: "curve", learned: "samples, flow" };
+const TRAINING_EPOCHS = 3; // of each block size in a comparison
 
 function draw_training(el, scene, store) {
   const frame = pv_frame(el, "training", store);
@@ -15,31 +14,44 @@ function draw_training(el, scene, store) {
   if (!view.plot) training_build(frame);
   view.scene = scene;
   view.frame = frame;
-  const runs = training_runs(scene);
-  training_text(view, scene, runs, frame);
-  const empty = runs.length === 0;
+  const pieces = training_pieces(scene), empty = pieces.length === 0;
+  training_arrange(view, frame, Boolean(scene.live || scene.learned));
+  training_text(view, scene, pieces, frame);
+  training_sheet(view, pieces);
   view.note.hidden = !empty;
   view.chart.style.visibility = empty ? "hidden" : "";
-  if (!empty) training_chart(view, runs, frame);
+  if (!view.left.hidden && !empty) training_chart(view, pieces, frame);
+  if (!view.right.hidden) learned_draw(view.right, scene.learned, frame);
 }
 
 function training_build(frame) {
   const view = frame.view;
   view.axis = "epoch";
-  const bar = pv_el("div", "pcv-bar");
-  view.heading = pv_el("span", "pcv-title", "Bits per dimension");
-  view.toggles = Object.keys(TRAINING_AXES).map((axis) => {
-    const button = pv_button(axis === "epoch" ? "epochs" : "seconds", () => {
-      view.axis = axis;
-      draw_training(frame.el, view.scene, view.frame.store);
+  view.page = "curve";
+  const again = () => draw_training(frame.el, view.scene, view.frame.store);
+  const choice = (name, values, part) => Object.entries(values).map(([value, text]) => {
+    const button = pv_button(text, () => {
+      view[name] = value;
+      again();
     });
-    button.dataset.pcv = `training-axis-${axis}`;
-    button.dataset.axis = axis;
+    button.dataset.pcv = `training-${part}-${value}`;
+    button.dataset[name] = value;
     return button;
   });
+  view.axes = choice("axis", { epoch: "epochs", seconds: "seconds" }, "axis");
+  view.pages = choice("page", TRAINING_PAGES, "page");
   view.points = pv_el("span", "pcv-muted");
   view.points.dataset.pcv = "training-points";
-  bar.append(view.heading, pv_el("span", "pcv-muted", "against"), ...view.toggles, pv_el("span", "pcv-grow"), view.points);
+  view.sheetButton = pv_button("table", () => {
+    view.sheetButton.setAttribute("aria-pressed", String(view.sheet.classList.toggle("pcv-sheet")));
+    view.sheet.classList.toggle("pcv-sr");
+  });
+  view.sheetButton.dataset.pcv = "training-table-toggle";
+  view.sheetButton.setAttribute("aria-pressed", "false");
+  const bar = pv_el("div", "pcv-bar");
+  view.title = pv_el("span", "pcv-title", "Bits per dimension against");
+  view.controls = training_controls(view);
+  bar.append(...view.pages, view.title, ...view.axes, pv_el("span", "pcv-grow"), view.points, view.sheetButton);
   view.keys = pv_el("div", "pcv-keys");
   view.plot = pv_el("div", "pcv-plot");
   view.chart = pv_el("div", "pcv-chart");
@@ -47,7 +59,50 @@ function training_build(frame) {
   view.note.style.inset = "0";
   view.plot.append(view.chart, view.note);
   view.caption = pv_el("div", "pcv-caption");
-  frame.el.append(bar, view.keys, view.plot, view.caption);
+  view.left = pv_el("div", "pcv-training-left");
+  view.left.append(view.keys, view.plot, view.caption);
+  view.right = pv_el("div", "pcv-learned");
+  view.sheet = pv_el("div", "pcv-sr");
+  view.sheet.dataset.pcv = "training-table";
+  pv_focusable(view.sheet).tabIndex = 0; // scrolls with the arrow keys
+  view.sheet.setAttribute("role", "region");
+  view.sheet.setAttribute("aria-label", "Training as tables");
+  view.sheetCurve = pv_el("div");
+  view.sheetFlow = pv_el("div");
+  view.sheet.append(view.sheetCurve, view.sheetFlow);
+  view.body = pv_el("div", "pcv-body pcv-training-body");
+  view.body.append(view.left, view.right, view.sheet);
+  frame.el.append(bar, view.controls, view.body);
+}
+
+// What needs a kernel that trains: another run, a comparison, the pace.
+function training_controls(view) {
+  const send = (message) => view.frame.store.send(message);
+  const start = pv_select(TRAINING_STARTS, "own", "a new run starts from", () => {});
+  const over = pv_button("Start over", () => send({ kind: "start_over", start: start.value }));
+  over.title = "A new run at the block size of the slider, with the same order of samples";
+  const compare = pv_button("Compare sizes", () => send({ kind: "compare", start: start.value, epochs: TRAINING_EPOCHS }));
+  compare.title = `${TRAINING_EPOCHS} epochs at each block size, from the same parameters and with the same order of samples`;
+  const pace = pv_select(TRAINING_PACES, "0", "mini-batches per second", (value) => send({ kind: "pace", seconds: Number(value) }));
+  Object.entries({ start, over, compare, pace }).forEach(([name, node]) => (node.dataset.pcv = `training-${name}`));
+  const bar = pv_el("div", "pcv-bar");
+  bar.append(pv_el("span", "pcv-muted", "from"), start, over, compare, pv_el("span", "pcv-grow"), pace);
+  return bar;
+}
+
+// Curve and samples side by side where there is room, otherwise one of them at a time.
+function training_arrange(view, frame, learns) {
+  const wide = frame.width >= 54 * frame.font && frame.height >= 27 * frame.font, both = learns && wide;
+  for (const button of view.pages) button.hidden = !learns || wide;
+  view.left.hidden = !both && learns && view.page !== "curve";
+  view.right.hidden = !learns || (!both && view.page !== "learned");
+  view.body.dataset.both = String(both);
+  view.title.hidden = !wide;
+  view.controls.hidden = !view.scene.live;
+  for (const button of [...view.axes, ...view.pages]) {
+    const name = button.dataset.axis ? "axis" : "page";
+    button.setAttribute("aria-pressed", String(button.dataset[name] === view[name]));
+  }
 }
 
 // Rows grow while a kernel trains: base is the kernel's scene, rows are steps (arrays in the order of base.columns) that
@@ -61,112 +116,66 @@ function extendTraining(base, rows) {
   return more.length ? { ...base, rows: base.rows.concat(more), points: (base.points ?? base.rows.length) + more.length } : base;
 }
 
-function training_runs(scene) {
-  const at = Object.fromEntries(scene.columns.map((name, i) => [name, i])), runs = [];
-  let last = null;
+// The curves: a run at one block size is one piece; a run that went on at another block size is several, which touch.
+function training_pieces(scene) {
+  const at = Object.fromEntries(scene.columns.map((name, i) => [name, i])), pieces = [];
   for (const row of scene.rows) {
-    const test = row[at.test_bpd] ?? null;
-    let run = runs[runs.length - 1];
-    if (!run || row[at.step] <= last || run.size !== row[at.block_size]) {
-      const goesOn = run && row[at.step] > last; // another block size in the middle of a run
-      run = { size: row[at.block_size], samples: [], seconds: [], train: [], perEpoch: goesOn ? run.perEpoch : 0, test: { samples: [], seconds: [], bits: [] } };
-      runs.push(run);
-    }
-    last = row[at.step];
-    run.samples.push(row[at.num_samples]);
-    run.seconds.push(row[at.seconds]);
-    run.train.push(row[at.train_bpd]);
-    run.perEpoch = run.perEpoch || (test !== null ? row[at.num_samples] / row[at.epoch] : 0);
-    if (test !== null) {
-      run.test.samples.push(row[at.num_samples]);
-      run.test.seconds.push(row[at.seconds]);
-      run.test.bits.push(test);
-    }
+    const test = row[at.test_bpd] ?? null, last = pieces[pieces.length - 1], goesOn = last && last.run === row[at.run];
+    let piece = last;
+    if (!goesOn || last.size !== row[at.block_size]) pieces.push((piece = training_piece(row, at, goesOn ? last : null)));
+    piece.samples.push(row[at.num_samples]);
+    piece.seconds.push(row[at.seconds]);
+    piece.train.push(row[at.train_bpd]);
+    piece.perEpoch = piece.perEpoch || (test !== null ? row[at.num_samples] / row[at.epoch] : 0);
+    if (test === null) continue;
+    piece.test.samples.push(row[at.num_samples]);
+    piece.test.seconds.push(row[at.seconds]);
+    piece.test.bits.push(test);
+    piece.epochs.push([row[at.epoch], row[at.step], row[at.seconds], row[at.train_bpd], test]);
   }
-  for (const run of runs) {
-    const per = run.perEpoch || run.samples[run.samples.length - 1];
-    run.epoch = run.samples.map((n) => n / per);
-    run.test.epoch = run.test.samples.map((n) => n / per);
+  for (const piece of pieces) {
+    const per = piece.perEpoch || piece.samples[piece.samples.length - 1];
+    piece.epoch = piece.samples.map((n) => n / per);
+    piece.test.epoch = piece.test.samples.map((n) => n / per);
   }
-  return runs;
+  return pieces;
 }
 
-function training_text(view, scene, runs, frame) {
-  for (const button of view.toggles) button.setAttribute("aria-pressed", String(button.dataset.axis === view.axis));
+function training_piece(row, at, before) {
+  const piece = { run: row[at.run], size: row[at.block_size], start: row[at.start], from: before?.size, samples: [], seconds: [], train: [], epochs: [], perEpoch: before?.perEpoch ?? 0, test: { samples: [], seconds: [], bits: [] } };
+  for (const name of before ? ["samples", "seconds", "train"] : []) piece[name].push(before[name][before[name].length - 1]);
+  return piece;
+}
+
+function training_text(view, scene, pieces, frame) {
   const n = scene.points ?? scene.rows.length;
-  pv_number(view.points, n, n ? `${pv_count(n)} ${n === 1 ? "mini-batch" : "mini-batches"}` : "");
+  pv_number(view.points, n, n ? pv_plural(n, "mini-batch").replace("batchs", "batches") : "");
   view.caption.textContent = scene.caption || "";
   view.caption.hidden = !scene.caption;
-  const shown = runs.slice(-6), first = runs.length - shown.length;
-  view.keys.replaceChildren(...shown.map((run, k) => {
-    const i = first + k, key = pv_el("span", "pcv-key"), end = run.train[run.train.length - 1], test = run.test.bits[run.test.bits.length - 1];
-    const colour = training_colour(i, frame.theme);
-    key.append(pv_swatch_line(colour, i % 2 ? "5,3" : "", TRAINING_MARKS[i % 6]));
-    const text = pv_el("span", "");
-    text.append(pv_el("b", "", `block size ${run.size}`), `: train ${end.toFixed(3)}`, test === undefined ? "" : `, test ${test.toFixed(3)}`, `, ${pv_digits(run.seconds[run.seconds.length - 1])} s`);
+  const most = frame.height < 27 * frame.font ? 2 : 9, shown = pieces.slice(-most), starts = new Set(pieces.map((piece) => piece.start));
+  view.keys.replaceChildren(...shown.map((piece) => {
+    const key = pv_el("span", "pcv-key"), end = piece.train[piece.train.length - 1], test = piece.test.bits[piece.test.bits.length - 1];
+    key.append(pv_swatch_line(training_colour(piece, frame.theme), training_dash(piece, pieces) === "dash" ? "5,3" : "", training_mark(piece)));
+    const text = pv_el("span", ""), name = piece.from ? `${piece.from} → ${piece.size}` : `block size ${piece.size}`;
+    text.append(pv_el("b", "", name), starts.size > 1 && piece.start ? `, ${piece.start}` : "", test === undefined ? `: train ${end.toFixed(3)}` : `: test ${test.toFixed(3)}`, `, ${pv_digits(piece.seconds[piece.seconds.length - 1])} s`);
     key.append(text);
     return key;
   }));
-  if (runs.length) view.keys.append(pv_el("span", "", "thin line: train, mini-batch · marks: test"));
-  if (runs.length > 6) view.keys.prepend(pv_el("span", "", `${first} earlier runs · `));
+  if (pieces.length > shown.length) view.keys.prepend(pv_el("span", "", `${pieces.length - shown.length} earlier · `));
+  if (pieces.length) view.keys.append(pv_el("span", "", "thin line: train, mini-batch · marks: test"));
 }
 
-function training_colour(i, theme) {
-  return TRAINING_COLOURS[theme][i % TRAINING_COLOURS[theme].length];
-}
-
-function training_traces(runs, axis, theme) {
-  const traces = [];
-  runs.forEach((run, i) => {
-    const colour = training_colour(i, theme), dash = i % 2 ? "dash" : "solid";
-    traces.push({ x: run[axis].slice(), y: run.train.slice(), mode: "lines+markers", line: { color: colour, width: 1.2, dash }, marker: { size: 3 }, opacity: 0.75, hovertemplate: `block size ${run.size}, train %{y:.4f}<extra></extra>`, name: "train" });
-    traces.push({ x: run.test[axis].slice(), y: run.test.bits.slice(), mode: "lines+markers", line: { color: colour, width: 2.4, dash }, marker: { symbol: TRAINING_MARKS[i % 6], size: 6 }, hovertemplate: `block size ${run.size}, test %{y:.4f}<extra></extra>`, name: "test" });
-  });
-  return traces;
-}
-
-function training_layout(view, frame) {
-  return {
-    ...pv_layout(frame),
-    width: view.plot.clientWidth, height: view.plot.clientHeight,
-    margin: { l: 4.6 * frame.font, r: 14, t: 8, b: 3.7 * frame.font },
-    xaxis: { ...pv_axis(frame), title: { text: TRAINING_AXES[view.axis], standoff: 6 }, rangemode: "tozero" },
-    yaxis: { ...pv_axis(frame), title: { text: "bits per dimension", standoff: 8 } },
-  };
-}
-
-function training_chart(view, runs, frame) {
-  const key = [view.axis, frame.theme, frame.font, view.plot.clientWidth, view.plot.clientHeight, ...runs.map((run) => run.perEpoch)].join();
-  const sizes = runs.flatMap((run) => [run.train.length, run.test.bits.length]);
-  view.wanted = { key, sizes, runs, frame };
-  if (view.busy) return;
-  view.busy = true;
-  loadPlotly().then((plotly) => training_plot(view, plotly)).catch((error) => {
-    view.note.textContent = `The chart could not be drawn: ${error.message}`;
-    view.note.hidden = false;
-  }).finally(() => {
-    view.busy = false;
-    const wanted = view.wanted;
-    if (wanted && view.drawn && (wanted.key !== view.drawn.key || wanted.sizes.join() !== view.drawn.sizes.join())) training_chart(view, wanted.runs, wanted.frame);
-  });
-}
-
-async function training_plot(view, plotly) {
-  const { key, sizes, runs, frame } = view.wanted, drawn = view.drawn;
-  if (!view.chart.isConnected) return;
-  const same = drawn && drawn.key === key && drawn.sizes.length === sizes.length && sizes.every((n, i) => n >= drawn.sizes[i]);
-  view.drawn = { key, sizes };
-  if (!same) {
-    await plotly.react(view.chart, training_traces(runs, view.axis, frame.theme), training_layout(view, frame), PV_PLOT_CONFIG);
-    return;
+// An epoch a row; the same numbers as the chart's marks.
+function training_sheet(view, pieces) {
+  const rows = pieces.flatMap((piece) => piece.epochs.map((epoch) => [piece, ...epoch])), key = rows.map((row) => row.slice(1).join()).join("|");
+  if (key !== view.sheetKey) {
+    view.sheetKey = key;
+    const head = ["run", "block size", "from", "epoch", "mini-batches", "seconds", "train", "test"];
+    const body = rows.map(([piece, epoch, step, seconds, train, test]) => [piece.run, piece.size, piece.start || "–", epoch, step, seconds.toFixed(2), train.toFixed(4), test.toFixed(4)]);
+    view.sheetCurve.replaceChildren(pv_table("Bits per dimension after each epoch", head, body.length ? body : [["No epoch is over yet."]]));
   }
-  const grown = sizes.map((n, i) => i).filter((i) => sizes[i] > drawn.sizes[i]);
-  if (!grown.length) return;
-  const x = [], y = [];
-  for (const i of grown) {
-    const run = runs[i >> 1], from = drawn.sizes[i];
-    x.push((i % 2 ? run.test[view.axis] : run[view.axis]).slice(from));
-    y.push((i % 2 ? run.test.bits : run.train).slice(from));
-  }
-  await plotly.extendTraces(view.chart, { x, y }, grown);
+  const { learned } = view.scene;
+  if (learned === view.sheetLearned) return;
+  view.sheetLearned = learned;
+  view.sheetFlow.replaceChildren(...(learned ? [learned_table(learned)] : []));
 }

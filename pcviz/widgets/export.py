@@ -25,7 +25,7 @@ from .picture import block_map_picture
 from .scenes.blocks import static_blocks
 from .scenes.cost import static_cost
 from .scenes.kernel import scene_no_kernel
-from .scenes.training import training_row
+from .scenes.training import scene_training
 from .session import changed_settings, describe
 
 LIMIT_BYTES = 8_000_000  # of a page; layers that do not fit are left out, and the page says which
@@ -72,7 +72,7 @@ def export_html(
     if not 1 <= len(wanted) <= MAX_TOLERANCES:
         raise ValueError(f"padding_tolerance must be one to {MAX_TOLERANCES} shares, got {len(wanted)}.")
     each = [changed_settings(settings, "padding_tolerance", tolerance) for tolerance in wanted]
-    write(target, page_html(entry, each, block_size, [training_row(step) for step in steps]))
+    write(target, page_html(entry, each, block_size, scene_training(steps)["rows"]))
     return target
 
 
@@ -124,6 +124,8 @@ def _frames(generations: list[Generation], size: int, layer: int, left: int) -> 
 
 def _frame(generation: Generation, task: Task) -> dict:
     scene = scene_no_kernel(LIVE) if task.view == "kernel" else generation.scene(task)
+    if task.view == "training":
+        scene["live"] = False
     if task.view == "cost":
         scene["unmeasured"] = "Nothing was measured before this page was saved."
     return {"gen": generation.number, "view": task.view, "size": task.size, "layer": task.layer, "data": b64encode(pack(scene)).decode()}

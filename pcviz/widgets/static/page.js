@@ -29,7 +29,7 @@ class PageModel {
     this.hear({ kind: "run", state: "idle" });
     this.hear({ kind: "session", ...session });
     for (const frame of this.page.frames) if (frame.gen === session.gen) this.hear({ kind: "frame", ...frame, data: null }, [fromBase64(frame.data)]);
-    this.hear({ kind: "steps", rows: this.page.steps, restart: true });
+    this.hear({ kind: "steps", rows: this.page.steps, first: 0 });
     this.say(this.page.status, "info");
   }
 

@@ -20,6 +20,7 @@ from pcviz.widgets.headline import recorded_points
 from pcviz.widgets.packing import pack, unpack
 from pcviz.widgets.scenes import blocks as blocks_module
 from pcviz.widgets.scenes import memory as memory_module
+from pcviz.widgets.scenes import table as table_module
 from pcviz.widgets.scenes.common import STATIC_LIMIT, html_table
 from pcviz.widgets.scenes.dag import MAX_COLUMNS, MAX_GLYPHS, MAX_LINKS
 from pcviz.widgets.scenes.learned import BYTES, LayerFlow, Pictures, image_counts
@@ -153,6 +154,55 @@ def test_measured_points_keep_the_newest_of_a_size(summaries, reports):
     forward, step = scene["measured"]
     assert forward["points"] == [[1, 20, 18, 24], [16, 7, 6.3, 8.4]] and step["phase"] == "step"
     assert "6.3 ms to 8.4 ms" in scenes.static_cost(scene)
+
+
+# ---- Table --------------------------------------------------------------------------------------------------------------
+
+
+def column(table, rows, key):
+    at = [one[0] for one in table["columns"]].index(key)
+    return [row[at] for row in rows]
+
+
+def test_table_scene_adds_up_to_plan_and_model(summaries, reports):
+    for size in (4, 16):
+        scene = scenes.scene_table(summaries[size], reports[size], (), [measurement(size, 9)])
+        layers, launches = scene["layers"], scene["launches"]
+        for name in ("forward", "backward", "both"):
+            sums = reports[size].total if name == "both" else reports[size].of_pass(name)
+            total = layers["total"][name]
+            for key in ("flops", "l1_bytes", "l2_bytes", "hbm_bytes", "time_ms"):
+                assert column(layers, [total], key) == [pytest.approx(getattr(sums, key), rel=1e-5)]
+                assert sum(column(layers, layers["rows"][name], key)) == pytest.approx(getattr(sums, key), rel=1e-5)
+            for key in ("sums", "edges", "absent", "missing", "pseudo"):
+                want = {"sums": "num_sums", "edges": "edges"}.get(key, f"{key}_edges")
+                assert sum(column(layers, layers["rows"][name], key)) == summaries[size].total(want) == column(layers, [total], key)[0]
+        inputs = summaries[size].input_launches
+        assert sum(column(layers, layers["rows"]["forward"], "launches")) + inputs == summaries[size].forward_launches
+        assert column(layers, [layers["total"]["forward"]], "launches") == [summaries[size].forward_launches]
+        assert [column(layers, [layers["total"][name]], "measured_ms") for name in ("forward", "backward")] == [[9], [None]]
+        assert sum(column(launches, launches["rows"], "hbm_bytes")) == reports[size].total.hbm_bytes
+        assert len(launches["rows"]) == len(reports[size].records)
+        assert_travels(scene)
+
+
+def test_table_of_the_recorded_layer_has_a_column_for_it():
+    summary = pcv.plan_summary(pcv.figure_5_layer(), block_size=16)
+    scene = scenes.scene_table(summary, pcv.estimate(summary), recorded_points(figure_5_rows()))
+    table, want = scene["layers"], {row.phase: row.time_ms for row in figure_5_rows() if row.block_size == 16}
+    times = {name: column(table, table["rows"][name], "recorded_0_ms") for name in ("forward", "backward", "both")}
+    assert times["forward"] == [pytest.approx(want["forward"], rel=1e-5), None]
+    assert times["both"] == [pytest.approx(want["forward"] + want["backward"], rel=1e-5), None]
+    assert "H100" in next(one[1] for one in table["columns"] if one[0] == "recorded_0_ms")
+    assert column(table, [table["total"]["forward"]], "recorded_0_ms") == [None]
+
+
+def test_table_lists_the_slowest_launches(monkeypatch, summaries, reports):
+    monkeypatch.setattr(table_module, "MAX_LAUNCHES", 3)
+    scene = scenes.scene_table(summaries[4], reports[4])
+    times = column(scene["launches"], scene["launches"]["rows"], "time_ms")
+    assert sorted(times) == pytest.approx(sorted(record.time_ms for record in reports[4].records)[-3:], rel=1e-5)
+    assert "The 3 slowest of" in scene["caption"]
 
 
 # ---- DAG ----------------------------------------------------------------------------------------------------------------
@@ -303,6 +353,7 @@ def test_static_fallbacks_are_small_and_escaped(pd, summaries, reports):
         scenes.static_cost(scenes.scene_cost(evil, summaries, reports, (), [measurement(4)])),
         scenes.static_dag(scenes.scene_dag(pd, summaries[4], reports[4])),
         scenes.static_memory(scenes.scene_memory(evil, reports)),
+        scenes.static_table(scenes.scene_table(summaries[4], reports[4])),
         scenes.static_training(scenes.scene_training(steps(5000, per_epoch=1))),
     ]
     for text in texts:
@@ -316,13 +367,13 @@ def test_static_fallbacks_are_small_and_escaped(pd, summaries, reports):
 PAGE_JS = """
 const store = { state: { blockSize: 16, layer: 1, nodeRange: null, phase: "forward", theme: "light", circuit: "", presenter: false },
   get() { return this.state; }, set(patch) { this.state = { ...this.state, ...patch }; }, subscribe() {}, send() {} };
-const draws = { blocks: draw_blocks, cost: draw_cost, dag: draw_dag, memory: draw_memory, training: draw_training };
+const draws = { blocks: draw_blocks, cost: draw_cost, dag: draw_dag, memory: draw_memory, table: draw_table, training: draw_training };
 function revive(value) {
   if (Array.isArray(value)) return value.map(revive);
   if (value && value.$u8) return Uint8Array.from(value.$u8);
   return value && typeof value === "object" ? Object.fromEntries(Object.entries(value).map(([k, v]) => [k, revive(v)])) : value;
 }
-Object.assign(window, { store, draws, revive, blocks_pixels, blocks_packed, extendTraining, loadPlotly: () => window.plotlyReady });
+Object.assign(window, { store, draws, revive, blocks_pixels, blocks_packed, extendTraining, table_csv, loadPlotly: () => window.plotlyReady });
 """
 
 
@@ -479,6 +530,35 @@ def test_dag_zooms_pans_and_colours_with_the_keyboard(page, pd, summaries, repor
 
 
 @pytest.mark.browser
+def test_table_sorts_filters_saves_and_chooses_a_layer(page, summaries, reports):
+    scene = scenes.scene_table(summaries[16], reports[16])
+    page.draw("table", scene, layer=1, phase="forward", blockSize=16)
+    shown = lambda key: [int(v) for v in page.locator(f"#el tbody td[data-column={key}]").evaluate_all("all => all.map(one => one.dataset.value)")]  # noqa: E731
+    edges = [layer.edges for layer in summaries[16].layers]
+    assert shown("edges") == edges and page.get_attribute("[data-pcv=table-total] td[data-column=edges]", "data-value") == str(sum(edges))
+    page.click("[data-pcv=table-sort-edges]")
+    assert shown("edges") == sorted(edges, reverse=True) and page.get_attribute("th:has([data-pcv=table-sort-edges])", "aria-sort") == "descending"
+    page.fill("[data-pcv=table-filter]", f"edges>={max(edges)}")
+    assert shown("edges") == [max(edges)] and value(page, "table-count") == 1
+    page.fill("[data-pcv=table-filter]", "nothing>0")
+    assert "no column is called nothing" in page.inner_text("[data-pcv=table-count]")
+    page.fill("[data-pcv=table-filter]", "")
+    stops = page.locator("#el tbody button[tabindex='0']")
+    assert stops.count() == 1
+    stops.focus()
+    page.keyboard.press("End")
+    page.keyboard.press("Enter")
+    chosen = page.evaluate("store.get().layer")
+    assert str(chosen) == page.inner_text("#el tbody tr:last-child button")
+    page.click("[data-pcv=table-mode-launches]")
+    records = [record for record in reports[16].records if record.phase == "forward"]
+    assert shown("programs") == [record.programs for record in records]
+    lines = page.evaluate("table_csv(document.getElementById('el')._pcv)").splitlines()
+    assert lines[0].split(",")[:2] == ["launch", "phase"] and len(lines) == len(records) + 1
+    assert float(lines[1].split(",")[-2]) == pytest.approx(records[0].time_ms, rel=1e-5)
+
+
+@pytest.mark.browser
 def test_training_view_counts_points_and_says_how_to_begin(page):
     page.draw("training", scenes.scene_training([]))
     assert value(page, "training-points") == 0 and "press Train" in page.inner_text(".pcv-note").replace("Press", "press")
@@ -494,7 +574,7 @@ def test_training_view_counts_points_and_says_how_to_begin(page):
 def test_every_control_keeps_jupyterlab_shortcuts_away(page, pd, summaries, reports):
     for name, scene in (("blocks", blocks_scene(pd, 2, 4)), ("cost", scenes.scene_cost("PD", summaries, reports)),
                         ("dag", scenes.scene_dag(pd, summaries[4], reports[4])), ("memory", scenes.scene_memory("PD", reports)),
-                        ("training", scenes.scene_training(steps(3)))):  # fmt: skip
+                        ("training", scenes.scene_training(steps(3))), ("table", scenes.scene_table(summaries[4], reports[4]))):  # fmt: skip
         page.draw(name, scene, layer=2)
         controls = page.locator("#el button, #el select, #el [tabindex]")
         guarded = page.locator("#el :is(button, select, [tabindex])[data-lm-suppress-shortcuts=true]")

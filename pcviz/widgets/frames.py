@@ -18,10 +18,11 @@ from .scenes.cost import scene_cost
 from .scenes.dag import scene_dag
 from .scenes.kernel import scene_no_kernel
 from .scenes.memory import scene_memory
+from .scenes.table import scene_table
 from .scenes.training import scene_training
 
 PRELOAD_BYTES = 1_500_000  # beyond this, frames of further layers are sent when they are asked for
-VIEWS = ["blocks", "cost", "dag", "memory", "training"]
+VIEWS = ["blocks", "cost", "dag", "memory", "training", "table"]
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Generation:
 
     def tasks(self, num_layers: int) -> set[Task]:
         once = {Task(view, None, None) for view in ("cost", "memory", "training", "kernel")}
-        sized = {Task(view, size, None) for view in ("headline", "dag") for size in self.entry.sizes}
+        sized = {Task(view, size, None) for view in ("headline", "dag", "table") for size in self.entry.sizes}
         return once | sized | {Task("blocks", size, layer) for size in self.entry.sizes for layer in range(1, num_layers + 1)}
 
     @property
@@ -101,6 +102,8 @@ class Generation:
                 return scene_no_kernel("" if self.entry.x is not None else "The Kernel view shows real numbers, and this circuit has no data.")
             case "memory":
                 return scene_memory(self.entry.label, {size: self.report(size) for size in self.entry.sizes}, *self._model_error())
+            case "table":
+                return scene_table(self.summary(task.size), self.report(task.size), recorded_points(self.entry.recorded), self.measured())
             case "training":
                 return scene_training([], live=self.entry.can_train)  # the page adds the rows as they come
         raise ValueError(f"no view is called {task.view!r}")
@@ -216,7 +219,7 @@ class FrameWorker:
         sizes = self._generation.entry.sizes
         distance = abs(sizes.index(task.size) - sizes.index(size)) if task.size in sizes and size in sizes else 0
         off = abs(task.layer - layer) if task.layer is not None else 0
-        order = {"headline": 0, "blocks": 1, "cost": 2, "training": 3, "kernel": 3, "memory": 3, "dag": 4}[task.view]
+        order = {"headline": 0, "blocks": 1, "cost": 2, "training": 3, "kernel": 3, "memory": 3, "dag": 4, "table": 4}[task.view]
         if task.size == size and off == 0 and task.view in ("headline", "blocks"):
             return (0, order)
         if task.size is None:

@@ -224,7 +224,7 @@ class Session:
         entry.measured.append((measurement, settings.padding_tolerance))
         self.records.append({"kind": "measurement", "circuit": entry.name, **asdict(measurement)})
         if entry is self._entry and settings == self._settings:
-            self._frames.refresh(Task("cost", None, None), Task("headline", measurement.block_size, None))
+            self._frames.refresh(Task("cost", None, None), *(Task(view, measurement.block_size, None) for view in ("headline", "table")))
 
     def _send_run(self) -> None:
         device = self._device

@@ -5,6 +5,7 @@ from .cost import scene_cost, static_cost
 from .dag import scene_dag, static_dag
 from .learned import scene_learned, static_learned
 from .memory import scene_memory, static_memory
+from .table import scene_table, static_table
 from .training import scene_training, static_training
 
 __all__ = [
@@ -13,11 +14,13 @@ __all__ = [
     "scene_dag",
     "scene_memory",
     "scene_learned",
+    "scene_table",
     "scene_training",
     "static_blocks",
     "static_cost",
     "static_dag",
     "static_memory",
     "static_learned",
+    "static_table",
     "static_training",
 ]

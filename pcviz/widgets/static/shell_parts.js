@@ -7,6 +7,7 @@ const STAGES = [
   { name: "cost", title: "Cost", draw: (...args) => draw_cost(...args) },
   { name: "dag", title: "DAG", draw: (...args) => draw_dag(...args) },
   { name: "training", title: "Training", draw: (...args) => draw_training(...args) },
+  { name: "table", title: "Table", draw: (...args) => draw_table(...args) },
 ];
 const FOCUSABLE = "button, input, select, textarea, summary, a[href], canvas, [tabindex], [contenteditable]";
 const SHELL_HTML = `

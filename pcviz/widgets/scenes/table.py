@@ -1,0 +1,144 @@
+"""The Table view: everything of one block size in numbers, a row per layer or per launch of the sum kernels.
+
+Columns carry their unit; the page sorts, filters and saves them as CSV. Times and bytes are modelled unless a column says else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from ...compiler.plan import LayerSummary, PlanSummary
+from ...traffic import PASS_OF, TrafficRecord, TrafficReport
+from .common import count, html_table, milliseconds, rounded, si_bytes
+
+MAX_LAYERS, MAX_LAUNCHES = 1000, 600
+PASSES = ("forward", "backward", "both")
+COSTS = (
+    ("flops", "FLOPs", "flop"),
+    ("l1_bytes", "L1", "bytes"),
+    ("l2_bytes", "L1-L2", "bytes"),
+    ("hbm_bytes", "HBM", "bytes"),
+    ("time_ms", "time", "ms"),
+)
+# key, title, unit, explanation
+LAYER_COLUMNS = (
+    ("layer", "layer", "", "1 is next to the inputs"),
+    ("sums", "sums", "count", "sum nodes"),
+    ("products", "products", "count", "product nodes that these sums read"),
+    ("edges", "edges", "count", "of the circuit"),
+    ("absent", "absent", "count", "cells of stored blocks that are no edge of the circuit"),
+    ("missing", "missing", "count", "cells of stored blocks past the end of a vector"),
+    ("pseudo", "pseudo", "count", "cells of blocks that even out a group"),
+    ("block", "block", "", "sums x products of a block"),
+    ("blocks", "blocks", "count", "stored blocks"),
+    ("groups", "groups", "count", "a launch of the sum kernel each"),
+    ("launches", "launches", "count", "of this pass; forward: groups and products, in the total the inputs too; backward: sum kernels alone"),
+)
+LAUNCH_COLUMNS = (
+    ("launch", "layer.launch", "", "layer and number of the launch in it"),
+    ("phase", "phase", "", "forward, element flows or parameter flows"),
+    ("block", "block", "", "sums x products of a block"),
+    ("rows", "blocks", "count", "sum blocks G; of element flows child blocks C"),
+    ("fan_in", "each reads", "count", "child blocks E of a sum block, with pseudo blocks; of element flows its parents R"),
+    ("stored", "stored", "count", "stored blocks"),
+    ("pseudo", "pseudo", "count", "pseudo blocks"),
+    ("tile", "tile", "", "tile_m x tile_k x tile_b of a program"),
+    ("programs", "programs", "count", ""),
+    ("waves", "waves", "count", "rounds in which the multiprocessors finish the programs"),
+)
+LIMITER = ("bound", "limited by", "", "the slowest roof")
+
+
+def scene_table(summary: PlanSummary, report: TrafficReport, recorded: Iterable[Mapping] = (), measured: Iterable = ()) -> dict:
+    """Scene of one block size. ``recorded``: points as of ``headline.recorded_points``, those of this size and batch are shown;
+    ``measured``: Measurement records of this machine, likewise."""
+    points = [point for point in recorded if (point["block_size"], point["batch_size"]) == (summary.block_size, report.batch_size)]
+    own = [m for m in measured if (m.block_size, m.batch_size) == (summary.block_size, report.batch_size)]
+    labels = sorted({point["label"] for point in points})
+    extra = [(f"recorded_{i}_ms", f"time {label}", "ms", label) for i, label in enumerate(labels)]
+    extra += [("measured_ms", "time measured", "ms", f"measured, {own[-1].device_name}")] if own else []
+    costs = [(key, title, unit, f"model, {report.device.name}") for key, title, unit in COSTS]
+    shown = summary.layers[-MAX_LAYERS:]
+    slowest = sorted(report.records, key=lambda record: -record.time_ms)[:MAX_LAUNCHES]
+    chosen = {id(record) for record in slowest}
+    return {
+        "view": "table",
+        "blockSize": summary.block_size,
+        "model": f"model (planned launch), {report.device.name}, batch {report.batch_size:,}",
+        "layers": {
+            "columns": [list(column) for column in (*LAYER_COLUMNS, *costs, *extra)],
+            "rows": {name: [_layer_row(layer, report, name, labels, points, bool(own)) for layer in shown] for name in PASSES},
+            "total": {name: _total(summary, report, name, len(labels), own) for name in PASSES},
+        },
+        "launches": {
+            "columns": [list(column) for column in (*LAUNCH_COLUMNS, *costs, LIMITER)],
+            "rows": [_launch_row(record) for record in report.records if id(record) in chosen],
+        },
+        "caption": _caption(len(summary.layers), len(report.records)),
+    }
+
+
+def static_table(scene: dict) -> str:
+    """HTML table of the layers, forward pass."""
+    table = scene["layers"]
+    form = {"count": count, "bytes": si_bytes, "ms": milliseconds, "flop": lambda value: f"{value:.4g}", "": str}
+    units = [column[2] for column in table["columns"]]
+    rows = [["-" if v is None else form[unit](v) for v, unit in zip(row, units)] for row in [*table["rows"]["forward"], table["total"]["forward"]]]
+    return html_table(f"Block size {scene['blockSize']}, forward pass; {scene['model']}", [c[1] for c in table["columns"]], rows, scene["caption"])
+
+
+def _layer_row(layer: LayerSummary, report: TrafficReport, name: str, labels: list[str], points: list[Mapping], has_measured: bool) -> list:
+    records = [record for record in report.records if record.layer == layer.index and name in (PASS_OF[record.phase], "both")]
+    forward = [layer.product_launches if name != "backward" else 0]
+    blocks = sorted({(group.sum_block, group.child_block) for group in layer.groups}, reverse=True)
+    block = ", ".join(f"{m} x {k}" for m, k in blocks) if len(blocks) < 3 else f"{len(blocks)} shapes"
+    times = [_recorded(points, label, layer.index, name) for label in labels]
+    return [
+        layer.index, layer.num_sums, layer.num_products, layer.edges, layer.absent_edges, layer.missing_edges, layer.pseudo_edges,
+        block, layer.stored_blocks, len(layer.groups), sum(forward) + len(records),
+        *_costs(records), *times, *([None] if has_measured else []),
+    ]  # fmt: skip
+
+
+def _total(summary: PlanSummary, report: TrafficReport, name: str, num_labels: int, measured: list) -> list:
+    records = [record for record in report.records if name in (PASS_OF[record.phase], "both")]
+    others = summary.forward_launches - summary.sum_launches if name != "backward" else 0
+    names = ("num_sums", "num_products", "edges", "absent_edges", "missing_edges", "pseudo_edges")
+    own = [m.median_ms for m in measured if m.phase == name]
+    return [
+        "all", *(summary.total(each) for each in names), "", summary.total("stored_blocks"), summary.num_groups, others + len(records),
+        *_costs(records), *[None] * num_labels, *([rounded(own[-1]) if own else None] if measured else []),
+    ]  # fmt: skip
+
+
+def _launch_row(record: TrafficRecord) -> list:
+    launch, tile = record.launch, record.config
+    return [
+        f"{record.layer}.{record.group + 1}", record.phase.replace("_", " "), f"{launch.sum_block} x {launch.child_block}",
+        launch.num_blocks, launch.fan_in, launch.stored_blocks, launch.num_blocks * launch.fan_in - launch.stored_blocks,
+        f"{tile.tile_m} x {tile.tile_k} x {tile.tile_b}",
+        launch.programs, record.waves, *_costs([record]), record.bound,
+    ]  # fmt: skip
+
+
+def _costs(records: list[TrafficRecord]) -> list:
+    """Whole operations and bytes, milliseconds; None where nothing runs."""
+    if not records:
+        return [None] * len(COSTS)
+    sums = [sum(getattr(record, key) for record in records) for key, _, _ in COSTS]
+    return [*sums[:-1], rounded(sums[-1], 6)]
+
+
+def _recorded(points: list[Mapping], label: str, layer: int, name: str) -> float | None:
+    mine = {point["phase"]: point["time_ms"] for point in points if point["label"] == label and point["layer"] == layer}
+    times = [mine.get(phase) for phase in (PASSES[:2] if name == "both" else [name])]
+    return None if None in times else rounded(sum(times), 6)
+
+
+def _caption(num_layers: int, num_launches: int) -> str:
+    parts = ["FLOPs, bytes and time are those of the sum kernels."]
+    if num_layers > MAX_LAYERS:
+        parts.append(f"The last {MAX_LAYERS} of {count(num_layers)} layers are listed.")
+    if num_launches > MAX_LAUNCHES:
+        parts.append(f"The {MAX_LAUNCHES} slowest of {count(num_launches)} launches are listed.")
+    return " ".join(parts)

@@ -18,7 +18,8 @@ from pcviz.widgets.circuits import legal_sizes, user_entry
 from pcviz.widgets.frames import Settings
 from pcviz.widgets.outbox import Outbox
 from pcviz.widgets.packing import pack, unpack
-from pcviz.widgets.session import Session, changed_settings
+from pcviz.widgets.session import Session
+from pcviz.widgets.settings import changed_settings
 
 
 def pruned_circuit():

@@ -10,7 +10,10 @@ from .circuits import Entry, digits_entry, figure_5_entry, user_entry
 from .frames import Settings
 from .outbox import Outbox
 from .scenes.common import count, html_table, milliseconds, si_bytes
-from .session import Session, changed_settings
+from .session import Session
+from .settings import changed_settings
+from .state import checked_state, notebook_names, scene_state
+from .teaching import scene_named
 
 
 class Explorer(anywidget.AnyWidget):
@@ -18,9 +21,9 @@ class Explorer(anywidget.AnyWidget):
 
     _css = ""  # anywidget makes traits of the names it finds on the class
 
-    def __init__(self, entries: list, settings: Settings, block_size: int | None = None, focus: bool = False, static: str = ""):
+    def __init__(self, entries: list, settings: Settings, block_size: int | None = None, focus: bool = False):
         super().__init__(_esm=bundle.esm(), _css=bundle.css())
-        self._static = static
+        self._static = ""
         self._session = Session(Outbox(self._post), entries, settings, block_size, focus)
         self.on_msg(self._on_message)
 
@@ -31,9 +34,21 @@ class Explorer(anywidget.AnyWidget):
         self._session.receive(content)
 
     @property
+    def state(self) -> dict:
+        """What is shown, as a dictionary for JSON: ``pcv.explore(state=explorer.state)`` shows it again. A slider's move is in it
+        within a second."""
+        return self._session.state
+
+    @property
     def records(self) -> list[dict]:
         """One row per mini-batch and measurement, in order."""
         return list(self._session.records)
+
+    def open_at(self, state: dict, arguments: dict[str, str]) -> None:
+        """Where it opens: a checked state, all of it or a part. ``arguments``: names of the call's objects, for "copy as code"."""
+        self._session.arguments = arguments
+        self._session.place(state)
+        self._static = static_explorer(*self._session.shown)
 
     def close(self) -> None:
         """Stops the workers and frees the widget here and in the page."""
@@ -60,6 +75,8 @@ def explore(
     padding_tolerance: float = 0.25,
     device: str = "H100-SXM",
     image_shape: tuple[int, int] | None = None,
+    scene: str | None = None,
+    state=None,
 ) -> Explorer:
     """The explorer of a circuit: what its block size does to blocks, padding, launches, traffic and time.
 
@@ -67,14 +84,35 @@ def explore(
     ``root``: a circuit, and ``x`` [B, V] its data (without it, Train and Measure stay off). Put it last in a cell to see it.
     ``image_shape``: (height, width) of images, which the circuit is shown to draw and to complete as it trains; None: square
     ones, where the data are whole numbers and V is a square number.
+
+    ``scene``: the name of a scene for teaching, with its own circuit: "reloads", "block size 1 to 64", "padding-loses", "groups",
+    "underflow", "same epochs, different seconds" or "missing rows"; keys 1 to 9 switch to it inside the explorer. ``state``: what
+    ``explorer.state`` returned, or its JSON; all or part of it, and it goes before the other arguments. ValueError: no such
+    scene, block size, device ..., or a state that is damaged or newer.
     """
     settings = Settings()
     for name, value in (("batch_size", batch_size), ("padding_tolerance", padding_tolerance), ("device", device)):
         settings = changed_settings(settings, name, value)
-    entries = [figure_5_entry(), digits_entry()] if root is None else [user_entry(root, x, x_test, image_shape)]
+    wanted = wanted_state(root, scene, state)
+    first = [figure_5_entry(), *([] if wanted.get("scene") else [digits_entry()])]  # a scene does not wait for the digits
+    entries = first if root is None else [user_entry(root, x, x_test, image_shape)]
     if block_size is not None and block_size not in entries[0].sizes:
         raise ValueError(f"block_size must be one of {', '.join(map(str, entries[0].sizes))} for this circuit, got {block_size!r}.")
-    return Explorer(entries, settings, block_size, focus=root is None, static=static_explorer(entries[0], settings, block_size))
+    explorer = Explorer(entries, settings, block_size, focus=root is None)
+    try:
+        explorer.open_at(wanted, notebook_names(root=root, x=x, x_test=x_test, image_shape=image_shape))
+    except BaseException:
+        explorer.close()
+        raise
+    return explorer
+
+
+def wanted_state(root, scene: str | None, state) -> dict:
+    """The state that ``scene`` and ``state`` ask for; empty without them."""
+    if scene is not None and root is not None:
+        raise ValueError("A scene brings its own circuit: call pcv.explore(scene=...) without one, or pcv.explore(root) without a scene.")
+    given = {} if state is None else checked_state(state)
+    return {**({} if scene is None else scene_state(scene_named(scene))), **given}
 
 
 def static_explorer(entry: Entry, settings: Settings, block_size: int | None) -> str:

@@ -6,6 +6,7 @@ answers in the kernel's place. Before the script stands a picture for readers th
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import re
@@ -20,13 +21,14 @@ from ..ir.nodes import Nodes
 from . import bundle
 from .circuits import Entry, figure_5_entry, user_entry
 from .frames import Generation, Settings, Task
+from .outbox import Outbox
 from .packing import pack
 from .picture import block_map_picture
 from .scenes.blocks import static_blocks
 from .scenes.cost import static_cost
 from .scenes.kernel import scene_no_kernel
 from .scenes.training import scene_training
-from .session import changed_settings, describe
+from .settings import changed_settings, describe
 
 LIMIT_BYTES = 8_000_000  # of a page; layers that do not fit are left out, and the page says which
 MAX_TOLERANCES = 3
@@ -91,6 +93,16 @@ def page_html(entry: Entry, settings: list[Settings], block_size: int | None = N
         sessions[0]["disabled"]["tolerance"] = sessions[0]["disabled"]["batch-size"]
     page = {"sessions": sessions, "frames": frames, "steps": steps, "plotly": plotly, "status": _status(generations[0], layers), "live": LIVE}
     return PAGE.format(title=escape(f"{entry.label} - pcviz"), style=style, static=static, script=script, page=inline_json(page))
+
+
+def send_page(outbox: Outbox, entry: Entry, settings: Settings, block_size: int, steps: list[list], layer: int) -> None:
+    """The page of what an explorer shows, sent to be saved by the browser; runs in a thread of its own."""
+    try:
+        page = page_html(entry, [settings], block_size, steps, layer).encode()
+        outbox.send("file", [gzip.compress(page, 1)], name="pcviz.html", type="text/html")
+        outbox.status(f"Saved as pcviz.html, {len(page) / 1e6:.1f} MB: it opens without a kernel.", answer=True)
+    except Exception as error:  # shown to the person
+        outbox.error(error)
 
 
 def write(target: Path, text: str) -> None:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 from .bundle import plotly_js
 from .circuits import DIGITS, Entry
 from .device import DeviceWorker, prepare_digits
-from .frames import VIEWS, FrameWorker, Generation, Settings, Task
+from .frames import FrameWorker, Generation, Settings, Task
 from .kernel_job import KernelJob
 from .learned_job import learned
 from .outbox import Outbox
 from .packing import pack
 from .scenes.training import training_row
-from .training_run import STARTS, Row, Training
-
-DEVICES = {"H100-SXM": "H100-SXM (model)", "cpu": "this CPU (model)"}
+from .settings import changed_settings, describe
+from .state import PAGE, SETTINGS, VERSION, checked_state, page_state, scene_for_page, scene_state
+from .teaching import SCENES, Scene, scene_entry, scene_named
+from .training_run import Row, Training
 
 
 class Session:
@@ -39,6 +40,11 @@ class Session:
         self._learned: tuple[Training, bytes] | None = None  # the last scene of what a circuit has learned
         self._kernel = KernelJob()
         self._num_layers: dict[str, list[dict]] = {}
+        self._scene: Scene | None = None
+        self._page = page_state({})
+        self._jump = 0  # the page goes to the session's place, instead of keeping its own, when this changes
+        self._awaited: dict | None = None  # a state of the digits circuit, until that is prepared
+        self.arguments: dict[str, str] = {}  # of the call of explore: names of the circuit and its data, for "copy as code"
 
     # ---- from the page ----------------------------------------------------------------------------------------------
 
@@ -84,7 +90,7 @@ class Session:
     def _do_set(self, message: dict) -> None:
         name, value = message["name"], message["value"]
         if name == "circuit":
-            entry = self._entries[value]
+            entry, self._scene = self._entries[value], None
             self._open(entry, entry.first_size, entry.layer)
         elif name == "auto_measure":
             self._auto_measure = bool(value)
@@ -155,12 +161,80 @@ class Session:
 
         self._device.submit(work)
 
+    def _do_state(self, message: dict) -> None:
+        """The person changed what the page alone knows; block size and layer come with every message."""
+        self._page = page_state(message)
+
+    def _do_scene(self, message: dict) -> None:
+        if message["name"] is None:
+            self._scene = None
+            self._send_session()
+        else:
+            self._restore(scene_state(scene_named(message["name"])))
+
+    def _do_save_page(self, _message: dict) -> None:
+        entry, settings, size, layer = self._entry, self._settings, self.block_size, self.layer
+        training = self._device.training
+        rows = list(training.rows) if training is not None and training.entry is entry else []
+        steps = [training_row(row.step, row.run, row.start) for row in rows]
+
+        from .export import send_page  # the page of a session needs no session
+
+        self._outbox.status("Saving this view as a page …", answer=True)
+        threading.Thread(target=send_page, args=(self._outbox, entry, settings, size, steps, layer), name="pcviz-page", daemon=True).start()
+
+    def _do_restore(self, message: dict) -> None:
+        self._restore(checked_state(message["state"]))
+
     def _do_cancel(self, _message: dict) -> None:
         self._device.cancelled.set()
 
     def _check_trainable(self) -> None:
         if not self._entry.can_train:
             raise ValueError(self._entry.why_not or "This circuit has no data.")
+
+    # ---- states and scenes ------------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> dict:
+        """What is shown, as a dictionary for JSON; ``state.KEYS`` names its parts."""
+        with self._lock:
+            place = {"circuit": self._entry.name, "scene": self._scene and self._scene.name, "block_size": self.block_size, "layer": self.layer}
+            return {"version": VERSION, **place, **asdict(self._settings), **self._page}
+
+    @property
+    def shown(self) -> tuple[Entry, Settings, int]:
+        return self._entry, self._settings, self.block_size
+
+    def place(self, state: dict) -> None:
+        """Make a checked state the present one; what it does not say stays as it is. Nothing is sent."""
+        entry, settings = self._entry_named(state.get("circuit", self._entry.name)), self._settings
+        for name in SETTINGS:
+            settings = changed_settings(settings, name, state[name]) if name in state else settings
+        if entry.root is None and entry.name == DIGITS and not entry.why_not.endswith("again."):
+            self._awaited = state
+            return
+        size = state.get("block_size", entry.first_size if entry is not self._entry else self.block_size)
+        if size not in entry.sizes:
+            raise ValueError(f"block_size must be one of {', '.join(map(str, entry.sizes))} for this circuit, got {size!r}.")
+        self._scene = scene_named(state["scene"]) if state.get("scene") else None
+        self._entry, self._settings, self._page = entry, settings, {key: state.get(key, value) for key, value in PAGE.items()}
+        self.block_size, self.layer, self._jump = size, state.get("layer", entry.layer), self._jump + 1
+
+    def _restore(self, state: dict) -> None:
+        self.place(state)
+        if self._awaited is not state:
+            self._outbox.status("Ready.", answer=True)
+            self._open(self._entry, self.block_size, self.layer)
+
+    def _entry_named(self, name: str) -> Entry:
+        """A circuit of the menu; those of scenes come to it when they are first asked for."""
+        if name not in self._entries:
+            if name not in {scene.circuit for scene in SCENES}:
+                others = "; pass your circuit to pcv.explore, too" if name == "yours" else ""
+                raise ValueError(f"There is no circuit called {name!r} here, only {', '.join(map(repr, self._entries))}{others}.")
+            self._entries[name] = scene_entry(name)
+        return self._entries[name]
 
     # ---- generations ------------------------------------------------------------------------------------------------
 
@@ -184,6 +258,8 @@ class Session:
 
     def _send_session(self, invalid: str = "") -> None:
         now = {"block_size": self.block_size, "layer": self.layer, "auto_measure": self._auto_measure, "focus": self._focus, "invalid": invalid}
+        now |= {"jump": self._jump, "page": self._page, "scene": scene_for_page(self._scene), "arguments": self.arguments, "can_save": True}
+        now["scenes"] = [{"name": scene.name, "title": scene.title} for scene in SCENES]
         self._outbox.send("session", **describe(self._entry, self._generation, self._entries), **now)
 
     # ---- from the workers -------------------------------------------------------------------------------------------
@@ -195,6 +271,9 @@ class Session:
             entry.label, entry.why_not = "Digits: PD (cancelled)", "The digits circuit was cancelled: run the cell again."
         with self._lock:
             self._send_session()
+            if done and self._awaited is not None:
+                awaited, self._awaited = self._awaited, None
+                self._restore(awaited)
         text = "The digits circuit is ready: choose it in the circuit menu to train and measure."
         text = text if done else "Preparing the digits circuit was cancelled."
         self._outbox.status(text, answer=True)
@@ -245,34 +324,6 @@ class Session:
         self._entries.clear()
 
 
-def describe(entry: Entry, generation: Generation, entries: dict[str, Entry]) -> dict:
-    """What the page is told of a generation: circuit, sizes, layers, settings, and what can be done with them."""
-    settings = generation.settings
-    return {
-        "gen": generation.number,
-        "circuit": entry.name,
-        "circuits": [{"value": each.name, "label": each.label, "disabled": each.root is None} for each in entries.values()],
-        "sizes": list(entry.sizes),
-        "layers": [layer.index for layer in generation.layering.layers],
-        "views": VIEWS,
-        "needs": ["headline", "blocks"],
-        "batch_size": settings.batch_size,
-        "padding_tolerance": settings.padding_tolerance,
-        "device": settings.device,
-        "devices": [{"value": value, "label": label} for value, label in DEVICES.items()],
-        "can_train": entry.can_train,
-        "can_measure": entry.can_train,
-        "why_not": entry.why_not,
-        "hint": entry.hint,
-    }
-
-
-def _start(message: dict) -> str:
-    if message.get("start") not in STARTS:
-        raise ValueError(f"A run starts from {' or '.join(STARTS)} parameters, got {message.get('start')!r}.")
-    return message["start"]
-
-
 def send_plotly(outbox: Outbox) -> None:
     """Compress and send plotly.min.js without holding up other messages."""
 
@@ -283,29 +334,3 @@ def send_plotly(outbox: Outbox) -> None:
             outbox.error(f"plotly's JavaScript could not be read from its package: {error}")
 
     threading.Thread(target=work, name="pcviz-plotly", daemon=True).start()
-
-
-def changed_settings(settings: Settings, name: str, value) -> Settings:
-    """``settings`` with one control changed; ValueError says what the control takes."""
-    if name == "batch_size":
-        try:
-            number = int(str(value).replace(",", ""))
-        except ValueError:
-            number = 0
-        if not 1 <= number <= 1 << 20:
-            raise ValueError(f"Batch size must be a whole number from 1 to 1,048,576, got {value!r}; {settings.batch_size} stays.")
-        return replace(settings, batch_size=number)
-    if name == "padding_tolerance":
-        try:
-            share = float(value)
-        except (TypeError, ValueError):
-            share = -1.0
-        if not 0 <= share < float("inf"):
-            raise ValueError(f"Tolerance must be a share of 0 or more, such as 0.25, got {value!r}; {settings.padding_tolerance} stays.")
-        return replace(settings, padding_tolerance=share)
-    if name == "device":
-        if value not in DEVICES:
-            raise ValueError(f"Device must be one of {', '.join(DEVICES)}, got {value!r}.")
-        return replace(settings, device=value)
-    raise ValueError(f"There is no setting called {name!r}.")
-

@@ -19,8 +19,8 @@ class PageModel {
   }
 
   send(message) {
-    const answer = { ready: () => this.open(this.page.sessions[0]), painted: () => this.painted(), plotly: () => this.plotly(), set: () => this.set(message) }[message.kind];
-    const quiet = ["want", "commit", "kernel"];
+    const answer = { ready: () => this.open(this.page.sessions[0]), painted: () => this.painted(), plotly: () => this.plotly(), set: () => this.set(message), restore: () => this.restore(message.state) }[message.kind];
+    const quiet = ["want", "commit", "kernel", "state"];
     if (answer) setTimeout(answer);
     else if (!quiet.includes(message.kind)) this.say(this.page.live, "error");
   }
@@ -48,6 +48,12 @@ class PageModel {
     if (found) return this.open(found);
     const held = this.page.sessions.map((session) => session.padding_tolerance).join(", ");
     this.say(name === "padding_tolerance" ? `This page holds the tolerances ${held}.` : this.page.live, "error");
+  }
+
+  restore(state) {
+    const found = this.page.sessions.find((session) => session.padding_tolerance === state.padding_tolerance);
+    this.jumps = (this.jumps ?? 0) + 1;
+    this.open({ ...found, jump: this.jumps, page: state, block_size: state.block_size, layer: state.layer });
   }
 
   say(text, level) {

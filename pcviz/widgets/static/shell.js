@@ -31,6 +31,8 @@ class Shell {
     this.showStatus();
     this.showSession();
     this.showRun();
+    this.share = new Share(this);
+    this.teaching = new Teaching(this);
     if (hub.frames) this.generation();
     guardShortcuts(this.root);
   }
@@ -150,8 +152,14 @@ class Shell {
   choose(name) {
     const shown = this.chosen.slice(0, this.visibleCount);
     if (shown.includes(name)) return;
-    this.chosen = [name, ...this.chosen.filter((each) => each !== name)];
+    this.showStages([name]);
+  }
+
+  showStages(names) {
+    const known = names.filter((name) => this.stages.some((stage) => stage.name === name));
+    this.chosen = [...known, ...this.chosen.filter((each) => !known.includes(each))];
     this.arrange();
+    this.share?.later();
   }
 
   arrange() {
@@ -171,7 +179,7 @@ class Shell {
 
   hear(what, detail) {
     if (what === "status") this.showStatus();
-    else if (what === "session") this.showSession();
+    else if (what === "session") this.showSession(), this.teaching.show();
     else if (what === "run") this.showRun();
     else if (what === "steps") this.drawNamed("training");
     else if (what === "generation") this.generation();
@@ -184,6 +192,8 @@ class Shell {
     if (!this.hub.frames.session.sizes.includes(this.base)) this.base = null;
     this.showSession();
     this.showHeadline();
+    this.share.generation();
+    this.teaching.show();
     this.drawAll("frame");
     this.showReady();
     if (!this.hub.painted) {
@@ -198,7 +208,7 @@ class Shell {
     const matches = (size === null || size === state.blockSize) && (layer === null || layer === state.layer);
     this.showReady();
     if (!matches) return;
-    if (view === "headline") this.showHeadline();
+    if (view === "headline") this.showHeadline(), this.teaching.show();
     else this.drawNamed(view);
   }
 

@@ -29,6 +29,10 @@ const SHELL_HTML = `
       <button type="button" class="pcv-button pcv-icon" data-pcv="full-screen" title="Full screen" aria-label="Full screen">
         <svg viewBox="0 0 16 16" width="14" height="14" aria-hidden="true"><path d="M1 6V1h5M10 1h5v5M15 10v5h-5M6 15H1v-5" fill="none" stroke="currentColor" stroke-width="1.6"/></svg>
       </button>
+      <button type="button" class="pcv-button pcv-icon" data-pcv="share" aria-expanded="false" title="Scenes, undo, copy, save" aria-label="Scenes and sharing">
+        <svg viewBox="0 0 16 16" width="14" height="14" aria-hidden="true"><path d="M1 3h14M1 8h14M1 13h14" fill="none" stroke="currentColor" stroke-width="1.8"/></svg>
+      </button>
+      <div class="pcv-share" data-pcv="share-panel" role="group" aria-label="Scenes and sharing" hidden></div>
     </div>
   </div>
   <div class="pcv-head" data-pcv="headline" role="group" aria-label="What the chosen block size costs"></div>
@@ -36,6 +40,16 @@ const SHELL_HTML = `
     <div class="pcv-tablist" role="group" aria-label="Stages"></div>
     <button type="button" class="pcv-button pcv-use" data-pcv="use-for-training" hidden></button>
     <p class="pcv-hint" data-pcv="hint" aria-live="polite"></p>
+  </div>
+  <div class="pcv-scene" data-pcv="scene" role="region" aria-label="Scene" hidden>
+    <p class="pcv-scene-text"><b data-pcv="scene-title"></b> <span data-pcv="scene-look"></span></p>
+    <div class="pcv-question" data-pcv="question" hidden>
+      <label><span data-pcv="ask"></span> <input data-pcv="guess" inputmode="decimal" autocomplete="off"><span data-pcv="unit"></span></label>
+      <button type="button" class="pcv-button pcv-primary" data-pcv="lock">Lock my guess</button>
+      <button type="button" class="pcv-button" data-pcv="skip">Show</button>
+      <output class="pcv-answer" data-pcv="answer" role="status"></output>
+    </div>
+    <button type="button" class="pcv-button pcv-icon" data-pcv="leave-scene" title="Leave the scene" aria-label="Leave the scene">✕</button>
   </div>
   <div class="pcv-stages"></div>
   <div class="pcv-status" data-pcv="status-line">

@@ -124,7 +124,8 @@ class Hub {
     } else if (message.kind === "learned") {
       this.learned = buffers.length ? await unpackFrame(buffers[0]) : null;
       this.tell("steps");
-    } else if (message.kind === "plotly") receivePlotly(await gunzip(buffers[0]));
+    } else if (message.kind === "file") saveFile(message.name, message.type, await gunzip(buffers[0]));
+    else if (message.kind === "plotly") receivePlotly(await gunzip(buffers[0]));
   }
 
   openGeneration(session) {
@@ -153,13 +154,16 @@ class Hub {
     if (!this.pending) return;
     const { session } = this.pending;
     const state = this.store.get();
-    const sameCircuit = this.frames && this.frames.session.circuit === session.circuit;
+    const jumps = session.jump !== this.jump; // to a scene or a state, instead of keeping the page's own place
+    const sameCircuit = this.frames && this.frames.session.circuit === session.circuit && !jumps;
     const size = sameCircuit && session.sizes.includes(state.blockSize) ? state.blockSize : session.block_size;
     const layer = sameCircuit && state.layer <= session.layers.length ? state.layer : session.layer;
     if (!this.pending.has(session.needs, size, layer)) return;
     this.frames = this.pending;
     this.pending = null;
-    this.store.set({ blockSize: size, layer, circuit: session.circuit, nodeRange: sameCircuit ? state.nodeRange : null, before: sameCircuit ? state.before : null }, { commit: true, quiet: true });
+    this.jump = session.jump;
+    const page = jumps && session.page ? { phase: session.page.phase, presenter: session.page.presenter, nodeRange: session.page.node_range } : {};
+    this.store.set({ blockSize: size, layer, circuit: session.circuit, nodeRange: sameCircuit ? state.nodeRange : null, before: sameCircuit ? state.before : null, ...page }, { commit: true, quiet: true });
     this.tell("generation");
   }
 

@@ -1,0 +1,175 @@
+"""Scenes for teachers, states as JSON, undo, code to copy: without a browser, and once in a real JupyterLab."""
+
+import json
+
+import numpy as np
+import pytest
+
+import pcviz as pcv
+from pcviz.widgets.circuits import default_layer
+from pcviz.widgets.state import KEYS, checked_state, notebook_names, scene_for_page, scene_state
+from pcviz.widgets.teaching import SCENES, scene_entry, scene_named
+
+ISSUE_NAMES = ("reloads", "block size 1 to 64", "padding-loses", "groups", "underflow", "same epochs, different seconds")
+
+
+@pytest.fixture(scope="module")
+def entries():
+    return {scene.circuit: scene_entry(scene.circuit) for scene in SCENES}
+
+
+def times(entry, tolerance=0.25):
+    plans = {size: pcv.plan_summary(entry.root, block_size=size, padding_tolerance=tolerance) for size in entry.sizes}
+    return plans, {size: pcv.estimate(plan).forward.time_ms for size, plan in plans.items()}
+
+
+def test_scenes_are_whole(entries):
+    assert {*ISSUE_NAMES} <= {scene.name for scene in SCENES} and len(SCENES) <= 9
+    for scene in SCENES:
+        entry = entries[scene.circuit]
+        assert scene_named(scene.name.upper().replace(" ", "-")) is scene
+        assert scene.block_size in entry.sizes and scene.title and scene.look.endswith(".")
+        assert scene.question is None or {scene.question.size, scene.question.base or 1} <= set(entry.sizes)
+        assert checked_state(scene_state(scene)) and json.dumps(scene_for_page(scene))
+
+
+def test_an_unknown_scene_names_the_known_ones():
+    with pytest.raises(ValueError, match="no scene called 'nothing'; the scenes are 'reloads', .*'same epochs, different seconds'"):
+        pcv.explore(scene="nothing")
+    with pytest.raises(ValueError, match="brings its own circuit"):
+        pcv.explore(scene_entry("width 48").root, scene="groups")
+
+
+def test_what_the_scenes_say_is_so(entries):
+    plans, ms = times(entries["scattered"])
+    assert ms[16] > 3 * ms[1] and plans[1].padding_share == 0 and plans[16].padding_share > 0.9
+    launches = [pcv.plan_summary(entries["pruned"].root, block_size=1, padding_tolerance=t).forward_launches for t in (0, 0.05, 0.25)]
+    assert launches[0] > 2 * launches[1] and launches[1] > 1.4 * launches[2]
+    plans, ms = times(entries["width 48"])
+    assert plans[16].total("missing_edges") == 0 < plans[32].total("missing_edges") and ms[32] > ms[16]
+    assert plans[16].total("absent_edges") == plans[16].total("pseudo_edges") == 0
+    assert entries["learning"].can_train and not entries["pruned"].can_train
+
+
+def test_underflow_loses_sums_that_the_engine_keeps(entries):
+    """Sum i of the scene lies 12 i nats below sum 0: float16 loses the far ones, and the circuit's own value is right."""
+    from pcviz.widgets.frames import Settings
+    from pcviz.widgets.kernel_job import KernelJob
+
+    entry, scene = entries["far apart"], scene_named("underflow")
+    report = pcv.estimate(pcv.plan_summary(entry.root, block_size=16), 64)
+    shown = KernelJob().scene(entry, Settings(batch_size=64), report, 16, 1, {"variant": "paper", "sample": 0})
+    stored = np.frombuffer(shown["stored"], "<f4").reshape(16, -1)[:, 0]
+    lost = np.isnan(stored)
+    assert not lost[0] and lost[-1] and 4 < lost.sum() < 16 and (np.diff(lost.astype(int)) >= 0).all()
+    pc = pcv.TensorCircuit(pcv.compile(entry.root, block_size=16))
+    values = pc.node_values(entry.x[:1], nodes=entry.root.children[0])[:, 0].numpy()
+    np.testing.assert_allclose(values - values[0], -12.0 * np.arange(16) - values[0], atol=0.05)
+    assert scene.layer == 1 and default_layer(entry.root) in (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("state", "text"),
+    [
+        ("{", "is no JSON"),
+        ([1], "A state is a dictionary"),
+        ({"size": 3}, "A state has no 'size'; it may have version, circuit"),
+        ({"version": 2}, "version 2, this pcviz reads version 1"),
+        ({"block_size": 0}, "block_size of a state must be a whole number"),
+        ({"phase": "sideways"}, "phase of a state must be one of forward"),
+        ({"stages": "cost"}, "stages of a state must be a list"),
+        ({"circuit": "mine"}, "no circuit called 'mine'"),
+        ({"block_size": 3}, "block_size must be one of 1, 2, 4"),
+        ({"batch_size": 0}, "Batch size must be a whole number"),
+    ],
+)
+def test_damaged_states_are_refused(state, text):
+    with pytest.raises(ValueError, match=text):
+        pcv.explore(state=state)
+
+
+def test_a_state_comes_back_as_it_was():
+    first = pcv.explore(scene="missing rows", state={"block_size": 32, "batch_size": 64, "stages": ["dag", "cost"], "phase": "both"})
+    try:
+        state = first.state
+        assert set(state) == set(KEYS) and json.loads(json.dumps(state)) == state
+        assert (state["circuit"], state["block_size"], state["batch_size"], state["scene"]) == ("width 48", 32, 64, "missing rows")
+        assert "RAT-SPN" in first._static
+    finally:
+        first.close()
+    again = pcv.explore(state=json.dumps(state))
+    assert again.state == state
+    again.close()
+
+
+def test_code_names_the_variables_of_the_notebook(monkeypatch):
+    import IPython
+
+    root, x = object(), object()
+    assert notebook_names(root=root, x=None) == {"root": "root"}
+    monkeypatch.setattr(IPython, "get_ipython", lambda: type("Shell", (), {"user_ns": {"_": root, "circuit": root, "x": x, "data": x}})())
+    assert notebook_names(root=root, x=x) == {"root": "circuit", "x": "x"}
+
+
+# ---- in the page --------------------------------------------------------------------------------------------------------
+
+
+def shown(lab, name):
+    return lab.page.inner_text(f"[data-pcv={name}]")
+
+
+def press(lab, *keys):
+    for key in keys:
+        lab.page.keyboard.press(key)
+
+
+def wait_place(lab, scene, size):
+    at = "(() => { const { scene, blockSize } = document.querySelector('[data-pcv=root]').dataset; return `${scene}, ${blockSize}`; })()"
+    lab.page.wait_for_function(f"place => {at} === place", arg=f"{scene}, {size}")
+
+
+@pytest.mark.browser
+def test_a_lesson_in_the_page(lab):
+    lab.open(['import pcviz as pcv\nexplorer = pcv.explore(scene="padding-loses")\nexplorer'])
+    lab.run_all()
+    lab.page.set_default_timeout(20_000)
+    lab.wait("[data-pcv=scene]")
+    lab.page.wait_for_function("() => (document.querySelector('[data-pcv=root]').dataset.ready || '').split(' ').length === 9")
+    slider = lab.page.locator("[data-pcv=slider]")
+    assert slider.is_disabled() and lab.page.evaluate("document.activeElement.dataset.pcv") == "guess"
+    press(lab, "m", "Enter")
+    assert "must be a number" in shown(lab, "status") and slider.is_disabled()
+    press(lab, "Backspace", "3", "Enter")
+    assert lab.page.evaluate("document.activeElement.dataset.pcv") == "slider" and lab.page.is_disabled("[data-pcv=guess]")
+    assert shown(lab, "answer") == "Locked: 3×. Now move the slider to 16."
+    press(lab, *["ArrowRight"] * 4)
+    _, ms = times(scene_entry("scattered"))
+    lab.page.wait_for_function("() => document.querySelector('[data-pcv=answer]').textContent.includes('It is')")
+    assert float(lab.page.get_attribute("[data-pcv=answer]", "data-value")) == pytest.approx(ms[16] / ms[1])
+    lab.page.wait_for_timeout(1000)
+    assert lab.kernel_eval("explorer.state['block_size']") == 16
+    press(lab, "Control+z")
+    wait_place(lab, "padding-loses", 1)
+    press(lab, "Control+Shift+z")
+    wait_place(lab, "padding-loses", 16)
+    press(lab, "7")
+    wait_place(lab, "missing rows", 16)
+    assert shown(lab, "scene-title").startswith("Vectors")
+    lab.page.click("[data-pcv=skip]")
+    press(lab, "Control+z")
+    wait_place(lab, "padding-loses", 16)
+    lab.page.click("[data-pcv=share]")
+    lab.page.click("[data-pcv=copy-code]")
+    code = lab.page.input_value("[data-pcv=copied]")
+    assert code.startswith('pcv.explore(scene="padding-loses", state={')
+    again = f"(lambda e: (e.state, e.close())[0])({code})"
+    assert lab.kernel_eval(again) == lab.kernel_eval("explorer.state")
+    lab.page.click("[data-pcv=copy-state]")
+    assert json.loads(lab.page.input_value("[data-pcv=copied]")) == lab.kernel_eval("explorer.state")
+    with lab.page.expect_download() as saved:
+        lab.page.click("[data-pcv=save-page]")
+    saved.value.save_as(lab.folder / "saved.html")
+    assert (lab.folder / "saved.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert lab.cell_count() == 1
+    lab.errors = [error for error in lab.errors if "must be a number" not in error]
+    lab.assert_clean()

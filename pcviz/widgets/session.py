@@ -17,7 +17,7 @@ from .scenes.training import training_row
 from .settings import changed_settings, describe
 from .state import PAGE, SETTINGS, VERSION, checked_state, page_state, scene_for_page, scene_state
 from .teaching import SCENES, Scene, scene_entry, scene_named
-from .training_run import Row, Training
+from .training_run import STARTS, Row, Training
 
 
 class Session:
@@ -322,6 +322,12 @@ class Session:
         self._frames.close()
         self._generation = None
         self._entries.clear()
+
+
+def _start(message: dict) -> str:
+    if message.get("start") not in STARTS:
+        raise ValueError(f"A run starts from {' or '.join(STARTS)} parameters, got {message.get('start')!r}.")
+    return message["start"]
 
 
 def send_plotly(outbox: Outbox) -> None:

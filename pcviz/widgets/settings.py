@@ -33,12 +33,6 @@ def describe(entry: Entry, generation: Generation, entries: dict[str, Entry]) ->
     }
 
 
-def _start(message: dict) -> str:
-    if message.get("start") not in STARTS:
-        raise ValueError(f"A run starts from {' or '.join(STARTS)} parameters, got {message.get('start')!r}.")
-    return message["start"]
-
-
 def changed_settings(settings: Settings, name: str, value) -> Settings:
     """``settings`` with one control changed; ValueError says what the control takes."""
     if name == "batch_size":

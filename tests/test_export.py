@@ -108,7 +108,7 @@ def test_a_page_works_from_disk_without_a_network(chromium, root, tmp_path):
             page.click(f"[data-pcv=tab-{name}]")
         for scheme in ("dark", "light"):
             page.emulate_media(color_scheme=scheme)
-            page.wait_for_selector(f".pcv-view[data-pcv-theme={scheme}]")
+            page.wait_for_selector(f".pcv-kernel[data-pcv-theme={scheme}]")
             page.screenshot(path=str(tmp_path / f"export-{scheme}.png"))
         assert page.evaluate("document.documentElement.scrollHeight <= innerHeight")
         for name in ("circuit", "batch-size", "device", "train", "measure", "auto-measure"):

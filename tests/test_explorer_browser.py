@@ -244,7 +244,7 @@ def test_trains_measures_and_stops(lab):
     print(f"stopped after {min(stops):.2f} s")
     assert min(stops) < 0.5
     wait_status(lab, "Training stopped")
-    steps = lab.kernel_eval("sum(row['kind'] == 'step' for row in explorer.records)")
+    steps = lab.kernel_eval("int((explorer.records['kind'] == 'step').sum())")
     lab.page.wait_for_function("count => Number(document.querySelector('[data-pcv=training-points]').dataset.value) === count", arg=steps)
     lab.assert_clean()
 

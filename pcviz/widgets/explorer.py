@@ -5,6 +5,7 @@ from __future__ import annotations
 import anywidget
 
 from ..compiler.counting import plan_summary
+from ..rows import to_frame
 from . import bundle
 from .circuits import Entry, digits_entry, figure_5_entry, user_entry
 from .frames import Settings
@@ -17,7 +18,7 @@ from .teaching import scene_named
 
 
 class Explorer(anywidget.AnyWidget):
-    """The explorer. Display it in a notebook; ``records`` has the rows of training and measurements; ``close()`` frees it."""
+    """The explorer. Display it in a notebook; ``records`` has the training and the measurements; ``close()`` frees it."""
 
     _css = ""  # anywidget makes traits of the names it finds on the class
 
@@ -40,8 +41,13 @@ class Explorer(anywidget.AnyWidget):
         return self._session.state
 
     @property
-    def records(self) -> list[dict]:
-        """One row per mini-batch and measurement, in order."""
+    def records(self):
+        """A pandas DataFrame, one row per mini-batch and measurement, in order. ImportError without pandas; see ``rows``."""
+        return to_frame(self.rows, columns=("kind", "circuit"))
+
+    @property
+    def rows(self) -> list[dict]:
+        """The same as dictionaries; ``kind`` is "step" (an EMStep, measured here) or "measurement" (a Measurement of this machine)."""
         return list(self._session.records)
 
     def open_at(self, state: dict, arguments: dict[str, str]) -> None:

@@ -45,6 +45,7 @@ _NAMES = {
     # cost
     "trace": ".tracing",
     "estimate": ".traffic",
+    "recommend": ".advice",
     # views
     "explore": ".widgets.explorer",
     "show": ".widgets.show",

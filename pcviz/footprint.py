@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ def tensor_bytes(*records) -> int:
 
 
 def _tensors(found, seen: set[int]) -> Iterator[torch.Tensor]:
+    import torch  # only here: what is modelled needs none
+
     if isinstance(found, torch.Tensor):
         yield found
     elif isinstance(found, (list, tuple, set)):

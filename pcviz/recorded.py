@@ -115,6 +115,8 @@ class ComparedStep:
     variant: str
     deterministic: int
     kernel_hash: str
+    nodes: int
+    edges: int
     sum_edges: int
     compile_s: float
     first_step_s: float

@@ -40,6 +40,7 @@ root = pcv.PD((2, 2), num_latents=4, dist=pcv.Categorical(num_cats=3))
 print(pcv.plan_summary(root, block_size=2))
 assert pcv.compile(root, block_size=2) is not None
 pcv.estimate(pcv.plan_summary(root, block_size=2))
+assert pcv.recommend(root).best.block_size in (1, 2, 4)
 assert pcv.datasets.digits().shape == (1437, 64)
 """
     python("-c", code, PYTHONPATH=source_path())

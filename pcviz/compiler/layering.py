@@ -19,10 +19,18 @@ from ..ir.checks import check_circuit
 from ..ir.nodes import InputNodes, Nodes, ProdNodes, SumNodes
 from ..ir.ties import DisjointSets, tie_classes
 
+MAX_SIZES = 9  # block sizes that are offered, 1 to 256
+
 
 def block_of(num_nodes: int, block_size: int) -> int:
     """Rows of one block of a vector of ``num_nodes`` nodes."""
     return min(block_size, 1 << (num_nodes - 1).bit_length())
+
+
+def legal_sizes(layers: Layering) -> tuple[int, ...]:
+    """Powers of two up to the longest vector of a sum layer (longer blocks would change nothing), nine at most."""
+    longest = max(nodes.num_nodes for layer in layers.layers for nodes in (*layer.sums, *layer.elements))
+    return tuple(2**i for i in range(min(MAX_SIZES, max(0, longest - 1).bit_length() + 1)))
 
 
 def num_blocks(num_nodes: int, block: int) -> int:

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..compiler.layering import layering
+from ..compiler.layering import legal_sizes as block_sizes
 from ..ir.nodes import sum_vectors
 
-MAX_SIZES = 9  # ticks of the slider
 FIGURE_5 = "figure 5"
 DIGITS = "digits"
 FIGURE_5_SIZES = (1, 2, 4, 8, 16, 32, 64)  # those that were recorded
@@ -85,9 +86,8 @@ def square(x) -> tuple[int, int] | None:
 
 
 def legal_sizes(root) -> tuple[int, ...]:
-    """Powers of two up to the longest vector of a sum layer (longer blocks would change nothing), nine at most."""
-    longest = max(max(nodes.num_nodes, *(child.num_nodes for child in nodes.children)) for nodes in sum_vectors(root))
-    return tuple(2**i for i in range(min(MAX_SIZES, max(0, longest - 1).bit_length() + 1)))
+    """The block sizes that change something: ticks of the slider."""
+    return block_sizes(layering(root))
 
 
 def default_layer(root) -> int:

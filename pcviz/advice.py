@@ -1,0 +1,215 @@
+"""recommend: which block size and variant suit a circuit, a device and a batch. A model's answer, with what is recorded beside it.
+
+Time is the roofline of the sum layers' launches (``pcviz.traffic``), memory the count of ``pcviz.memory_model``. Neither is a
+measurement, and the first is far below what kernels take where nothing but launches or small tiles is to be seen: so every choice
+carries the ratio of model to recorded time wherever such a run ships with the package.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from .advice_text import reason, table, text
+from .compiler.counting import plan_summary
+from .compiler.layering import Layering, layering, legal_sizes
+from .compiler.plan import PlanSummary
+from .devices import DeviceSpec, device_spec
+from .footprint import MemoryUse
+from .ir.nodes import Nodes, ProdNodes, topological
+from .memory_model import model_memory
+from .recorded import ComparedStep, compared_steps, figure_5_rows, own_launches
+from .rows import to_frame
+from .structures import figure_5_layer
+from .traffic import estimate
+
+PASSES = ("forward", "backward")
+GPU_PRECISIONS = {"scaled": ("fp16", "fp16"), "paper": ("tf32", "fp16")}
+"""How the variants of impl="triton" store what they multiply, per pass. The paper's sum kernel reads logarithms of 4 bytes and takes
+their exponentials; the scaled one reads 2 bytes per value. Backward passes are the same."""
+NEAR, SMALLER, EQUAL = 1.25, 0.95, 1.01
+"""Times within a factor of 1.25 do not decide, as the model is meant to be no closer than that; but memory does, from 5% less on."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One block size and variant. ``time_ms``: model, sum layers, forward and backward pass of the batch. ``memory``: model.
+
+    ``bound``: the roof that sets the pace of most of that time, ``bound_share`` of it; ``small_tiles_share``: of the time, in launches
+    whose tiles are too small for tensor cores. ``model_ratio``: model / recorded time of the figure-5 layer at this block size, by
+    the same engine and device, None where nothing was recorded. ``recorded``: the training step of this very circuit, or None.
+    """
+
+    block_size: int
+    variant: str
+    time_ms: float
+    memory: MemoryUse
+    padding_share: float
+    launches: int
+    bound: str
+    bound_share: float
+    small_tiles_share: float
+    model_ratio: float | None
+    recorded: ComparedStep | None
+    on_front: bool = False
+    is_best: bool = False
+    reason: str = ""
+
+    def beats(self, other: Choice) -> bool:
+        """Not worse in time and memory, and better in one of them."""
+        mine, its = (self.time_ms, self.memory.total), (other.time_ms, other.memory.total)
+        return mine[0] <= its[0] and mine[1] <= its[1] and mine != its
+
+    def row(self) -> dict:
+        """Plain numbers and text; what is recorded is named so, the rest is a model or a count."""
+        recorded = self.recorded
+        return {
+            "block_size": self.block_size, "variant": self.variant, "best": self.is_best, "front": self.on_front,
+            "model_time_ms": self.time_ms, "model_memory_bytes": self.memory.total, "model_parameter_bytes": self.memory.parameters,
+            "padding_share": self.padding_share, "launches": self.launches, "bound": self.bound, "bound_share": self.bound_share,
+            "model_over_recorded_time": self.model_ratio,
+            "recorded_step_ms": recorded and recorded.step_ms, "recorded_forward_backward_ms": recorded and recorded.forward_backward_ms,
+            "recorded_peak_gib": recorded and recorded.peak_gib, "recorded": recorded and recorded.provenance.label, "reason": self.reason,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, repr=False)
+class Recommendation:
+    """Choices by block size, then variant. ``best``: the fastest by the model, unless another one that is within 25% of its time needs at
+    least 5% less memory. ``front``: those that no other beats in both time and memory. Print it; ``to_frame()`` needs pandas."""
+
+    device: str
+    kind: str  # "gpu" or "cpu"
+    batch_size: int
+    padding_tolerance: float
+    sums: int
+    edges: int
+    choices: tuple[Choice, ...]
+
+    @property
+    def best(self) -> Choice:
+        return next(choice for choice in self.choices if choice.is_best)
+
+    @property
+    def front(self) -> tuple[Choice, ...]:
+        return tuple(choice for choice in self.choices if choice.on_front)
+
+    def rows(self) -> list[dict]:
+        return [choice.row() for choice in self.choices]
+
+    def to_frame(self):
+        """A pandas DataFrame of ``rows()``; ImportError, with what to install, without pandas."""
+        return to_frame(self.rows())
+
+    def __str__(self) -> str:
+        return text(self)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return table(self)
+
+
+def recommend(root: Nodes, device: DeviceSpec | str = "H100-SXM", batch_size: int = 512, *, padding_tolerance: float = 0.25) -> Recommendation:
+    """Time and memory of a training pass at every block size and variant that the circuit ``root`` allows, and which to take.
+
+    device: "H100-SXM", "cpu" (this machine, its roofs measured once per process) or a ``pcviz.devices.DeviceSpec``. batch_size: samples
+    of a forward and backward pass. Nothing is compiled or run. Raises CircuitError for a wrong structure, ValueError for arguments.
+    """
+    layers, spec = layering(root), device_spec(device)
+    errors, counted = _figure_5_ratios(spec), _counts(root)
+    choices = []
+    for block_size in legal_sizes(layers):
+        summary = plan_summary(layers, block_size=block_size, padding_tolerance=padding_tolerance)
+        for variant, precisions in _variants(spec).items():
+            choices.append(_choice(layers, summary, spec, batch_size, variant, precisions, errors, counted))
+    return Recommendation(spec.name, spec.kind, batch_size, padding_tolerance, counted[3], counted[2], _compared(choices))
+
+
+def _variants(spec: DeviceSpec) -> dict[str, tuple[str | None, str | None]]:
+    """Precisions of both passes, by variant; on a GPU without rates for them, its default one."""
+    if spec.kind == "cpu":
+        return {"torch": (None, None)}
+    return {name: tuple(p if spec.tensor_tflops(p) else None for p in precisions) for name, precisions in GPU_PRECISIONS.items()}
+
+
+def _choice(layers: Layering, summary: PlanSummary, spec: DeviceSpec, batch_size: int, variant: str, precisions, errors, counted) -> Choice:
+    reports = [estimate(summary, batch_size, spec, (name,), precision) for name, precision in zip(PASSES, precisions)]
+    bounds: dict[str, float] = {}
+    small = total = 0.0
+    for record in (record for report in reports for record in report.records):
+        bounds[record.bound] = bounds.get(record.bound, 0.0) + record.time_ms
+        small += 0.0 if spec.kind == "cpu" or record.config.uses_tensor_cores else record.time_ms
+        total += record.time_ms
+    bound = max(bounds, key=bounds.get)
+    return Choice(
+        block_size=summary.block_size,
+        variant=variant,
+        time_ms=total,
+        memory=model_memory(layers, summary, batch_size, spec.kind),
+        padding_share=summary.padding_share,
+        launches=sum(report.total.launches for report in reports),
+        bound=bound,
+        bound_share=bounds[bound] / total,
+        small_tiles_share=small / total,
+        model_ratio=errors.get((variant, summary.block_size)),
+        recorded=_recorded(spec, summary.block_size, batch_size, variant, counted),
+    )
+
+
+def _compared(choices: list[Choice]) -> tuple[Choice, ...]:
+    """The same choices, with front, best and reasons."""
+    choices = [replace(choice, on_front=not any(other.beats(choice) for other in choices)) for choice in choices]
+    best = _best([choice for choice in choices if choice.on_front])
+    choices = [replace(choice, is_best=choice is best) for choice in choices]
+    best = next(choice for choice in choices if choice.is_best)
+    return tuple(replace(choice, reason=reason(choice, best, choices)) for choice in choices)
+
+
+def _best(front: list[Choice]) -> Choice:
+    fastest = min(front, key=lambda choice: choice.time_ms)
+    most_memory = SMALLER * fastest.memory.total
+    equal = [c for c in front if c.time_ms <= EQUAL * fastest.time_ms or (c.time_ms <= NEAR * fastest.time_ms and c.memory.total <= most_memory)]
+    return min(equal, key=lambda choice: choice.memory.total)
+
+
+# ---- what is recorded -----------------------------------------------------------------------------------------------------
+
+
+def _is_recorded(spec: DeviceSpec) -> bool:
+    """Recorded rows are of the GPU that the built-in specification was measured on."""
+    return spec.name == "H100-SXM"
+
+
+def _figure_5_ratios(spec: DeviceSpec) -> dict[tuple[str, int], float]:
+    """(variant, block size) -> modelled / recorded time of pcviz's own launches on the figure-5 layer, both passes together."""
+    if not _is_recorded(spec):
+        return {}
+    root, times, batches = figure_5_layer(), {}, {}
+    for row in figure_5_rows(own_launches()):
+        times[row.block_size] = times.get(row.block_size, 0.0) + row.time_ms
+        batches[row.block_size] = row.batch_size
+    ratios = {}
+    for block_size, recorded_ms in times.items():
+        summary = plan_summary(root, block_size=block_size)
+        report = estimate(summary, batches[block_size], spec, PASSES, GPU_PRECISIONS["scaled"][0])
+        ratios["scaled", block_size] = report.total.time_ms / recorded_ms
+    return ratios
+
+
+def _counts(root: Nodes) -> tuple[int, int, int, int]:
+    """(nodes, edges, edges of sums, sums): what a recorded circuit is known by, and two of the headline."""
+    vectors = topological(root)
+    sums = [nodes for nodes in vectors if nodes.kind == "sum"]
+    sum_edges = sum(nodes.num_edges for nodes in sums)
+    products = sum(nodes.num_nodes * nodes.arity for nodes in vectors if isinstance(nodes, ProdNodes))
+    return sum(nodes.num_nodes for nodes in vectors), sum_edges + products, sum_edges, sum(nodes.num_nodes for nodes in sums)
+
+
+def _recorded(spec: DeviceSpec, block_size: int, batch_size: int, variant: str, counted) -> ComparedStep | None:
+    """pcviz's recorded step of a circuit with the same numbers of nodes and edges."""
+    wanted = (*counted[:3], block_size, batch_size, variant, 0)
+    for row in compared_steps() if _is_recorded(spec) else ():
+        found = (row.nodes, row.edges, row.sum_edges, row.block_size, row.batch_size, row.variant, row.deterministic)
+        if found == wanted and row.provenance.engine.startswith("pcviz"):
+            return row
+    return None

@@ -1,0 +1,127 @@
+"""Words of a recommendation: why a choice is good or bad, and the tables."""
+
+from __future__ import annotations
+
+from html import escape
+
+HEADINGS = ("", "block size", "variant", "time", "memory", "parameters", "padding", "launches", "model / recorded", "why")
+MUCH_PADDING, MANY_SMALL = 0.05, 0.5  # shares that are worth a word
+ALIKE = 0.01  # what differs by less is called the same
+
+
+def reason(choice, best, choices) -> str:
+    """A sentence: how the choice compares, and what is behind it."""
+    return f"{_comparison(choice, best, choices)}; {', '.join(_causes(choice))}"
+
+
+def _comparison(choice, best, choices) -> str:
+    fastest = min(choices, key=lambda each: each.time_ms)
+    if choice is fastest and choice is best:
+        return "fastest"
+    if choice is best:
+        return f"{_times(choice, fastest)} block size {fastest.block_size}, {_memory(choice, fastest)}"
+    if choice.on_front:
+        return f"{_times(choice, best)} block size {best.block_size}, {_memory(choice, best)}"
+    better = min((each for each in choices if each.beats(choice)), key=lambda each: each.time_ms)
+    what = f"{better.variant} at the same block size" if better.block_size == choice.block_size else f"block size {better.block_size}"
+    return f"{_times(choice, better)} {what}, {_memory(choice, better)}"
+
+
+def _times(choice, other) -> str:
+    ratio = choice.time_ms / other.time_ms
+    if abs(ratio - 1) < ALIKE:
+        return "as fast as"
+    if ratio < 1.2:
+        return f"{100 * abs(ratio - 1):.0f}% {'slower' if ratio > 1 else 'faster'} than"
+    return f"{ratio:.2g}x the time of"
+
+
+def _memory(choice, other) -> str:
+    ratio = choice.memory.total / other.memory.total
+    return "the same memory" if abs(ratio - 1) < ALIKE else f"{100 * abs(ratio - 1):.0f}% {'more' if ratio > 1 else 'less'} memory"
+
+
+def _causes(choice) -> list[str]:
+    when = "throughout" if choice.bound_share > 0.995 else f"in {100 * choice.bound_share:.0f}% of the time"
+    if choice.bound == "launch":
+        causes = [f"the launches themselves set the pace {when}"]
+    else:
+        causes = [f"{choice.bound} {'set' if choice.bound.endswith('s') else 'sets'} the pace {when}"]
+    if choice.small_tiles_share > MANY_SMALL and choice.bound != "launch":
+        causes.append("tiles below 16 leave tensor cores idle")
+    if choice.padding_share > MUCH_PADDING:
+        causes.append(f"{100 * choice.padding_share:.0f}% of the cells are padding")
+    return causes
+
+
+def headline(found) -> str:
+    return (
+        f"{found.sums:,} sums, {found.edges:,} edges; {found.batch_size:,} samples on {found.device}, padding tolerance {found.padding_tolerance:g}. "
+        "Model: time of the sum layers' launches, forward and backward; memory of a training step. "
+        ">: take this one; *: no other is both faster and smaller."
+    )
+
+
+def notes(found) -> list[str]:
+    """What is known of the model's error."""
+    ratios = [choice.model_ratio for choice in found.choices if choice.model_ratio is not None]
+    if ratios:
+        spread = f"{min(ratios):.2g} to {max(ratios):.2g}" if len(ratios) > 1 else f"{ratios[0]:.2g}"
+        what = "the model's time of the figure-5 layer over that of pcviz's kernels on an H100"
+        lines = [f"Model / recorded: {what}, {spread} here (1: agreement; -: nothing recorded)."]
+    else:
+        lines = [f"Nothing is recorded for {found.device}: measure with pcv.measure(pc, x)."]
+    if found.kind == "cpu":
+        lines.append("On a CPU the model knows arithmetic and memory, not what a call costs: small blocks are slower than it says.")
+    return lines + [_recorded(choice) for choice in found.choices if choice.recorded is not None]
+
+
+def _recorded(choice) -> str:
+    row = choice.recorded
+    return (
+        f"This circuit at block size {choice.block_size}, {row.provenance.label}: forward and backward {row.forward_backward_ms:.2f} ms "
+        f"(model of its sum layers: {choice.time_ms:.2f}), step {row.step_ms:.2f} ms, peak {row.peak_gib:.2f} GiB "
+        f"(model: {choice.memory.total / 2**30:.2f})."
+    )
+
+
+def _cells(choice) -> tuple[str, ...]:
+    return (
+        ">" if choice.is_best else "*" if choice.on_front else "",
+        str(choice.block_size),
+        choice.variant,
+        _milliseconds(choice.time_ms),
+        _size(choice.memory.total),
+        _size(choice.memory.parameters),
+        f"{100 * choice.padding_share:.0f}%",
+        f"{choice.launches:,}",
+        "-" if choice.model_ratio is None else f"{choice.model_ratio:.2f}",
+        choice.reason,
+    )
+
+
+def _milliseconds(value: float) -> str:
+    return f"{value:.3g} ms" if value < 1000 else f"{value / 1000:.3g} s"
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**30:.2f} GiB" if count >= 2**29 else f"{count / 2**20:.1f} MiB"
+
+
+def text(found) -> str:
+    rows = [HEADINGS, *map(_cells, found.choices)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(HEADINGS) - 1)]
+    lines = ["  ".join([*(cell.rjust(width) for cell, width in zip(row, widths)), row[-1]]) for row in rows]
+    return "\n".join([headline(found), *lines, *notes(found)])
+
+
+def table(found) -> str:
+    """The same as HTML."""
+
+    def line(row, tag: str) -> str:
+        align = ["right"] * (len(row) - 1) + ["left"]
+        return "<tr>" + "".join(f'<{tag} style="text-align:{side}">{escape(cell)}</{tag}>' for cell, side in zip(row, align)) + "</tr>"
+
+    body = "".join(line(_cells(choice), "td") for choice in found.choices)
+    below = "".join(f"<p>{escape(note)}</p>" for note in notes(found))
+    return f"<p>{escape(headline(found))}</p><table><thead>{line(HEADINGS, 'th')}</thead><tbody>{body}</tbody></table>{below}"

@@ -1,0 +1,136 @@
+"""Recommendations: a Pareto front of the model's figures, in words and rows, with what is recorded beside them."""
+
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+from trained import digits
+
+import pcviz as pcv
+from pcviz.advice import Choice, _compared
+from pcviz.compiler.layering import layering
+from pcviz.devices import H100_SXM
+from pcviz.footprint import MemoryUse
+from pcviz.memory_model import model_memory
+from pcviz.recorded import figure_5_rows, own_launches
+
+CPU = replace(H100_SXM, name="a CPU", kind="cpu", tf32_tflops=None, bf16_tflops=None, fp16_tflops=None, num_sms=2)
+
+
+@pytest.fixture(scope="module")
+def root():
+    return pcv.PD((8, 8), num_latents=64, split_intervals=2, dist=pcv.Categorical(17), conn_block=16)
+
+
+@pytest.fixture(scope="module")
+def found(root):
+    return pcv.recommend(root, batch_size=2048)
+
+
+def test_every_legal_block_size_and_variant_is_a_choice(root, found):
+    assert [(choice.block_size, choice.variant) for choice in found.choices] == [(2**i, v) for i in range(7) for v in ("scaled", "paper")]
+    for choice in found.choices:
+        summary = pcv.plan_summary(root, block_size=choice.block_size)
+        forward = pcv.estimate(summary, 2048, precision="fp16" if choice.variant == "scaled" else "tf32", passes=("forward",))
+        backward = pcv.estimate(summary, 2048, precision="fp16", passes=("backward",))
+        assert choice.time_ms == pytest.approx(forward.total.time_ms + backward.total.time_ms)
+        assert choice.memory == model_memory(layering(root), summary, 2048)
+        assert choice.padding_share == summary.padding_share and choice.launches == forward.total.launches + backward.total.launches
+
+
+def test_front_and_best(found):
+    points = {choice: (choice.time_ms, choice.memory.total) for choice in found.choices}
+    for choice, (time, memory) in points.items():
+        dominated = any(t <= time and m <= memory and (t, m) != (time, memory) for t, m in points.values())
+        assert choice.on_front is not dominated
+    fastest = min(found.choices, key=lambda choice: choice.time_ms)
+    assert fastest.on_front and sum(choice.is_best for choice in found.choices) == 1
+    assert found.best is fastest and fastest.reason.startswith("fastest; ")
+
+
+def choice(time_ms: float, gib: float) -> Choice:
+    return Choice(32, "scaled", time_ms, MemoryUse(0, 0, 0, int(gib * 2**30), 512, 512), 0.0, 10, "L2", 0.5, 0.0, None, None)
+
+
+@pytest.mark.parametrize(
+    "points, best",
+    [
+        ([(1.0, 2.0), (1.2, 1.8)], 1),  # a tenth less memory, in a time that the model cannot tell apart
+        ([(1.0, 2.0), (1.3, 1.0)], 0),  # too slow, whatever it needs
+        ([(1.0, 2.0), (1.2, 1.99)], 0),  # what it saves is not worth a word
+        ([(1.0, 2.0), (1.001, 1.99)], 1),
+        ([(1.0, 2.0), (1.2, 1.8), (1.24, 1.5), (1.1, 2.5)], 2),
+    ],
+)
+def test_memory_decides_where_the_model_cannot(points, best):
+    found = _compared([choice(*point) for point in points])
+    assert [each.is_best for each in found] == [i == best for i in range(len(points))]
+
+
+def test_a_smaller_choice_says_what_it_costs():
+    """PD-128's kind: 64 is the fastest, but 32 needs less memory."""
+    fast, small = _compared([replace(choice(1.0, 2.0), block_size=64), choice(1.15, 1.8)])
+    assert small.reason == "15% slower than block size 64, 10% less memory; L2 sets the pace in 50% of the time" and small.is_best
+    assert fast.reason == "13% faster than block size 32, 11% more memory; L2 sets the pace in 50% of the time" and fast.on_front
+
+
+def test_reasons_are_what_the_numbers_say(found):
+    rows = {(choice.block_size, choice.variant): choice for choice in found.choices}
+    slow, best = rows[1, "scaled"], found.best
+    ratio, share = slow.time_ms / min(c.time_ms for c in found.choices if c.beats(slow)), rows[64, "scaled"].padding_share
+    assert f"{ratio:.2g}x the time of block size" in slow.reason and "tiles below 16 leave tensor cores idle" in slow.reason
+    assert share > 0.05 and f"{100 * share:.0f}% of the cells are padding" in rows[64, "scaled"].reason
+    assert "tensor cores" not in rows[16, "scaled"].reason and "padding" not in rows[8, "scaled"].reason
+    assert best.reason.startswith("fastest; L2 sets the pace in" if best.bound == "L2" else "fastest; HBM sets the pace in")
+
+
+def test_the_error_is_that_of_the_recorded_figure_5_layer(found):
+    by_size = {}
+    for row in figure_5_rows(own_launches()):
+        by_size[row.block_size] = by_size.get(row.block_size, 0) + row.time_ms
+    layer = pcv.figure_5_layer()
+    for choice in found.choices:
+        if choice.variant == "scaled" and choice.block_size in by_size:
+            model = pcv.estimate(pcv.plan_summary(layer, block_size=choice.block_size), precision="fp16").total.time_ms
+            assert choice.model_ratio == pytest.approx(model / by_size[choice.block_size])
+        else:
+            assert choice.model_ratio is None
+    assert any(choice.model_ratio is not None for choice in found.choices)
+
+
+def test_a_recorded_circuit_is_recognised():
+    """HMM-1024 was measured at block size 64 with 512 samples; nothing else of it was."""
+    hmm = pcv.recommend(pcv.HMM(32, 1024, 4023))
+    (choice,) = (choice for choice in hmm.choices if choice.recorded is not None)
+    row = choice.recorded
+    assert (choice.block_size, choice.variant, row.circuit) == (64, "scaled", "HMM-1024")
+    assert f"recorded: pcviz 0.1.0, NVIDIA H100 80GB HBM3, {row.provenance.date}: forward and backward {row.forward_backward_ms:.2f} ms" in str(hmm)
+    assert choice.row()["recorded_step_ms"] == row.step_ms and "HMM" not in str(pcv.recommend(pcv.HMM(32, 512, 4023)))
+    assert all(choice.recorded is None for choice in pcv.recommend(pcv.HMM(32, 1024, 4023), batch_size=256).choices)
+
+
+def test_text_table_and_frame(found):
+    lines = str(found).splitlines()
+    assert lines[0].startswith(f"{found.sums:,} sums, {found.edges:,} edges; 2,048 samples on H100-SXM")
+    assert "Model: time of the sum layers" in lines[0]
+    assert len(lines) == 3 + len(found.choices) and sum(line.startswith(">") for line in lines) == 1
+    frame = found.to_frame()
+    assert isinstance(frame, pd.DataFrame) and len(frame) == len(found.choices)
+    assert frame.loc[frame["best"], "block_size"].tolist() == [found.best.block_size]
+    assert frame["model_memory_bytes"].tolist() == [choice.memory.total for choice in found.choices]
+    assert found._repr_html_().count("<tr>") == 1 + len(found.choices) and repr(found) == str(found)
+
+
+def test_a_cpu_has_one_variant_and_nothing_recorded():
+    found = pcv.recommend(pcv.HCLT(digits(100), 6), CPU, 64)
+    assert {choice.variant for choice in found.choices} == {"torch"} and all(choice.model_ratio is None for choice in found.choices)
+    assert "Nothing is recorded for a CPU: measure with pcv.measure(pc, x)." in str(found) and "small blocks are slower" in str(found)
+
+
+@pytest.mark.parametrize(
+    "wrong, message",
+    [({"device": "TPU"}, "Unknown device"), ({"batch_size": 0}, "batch_size"), ({"padding_tolerance": -1}, "padding_tolerance must be")],
+)
+def test_bad_arguments(root, wrong, message):
+    with pytest.raises(ValueError, match=message):
+        pcv.recommend(root, **wrong)

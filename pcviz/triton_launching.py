@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from pcviz_kernels.triton_launches import UNIT, TritonElements, TritonFactors, TritonInputs, TritonLayer, TritonProducts, TritonSums
@@ -31,6 +33,7 @@ def input_launch(group: InputGroup, device) -> TritonInputs:
 
 def layer_launches(layer: LayerPlan, device) -> TritonLayer:
     """Launches of one layer; units are runs of up to UNIT rows of an element vector, or of a sum block."""
+    layer = _with_wide_null(layer)
     starts, rows = _units(layer)
     unit_of = np.repeat(np.arange(len(starts)), rows)  # of every element row
     first_row, first_unit, sums = 0, num_blocks(max(group.sum_block for group in layer.groups), UNIT), []  # the first units stand for pseudo parents
@@ -60,6 +63,28 @@ def layer_launches(layer: LayerPlan, device) -> TritonLayer:
 def _tensor(array, device) -> torch.Tensor:
     array = np.ascontiguousarray(array)
     return torch.as_tensor(array.astype(np.int64 if array.size and array.max() >= 2**31 else np.int32), device=device)
+
+
+def _with_wide_null(layer: LayerPlan) -> LayerPlan:
+    """The layer with all elements moved behind a null block of at least UNIT rows, so that pseudo child blocks that follow each other
+    form runs, as real ones do (``_run``), and do not make a group's steps short."""
+    null, *sections = layer.sections
+    shift = UNIT - null.width
+    if shift <= 0:
+        return layer
+
+    def moved(rows: np.ndarray) -> np.ndarray:
+        return np.where(rows > 0, rows + shift, 0)
+
+    return replace(
+        layer,
+        sections=(replace(null, width=UNIT), *(replace(section, start=section.start + shift) for section in sections)),
+        num_element_rows=layer.num_element_rows + shift,
+        elements=tuple((element, start + shift) for element, start in layer.elements),
+        groups=tuple(replace(group, cids=moved(group.cids)) for group in layer.groups),
+        backward_groups=tuple(replace(group, chids=moved(group.chids)) for group in layer.backward_groups),
+        products=tuple(replace(group, eids=moved(group.eids), parids=moved(group.parids)) for group in layer.products),
+    )
 
 
 def _units(layer: LayerPlan) -> tuple[np.ndarray, np.ndarray]:
@@ -117,8 +142,10 @@ def _run(group: SumGroup, units: np.ndarray) -> int:
     while 2 * run * width <= LONGEST_RUN and group.cids.shape[1] % (2 * run) == 0:
         halves = slice(None, None, 2 * run), slice(run, None, 2 * run)
         rows, pids, unit = (np.asarray(array)[:, halves[1]] - array[:, halves[0]] for array in (group.cids, group.pids, units))
-        apart = (rows != run * width).any() or (pids != run * cells).any() or (unit != run * width // UNIT).any()
-        if apart or (group.cids[:, halves[0]] == 0).any():  # 0: a null block
+        follows = (rows == run * width) & (pids == run * cells) & (unit == run * width // UNIT)
+        pseudo = group.cids[:, halves[0]] == 0
+        both = pseudo & (rows == 0) if 2 * run * width <= UNIT else False
+        if not np.where(pseudo, both, follows).all():
             break
         run *= 2
     return run * width

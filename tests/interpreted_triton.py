@@ -200,6 +200,40 @@ def test_lost_flows_of_every_group_and_of_tied_sums(num_nodes, lost):
     assert (flows.edges == again.edges).all() and all((a == b).all() for a, b in zip(flows.tables, again.tables))
 
 
+@pytest.mark.parametrize("variant, deterministic", [("scaled", False), ("scaled", True), ("paper", False)])
+def test_pseudo_blocks_in_runs(variant, deterministic):
+    """Two vectors in one group, one with a fourth of the other's children: its pseudo child blocks form runs like real ones. A row
+    of each is lost, so that the guards, too, meet them; an EM step of the parameters."""
+    rng = np.random.default_rng(0)
+    leaves = [inputs(v, num_nodes=64, dist=pcv.Categorical(2), params=rng.dirichlet(np.ones(2), 64).astype(np.float32)) for v in range(2)]
+    both = multiply(leaves[0], leaves[1])
+    few, many = summate(both, num_nodes=16), summate(*(multiply(*leaves) for _ in range(4)), num_nodes=16)
+    leaves[0].params[0] = (1, 0)
+    for nodes in (few, many):
+        params = rng.dirichlet(np.ones(nodes.num_children), 16)
+        params[0] = 1e-20
+        params[0, 0] = 1
+        nodes.params = params.astype(np.float32)
+    root = summate(few, many, num_nodes=1)
+    x = worlds_of(root)
+    plan = pcv.compile(root, block_size=16, padding_tolerance=10.0)
+    pc = pcv.TensorCircuit(plan, impl="triton", variant=variant, deterministic=deterministic)
+    (launch,) = pc.engine.layers[0].sums
+    assert (launch.run, launch.num_runs) == (64, 4) and (launch.pids == 0).any()
+    expected, of_nodes = param_flows(root, x), node_flows(root, x)
+    close(pc(x), log_likelihood(root, x), VALUE)
+    flows, found = pc.flows(x), pc.node_flows(x)
+    for nodes in vectors_with_rows(root):
+        close(found[plan.rows_of(nodes)], of_nodes[nodes], FLOW)
+        np.testing.assert_allclose(flows.of(nodes), expected[nodes], rtol=2e-3, atol=FLOW)
+    after = []
+    for circuit in (pc, exact(root)):
+        circuit.accumulate_flows(x)
+        circuit.em_step(0.5, 0.1)
+        after.append(circuit(x))
+    close(after[0], after[1], VALUE)
+
+
 def test_impossible_evidence_has_no_flows():
     root = wide(20, 0)
     for nodes in vectors_with_rows(root):

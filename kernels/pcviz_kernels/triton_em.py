@@ -20,8 +20,9 @@ def em_sums_kernel(pids, weights, half_params, param_flows, num_children, settin
         inside = k < num_children * run
         pid = tl.load(pids + g * num_children + k // run, mask=inside, other=0).to(tl.int64)
         at = (pid + k % run * sum_block)[:, None] + m[None, :]
-        theta = tl.load(weights + at, mask=inside[:, None], other=0.0)
-        total += tl.sum(theta * tl.load(param_flows + at, mask=inside[:, None], other=0.0), axis=0)
+        mask = (inside & (pid > 0))[:, None] & (m < sum_block)[None, :]
+        theta = tl.load(weights + at, mask=mask, other=0.0)
+        total += tl.sum(theta * tl.load(param_flows + at, mask=mask, other=0.0), axis=0)
         edges += tl.sum((theta > 0).to(tl.float32), axis=0)
     total = total * 1099511627776.0 + tl.where(edges > 0, pseudocount, 0.0)  # 2^40: launches.FLOW_SCALE
     share = pseudocount / tl.maximum(edges, 1.0)

@@ -83,5 +83,5 @@ def lost_param_flows_kernel(users, user_offsets, cids, pids, weights, factors, l
     if found != 0:
         pid = tl.load(pids + g * num_children + k // K, mask=inside, other=0).to(tl.int64)
         at = (pid + k % K * M)[:, None] + (first_m + m)[None, :]
-        theta = tl.load(weights + at, mask=inside[:, None], other=0.0)
+        theta = tl.load(weights + at, mask=(inside & (pid > 0))[:, None], other=0.0)
         tl.store(param_flows + at, tl.load(param_flows + at, mask=theta > 0, other=0.0) + total, mask=theta > 0)

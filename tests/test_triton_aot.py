@@ -119,8 +119,9 @@ def test_the_other_kernels_compile(kernel, capability):
 
 
 @pytest.mark.skipif(not hasattr(triton, "AsyncCompileMode"), reason="this Triton compiles at launches only")
-def test_a_pass_is_compiled_ahead(monkeypatch):
-    """On threads, each kernel once, and nothing is left to compile at a launch. A stand-in takes the place of the GPU's driver."""
+def test_a_pass_is_compiled_ahead(monkeypatch, tmp_path):
+    """By other processes into the cache, each kernel once; from there on threads, and nothing is left to compile at a launch. A
+    stand-in takes the place of the GPU's driver."""
     root = pcv.PD((2, 2), num_latents=3, dist=pcv.Categorical(3), seed=0)
     plan = pcv.compile(root, block_size=2)
     engine = TritonEngine(plan, torch.device("cpu"))
@@ -138,7 +139,11 @@ def test_a_pass_is_compiled_ahead(monkeypatch):
         get_current_target=lambda: GPUTarget("cuda", 90, 32), get_current_device=lambda: "stand-in", get_current_stream=lambda device: 0
     )
     monkeypatch.setattr(driver, "_active", active)
+    monkeypatch.setattr(triton.knobs.cache, "dir", str(tmp_path))
+    hits = []
+    monkeypatch.setattr(triton.knobs.compilation, "listener", lambda *, cache_hit, **what: hits.append(cache_hit))
     compile_ahead(calls)
+    assert hits == [True] * len(different), "another process has compiled it"
     assert sorted(compiled) == sorted(variant[0] for variant in different)
     assert len(loaded) == len(different) and threading.main_thread() not in {thread for _, thread in loaded}
     compiled.clear()

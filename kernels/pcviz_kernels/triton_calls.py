@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import signal
+import time
+import warnings
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import NoReturn
 
 import torch
 import triton
+from triton.runtime import driver
 
-MOST_THREADS = 16
+MOST_CORES = 16
+MOST_SECONDS = 60  # for compiling in other processes
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,13 +67,56 @@ def compile_ahead(calls: Iterable[KernelCall]) -> None:
     if parallel is None:
         return
     device = torch.cuda.current_device()
-    different = {call.variant: call for call in calls}.values()
+    different = list({call.variant: call for call in calls}.values())
+    cores = min(MOST_CORES, os.cpu_count() or 1)
+    if min(cores, len(different)) > 1:
+        _fill_cache(different, cores)
 
     def load(kernel) -> None:
         with torch.cuda.device(device):  # a thread starts on device 0
             kernel.run  # noqa: B018  (reading it makes the launcher and loads the machine code)
 
-    with ThreadPoolExecutor(min(MOST_THREADS, os.cpu_count() or 1)) as threads:
+    with ThreadPoolExecutor(cores) as threads:
         with parallel(threads):
             kernels = [call.compiled() for call in different]
         list(threads.map(load, (kernel.result() if hasattr(kernel, "result") else kernel for kernel in kernels)))
+
+
+def _fill_cache(calls: list[KernelCall], cores: int) -> None:
+    """Compile in forked processes, into Triton's cache of files: threads wait for each other, because much of the compiler is Python.
+
+    A process that fails or hangs leaves its kernels to be compiled by this one.
+    """
+    target, launcher = driver.active.get_current_target(), getattr(driver.active, "launcher_cls", None)
+    children = set()
+    try:
+        for first in range(min(cores, len(calls))):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # of Python 3.12, about threads: a child uses none of them
+                pid = os.fork()
+            if pid == 0:
+                _compile_as_child(calls[first::cores], target, launcher)
+            children.add(pid)
+        deadline = time.monotonic() + MOST_SECONDS
+        while children and time.monotonic() < deadline:
+            children -= {pid for pid in children if os.waitpid(pid, os.WNOHANG)[0]}
+            time.sleep(0.005)
+    finally:
+        for pid in children:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+
+def _compile_as_child(calls: list[KernelCall], target, launcher) -> NoReturn:
+    """CUDA can not be used after a fork: the driver is replaced by what the compiler asks it. Ends without any clean-up."""
+    status = 1
+    try:
+        gc.disable()  # nothing on the GPU may be given back from here
+        driver.set_active(SimpleNamespace(get_current_target=lambda: target, get_current_device=lambda: 0, get_current_stream=lambda device: 0))
+        for call in calls:
+            kernel = call.compiled()
+            if launcher is not None:
+                launcher(kernel.src, kernel.metadata)
+        status = 0
+    finally:
+        os._exit(status)

@@ -68,7 +68,7 @@ def compile_ahead(calls: Iterable[KernelCall]) -> None:
         return
     device = torch.cuda.current_device()
     different = list({call.variant: call for call in calls}.values())
-    cores = min(MOST_CORES, os.cpu_count() or 1)
+    cores = min(MOST_CORES, len(os.sched_getaffinity(0)) if hasattr(os, "fork") else 1)  # of this process
     if min(cores, len(different)) > 1:
         _fill_cache(different, cores)
 

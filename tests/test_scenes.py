@@ -217,7 +217,7 @@ def test_dag_scene_has_the_layers_of_the_summary(pd, summaries, reports):
     assert sum(c["params"] for c in scene["columns"]) == sum(nodes.num_params for nodes in sum_vectors(pd))
     assert scene["model"] == "model, H100-SXM, forward, batch 512"
     glyphs, links = scene["regions"]["glyphs"], np.frombuffer(scene["regions"]["links"], "<u2").reshape(-1, 2)
-    assert len(glyphs) <= MAX_GLYPHS and len(links) <= MAX_LINKS
+    assert len(glyphs) <= MAX_GLYPHS and len(links) <= MAX_LINKS * scene["regions"]["stride"]
     assert all(glyphs[parent]["column"] > glyphs[child]["column"] for parent, child in links)
     assert sum(glyph.get("edges", 0) for glyph in glyphs) == summaries[16].total("edges")
     assert all(0 <= glyph["row"] <= 1 for glyph in glyphs)
@@ -556,6 +556,34 @@ def test_table_sorts_filters_saves_and_chooses_a_layer(page, summaries, reports)
     lines = page.evaluate("table_csv(document.getElementById('el')._pcv)").splitlines()
     assert lines[0].split(",")[:2] == ["launch", "phase"] and len(lines) == len(records) + 1
     assert float(lines[1].split(",")[-2]) == pytest.approx(records[0].time_ms, rel=1e-5)
+
+
+@pytest.mark.browser
+def test_dag_opens_down_to_nodes_and_traces_without_a_kernel(page):
+    dist = pcv.Categorical(num_cats=2)
+    leaves = [multiply(*(inputs(var, num_nodes=4, dist=dist) for var in (0, 1)), name=f"<i>{i}</i>") for i in range(2)]
+    root = summate(summate(*leaves, num_nodes=8, name="sums"), num_nodes=1, name="top")
+    page.draw("dag", scenes.scene_dag(root, pcv.plan_summary(root, block_size=4)), layer=1, blockSize=4)
+    page.click("[data-pcv=dag-mode-regions]")
+    page.locator("[data-pcv=dag-layer][data-layer='1']").focus()
+    for key, opened in (("ArrowDown", None), ("Enter", "vector:6"), ("Enter", "rows:6:0-4"), ("Enter", "node:24"), ("Escape", "rows:6:0-4")):
+        page.keyboard.press(key)
+        assert page.get_attribute("#el", "data-open") == opened
+    page.fill("[data-pcv=dag-find]", "node 25")
+    page.keyboard.press("Enter")
+    assert page.get_attribute("#el", "data-open") == "node:25" and page.inner_text("[data-pcv=dag-crumbs]").endswith("node 25")
+    assert page.evaluate("document.activeElement.dataset.main") == ""
+    lit = page.evaluate("() => [...document.querySelectorAll('.pcv-dag-on')].map(node => node.getAttribute('aria-label'))")
+    assert sum(label.startswith("node") and "product" in label for label in lit) == 8 and any("<i>0</i>" in label for label in lit)
+    assert "16–23" in page.text_content("[data-pcv=dag-reads]") or "16–19" in page.text_content("[data-pcv=dag-reads]")
+    page.select_option("[data-pcv=dag-trace]", "up")
+    assert page.locator(".pcv-dag-on").count() == 2  # itself and the root's
+    page.fill("[data-pcv=dag-find]", "elsewhere")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("[data-pcv=dag-find][aria-invalid=true]")
+    assert "no kernel" in page.inner_text("[data-pcv=dag-said]")
+    page.click("[data-pcv=dag-mode-layers]")
+    assert page.get_attribute("#el", "data-open") is None
 
 
 @pytest.mark.browser

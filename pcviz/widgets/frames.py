@@ -16,6 +16,8 @@ from .packing import pack
 from .scenes.blocks import scene_blocks
 from .scenes.cost import scene_cost
 from .scenes.dag import scene_dag
+from .scenes.dag_parts import scene_dag_part
+from .scenes.dag_search import find_part
 from .scenes.kernel import scene_no_kernel
 from .scenes.memory import scene_memory
 from .scenes.table import scene_table
@@ -107,6 +109,11 @@ class Generation:
             case "training":
                 return scene_training([], live=self.entry.can_train)  # the page adds the rows as they come
         raise ValueError(f"no view is called {task.view!r}")
+
+    def dag_answer(self, wish: dict, size: int) -> dict:
+        """The part ``wish["open"]`` of the circuit, or the one that ``wish["find"]`` finds, or several names that fit."""
+        found = {"key": wish["open"]} if "open" in wish else find_part(self.layering.numbering, wish["find"])
+        return found | ({"part": scene_dag_part(self.layering.numbering, found["key"], size)} if "key" in found else {})
 
     def _headline(self, size: int) -> dict:
         measured = [record for record in self.measured() if record.block_size == size]

@@ -186,6 +186,14 @@ class Session:
     def _do_restore(self, message: dict) -> None:
         self._restore(checked_state(message["state"]))
 
+    def _do_dag(self, message: dict) -> None:
+        """A part of the circuit for the DAG view, or what a search there finds."""
+        try:
+            answer = self._generation.dag_answer(message, self.block_size)
+        except ValueError as error:
+            answer = {"error": str(error)}
+        self._outbox.send("answer", [pack(answer)], ask=message["ask"])
+
     def _do_cancel(self, _message: dict) -> None:
         self._device.cancelled.set()
 

@@ -31,7 +31,9 @@ def true_edges(numbering):
             ids = [int(numbering.starts[numbering.number[id(child)]]) + i for child in nodes.children for i in range(child.num_nodes)]
             b = nodes.edge_block
             blocks = nodes.edge_ids.T.tolist() if nodes.edge_ids is not None else None
-            pairs = ((r * b + i, c * b + j) for r, c in blocks for i in range(b) for j in range(b)) if blocks else np.ndindex(nodes.num_nodes, len(ids))
+            pairs = np.ndindex(nodes.num_nodes, len(ids))
+            if blocks:
+                pairs = ((r * b + i, c * b + j) for r, c in blocks for i in range(b) for j in range(b))
             edges |= {(first + row, ids[child]) for row, child in pairs}
     return edges
 

@@ -117,7 +117,8 @@ def _rows(numbering: Numbering, block_size: int, vector: int, low: int, high: in
     if not 0 <= low < high <= numbering.vectors[vector].num_nodes:
         raise KeyError(low)
     first = int(numbering.starts[vector])
-    return _row_units(numbering, vector, low, high, block_size), [*crumbs, [f"rows:{vector}:{low}-{high}", f"nodes {_span(first + low, first + high)}"]]
+    own = [f"rows:{vector}:{low}-{high}", f"nodes {_span(first + low, first + high)}"]
+    return _row_units(numbering, vector, low, high, block_size), [*crumbs, own]
 
 
 def _node(numbering: Numbering, block_size: int, node: int):
@@ -247,7 +248,8 @@ def _strongest(numbering: Numbering, masks: dict[int, np.ndarray], theta: dict[i
         units += _nodes(numbering, vector, strong, theta)
         others = np.setdiff1d(rows, strong)
         if len(others):
-            units.append(Unit([vector], others, f"nodes × {count(len(others))}", f"vector:{vector}", len(others), rounded(theta[vector][others].sum())))
+            label, share = f"nodes × {count(len(others))}", rounded(theta[vector][others].sum())
+            units.append(Unit([vector], others, label, f"vector:{vector}", len(others), share))
     return units
 
 

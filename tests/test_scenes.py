@@ -84,8 +84,9 @@ def test_blocks_scene_has_the_counts_of_the_summary(root):
             assert counts["groups"] == len(layer.groups) and counts["launches"] == len(layer.groups) + layer.product_launches
             assert scene["total"]["launches"] == summary.forward_launches and scene["total"]["groups"] == summary.num_groups
             assert sum(scene["rowPseudo"]) == layer.pseudo_blocks == counts["pseudoBlocks"]
-            assert len(scene["kinds"]) == len(scene["fill"]) == scene["rows"] * scene["cols"]
-            assert len(scene["rowGroup"]) == len(scene["rowPseudo"]) == len(scene["rowLabels"]) == scene["rows"]
+            for one in (scene["matrix"], scene["packed"]):
+                assert len(one["kinds"]) == len(one["fill"]) == one["rows"] * one["cols"]
+            assert len(scene["rowGroup"]) == len(scene["rowPseudo"]) == len(scene["rowLabels"]) == scene["matrix"]["rows"]
             assert sum(group["G"] for group in scene["groups"]) == scene["sumBlocks"]
             assert_travels(scene)
 
@@ -93,7 +94,7 @@ def test_blocks_scene_has_the_counts_of_the_summary(root):
 def test_blocks_scene_of_a_huge_layer_is_aggregated_and_says_so():
     root = pcv.figure_5_layer()
     scene = blocks_scene(root, 1, 1)
-    assert scene["rows"] <= 256 and scene["cols"] <= 256 and scene["sumBlocks"] == 28_928
+    assert max(scene[mode][side] for mode in ("matrix", "packed") for side in ("rows", "cols")) <= 256 and scene["sumBlocks"] == 28_928
     assert "Aggregated" in scene["caption"] and "113 sum blocks" in scene["caption"]
     assert len(pack(scene)) < 30_000
     assert blocks_scene(root, 2, 64)["caption"] == ""
@@ -373,7 +374,7 @@ function revive(value) {
   if (value && value.$u8) return Uint8Array.from(value.$u8);
   return value && typeof value === "object" ? Object.fromEntries(Object.entries(value).map(([k, v]) => [k, revive(v)])) : value;
 }
-Object.assign(window, { store, draws, revive, blocks_pixels, blocks_packed, extendTraining, table_csv, loadPlotly: () => window.plotlyReady });
+Object.assign(window, { store, draws, revive, blocks_pixels, blocks_picture, extendTraining, table_csv, loadPlotly: () => window.plotlyReady });
 """
 
 
@@ -427,12 +428,51 @@ def test_blocks_view_shows_the_plan(page):
             assert value(page, "blocks-pseudo-total") == summary.total("pseudo_edges")
             assert page.evaluate(SAME_PIXELS)
     page.click("[data-pcv=blocks-mode-matrix]")
-    assert page.evaluate(SAME_PIXELS.replace("blocks_packed(scene)", "scene"))
+    assert page.evaluate(SAME_PIXELS.replace("'launch'", "'matrix'"))
+    page.draw("blocks", blocks_scene(root, 1, 2, 1.0), blockSize=2, layer=1)
+    zoom_by_keys(page)
+
+
+def zoom_by_keys(page):
+    """In, along, and out again; a page without a kernel says so."""
+    whole, canvas = page.get_attribute(CANVAS, "data-window"), "document.querySelector('[data-pcv=blocks-canvas]').dataset"
+    page.focus(".pcv-map")
+    page.keyboard.press("ArrowRight")
+    assert "sum block" in page.inner_text(".pcv-map [role=status]")
+    for keys, changes in (("+++", True), ("Shift+ArrowRight", True), ("-", True), ("0", False)):
+        before = page.get_attribute(CANVAS, "data-window")
+        for key in [keys] if len(keys) > 3 else keys:
+            page.keyboard.press(key)
+        page.wait_for_function(f"before => {canvas}.window !== before", arg=before)
+        assert (page.get_attribute(CANVAS, "data-window") != whole) == changes
+        assert page.evaluate(SAME_PIXELS.replace("'launch'", "'matrix'"))
+    page.keyboard.press("Enter")
+    page.wait_for_function("() => document.querySelector('.pcv-blocks-note').textContent.includes('No kernel answers')")
+    page.keyboard.press("0")
+
+
+CANVAS = "[data-pcv=blocks-canvas]"
+
+
+@pytest.mark.browser
+def test_kinds_of_cells_are_told_apart_by_pattern_alone(page):
+    """Ink or no ink, whatever the colours: no two kinds look alike, in either theme."""
+    looks = page.evaluate("""() => ['light', 'dark'].map(theme => [1, 2, 4, 8, 16].map(kind => {
+        const raster = { rows: 1, cols: 1, r0: 0, r1: 1, c0: 0, c1: 1, pr: 1, pc: 1, m: 1, k: 1, cells: true };
+        Object.assign(raster, { kinds: [kind], fill: [kind === 1 ? 255 : 0] });
+        const g = { mapWidth: 24, mapHeight: 24, sx: 24, sy: 24, r0: 0, r1: 1, c0: 0, c1: 1, stripWidth: 0, dpr: 1 };
+        const { pixels, width } = blocks_pixels({ raster, bounds: [], R: 1, C: 1 }, g, theme);
+        const inner = [...pixels].filter((_, i) => i % width < 22 && i / width < 22);
+        return inner.map(pixel => Number(pixel === inner[inner.length >> 1])).join('');
+    }))""")
+    inverse = str.maketrans("01", "10")
+    for kinds in looks:
+        assert len({min(kind, kind.translate(inverse)) for kind in kinds}) == 5 and all("0" in kind for kind in kinds[1:])
 
 
 SAME_PIXELS = """() => {
   const el = document.getElementById('el'), canvas = el.querySelector('[data-pcv=blocks-canvas]'), view = el._pcv;
-  const want = blocks_pixels(blocks_packed(scene), view.geometry, 'light');
+  const want = blocks_pixels(blocks_picture(scene, 'launch'), view.geometry, 'light');
   const got = new Uint32Array(canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.buffer);
   return got.length === want.pixels.length && got.length > 100 && got.every((pixel, i) => pixel === want.pixels[i]);
 }"""

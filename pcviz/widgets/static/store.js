@@ -37,8 +37,10 @@ class Frames {
     this.scenes = new Map();
   }
 
-  put({ view, size, layer }, scene) {
-    this.scenes.set(`${view}|${size ?? ""}|${layer ?? ""}`, scene);
+  // A part belongs to the scene that is there already.
+  put({ view, size, layer, part }, scene) {
+    if (part) Object.assign(this.get(view, size, layer) ?? {}, { [part]: scene });
+    else this.scenes.set(`${view}|${size ?? ""}|${layer ?? ""}`, scene);
   }
 
   get(view, size, layer) {

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from circuits import small_circuits
 from hypothesis import given, settings
+from pcviz_kernels.config import LaunchConfig
 
 import pcviz as pcv
 from pcviz.compiler.blockmap import block_map
@@ -301,6 +302,36 @@ def test_many_launches_are_cut_to_the_slowest(monkeypatch, reports):
     assert scene["hidden"]["4"] == len(slowest) - 5
 
 
+# ---- Tiles --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_tiles_have_the_models_figures_and_the_rule_is_among_them(summaries, reports, size):
+    scene = scenes.scene_tiles(summaries[size], reports[size], 3)
+    records = {(record.phase, record.group): record for record in reports[size].records if record.layer == 3}
+    assert len(scene["launches"]) == len(records)
+    for launch in scene["launches"]:
+        record = records[launch["phase"], int(launch["title"].split()[-1]) - 1]
+        table = np.frombuffer(launch["table"], "<f4").reshape(len(launch["tiles"]), -1)
+        own = dict(zip(scene["metrics"], table[launch["tiles"].index(launch["rule"])]))
+        assert launch["rule"] == [record.config.tile_m, record.config.tile_k, record.config.tile_b]
+        for name in ("time_ms", "l2_bytes", "hbm_bytes", "programs", "waves"):
+            assert own[name] == pytest.approx(getattr(record, name), rel=1e-5)
+        assert scene["bounds"][int(own["bound"])] == record.bound
+        why = np.frombuffer(launch["why"], np.uint8)
+        assert (why == 0).sum() == len(launch["tiles"]) and why.max() == len(launch["reasons"])
+    other = scene["launches"][0]["tiles"][0]
+    again = pcv.estimate(summaries[size], config={"forward": LaunchConfig(*other)}).records
+    want = next(record for record in again if (record.layer, record.group, record.phase) == (3, 0, "forward"))
+    assert np.frombuffer(scene["launches"][0]["table"], "<f4")[0] == pytest.approx(want.time_ms, rel=1e-5)
+    assert_travels(scene)
+
+
+def test_a_cpu_has_no_tiles(summaries):
+    scene = scenes.scene_tiles(summaries[4], pcv.estimate(summaries[4], device=LAPTOP), 1)
+    assert scene["launches"] == [] and "torch engine of this CPU has none" in scenes.static_tiles(scene)
+
+
 # ---- Training -----------------------------------------------------------------------------------------------------------
 
 
@@ -353,6 +384,7 @@ def test_static_fallbacks_are_small_and_escaped(pd, summaries, reports):
         scenes.static_blocks(blocks_scene(pd, 2, 4)),
         scenes.static_cost(scenes.scene_cost(evil, summaries, reports, (), [measurement(4)])),
         scenes.static_dag(scenes.scene_dag(pd, summaries[4], reports[4])),
+        scenes.static_tiles(scenes.scene_tiles(summaries[4], reports[4], 1)),
         scenes.static_memory(scenes.scene_memory(evil, reports)),
         scenes.static_table(scenes.scene_table(summaries[4], reports[4])),
         scenes.static_training(scenes.scene_training(steps(5000, per_epoch=1))),
@@ -368,7 +400,9 @@ def test_static_fallbacks_are_small_and_escaped(pd, summaries, reports):
 PAGE_JS = """
 const store = { state: { blockSize: 16, layer: 1, nodeRange: null, phase: "forward", theme: "light", circuit: "", presenter: false },
   get() { return this.state; }, set(patch) { this.state = { ...this.state, ...patch }; }, subscribe() {}, send() {} };
-const draws = { blocks: draw_blocks, cost: draw_cost, dag: draw_dag, memory: draw_memory, table: draw_table, training: draw_training };
+const draws = {
+  blocks: draw_blocks, cost: draw_cost, dag: draw_dag, memory: draw_memory, table: draw_table, tiles: draw_tiles, training: draw_training,
+};
 function revive(value) {
   if (Array.isArray(value)) return value.map(revive);
   if (value && value.$u8) return Uint8Array.from(value.$u8);
@@ -537,6 +571,23 @@ def test_memory_view_moves_points_and_not_axes(page, reports):
 
 
 @pytest.mark.browser
+def test_a_tile_is_chosen_by_key_and_an_impossible_one_says_why(page, summaries, reports):
+    scene = scenes.scene_tiles(summaries[32], reports[32], 3)
+    page.draw("tiles", scene, layer=3, blockSize=32, phase="forward")
+    grid, rule = page.locator("[data-pcv=tiles-grid]"), scene["launches"][0]["rule"]
+    grid.press("ArrowLeft")
+    tile = [rule[0], rule[1] // 2, rule[2]]
+    assert page.get_attribute("#el", "data-tile") == " ".join(map(str, tile))
+    records = pcv.estimate(summaries[32], config={"forward": LaunchConfig(*tile)}).records
+    want = next(record for record in records if (record.layer, record.phase) == (3, "forward"))
+    assert float(page.get_attribute("[data-pcv=tiles-time]", "data-value")) == pytest.approx(want.time_ms, rel=1e-5)
+    grid.press("ArrowDown")
+    assert "a tile of sum rows lies inside one sum block, which has 32" in page.inner_text("[data-pcv=tiles-reason]")
+    grid.press("Home")
+    assert page.locator("[data-pcv=tiles-reason]").count() == 0 and page.locator("[data-pcv=tiles-rule]").is_disabled()
+
+
+@pytest.mark.browser
 def test_dag_click_and_keys_choose_a_layer(page, pd, summaries, reports):
     page.draw("dag", scenes.scene_dag(pd, summaries[16], reports[16]), layer=1)
     page.click("[data-pcv=dag-mode-layers]")
@@ -642,6 +693,7 @@ def test_training_view_counts_points_and_says_how_to_begin(page):
 def test_every_control_keeps_jupyterlab_shortcuts_away(page, pd, summaries, reports):
     for name, scene in (("blocks", blocks_scene(pd, 2, 4)), ("cost", scenes.scene_cost("PD", summaries, reports)),
                         ("dag", scenes.scene_dag(pd, summaries[4], reports[4])), ("memory", scenes.scene_memory("PD", reports)),
+                        ("tiles", scenes.scene_tiles(summaries[4], reports[4], 1)),
                         ("training", scenes.scene_training(steps(3))), ("table", scenes.scene_table(summaries[4], reports[4]))):  # fmt: skip
         page.draw(name, scene, layer=2)
         controls = page.locator("#el button, #el select, #el [tabindex]")

@@ -22,10 +22,12 @@ from .scenes.dag_search import find_part
 from .scenes.kernel import scene_no_kernel
 from .scenes.memory import scene_memory
 from .scenes.table import scene_table
+from .scenes.tiles import scene_tiles
 from .scenes.training import scene_training
 
 PRELOAD_BYTES = 1_500_000  # beyond this, frames of further layers are sent when they are asked for
-VIEWS = ["blocks", "cost", "dag", "memory", "training", "table"]
+VIEWS = ["blocks", "cost", "dag", "memory", "tiles", "training", "table"]
+OF_A_LAYER = ("blocks", "tiles")
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,8 @@ class Generation:
     def tasks(self, num_layers: int) -> set[Task]:
         once = {Task(view, None, None) for view in ("cost", "memory", "training", "kernel")}
         sized = {Task(view, size, None) for view in ("headline", "dag", "table") for size in self.entry.sizes}
-        return once | sized | {Task("blocks", size, layer) for size in self.entry.sizes for layer in range(1, num_layers + 1)}
+        layers = range(1, num_layers + 1)
+        return once | sized | {Task(view, size, layer) for view in OF_A_LAYER for size in self.entry.sizes for layer in layers}
 
     @property
     def layering(self):
@@ -109,6 +112,8 @@ class Generation:
                 return scene_memory(self.entry.label, {size: self.report(size) for size in self.entry.sizes}, *self._model_error())
             case "table":
                 return scene_table(self.summary(task.size), self.report(task.size), recorded_points(self.entry.recorded), self.measured())
+            case "tiles":
+                return scene_tiles(self.summary(task.size), self.report(task.size), task.layer)
             case "training":
                 return scene_training([], live=self.entry.can_train)  # the page adds the rows as they come
         raise ValueError(f"no view is called {task.view!r}")
@@ -198,7 +203,7 @@ class FrameWorker:
         with self._change:
             self._wish = (size, layer)
             if self._generation is not None:
-                self._asked |= {Task("blocks", each, layer) for each in self._generation.entry.sizes} & self._tasks
+                self._asked |= {Task(view, each, layer) for view in OF_A_LAYER for each in self._generation.entry.sizes} & self._tasks
             self._change.notify()
 
     def want_part(self, name: str, size: int, layer: int, wish: dict) -> None:
@@ -255,14 +260,14 @@ class FrameWorker:
         layer = self._wish[1]
         if self._sent < PRELOAD_BYTES:
             return self._tasks
-        return {task for task in self._tasks if task.view != "blocks" or task.layer == layer or task in self._asked}
+        return {task for task in self._tasks if task.view not in OF_A_LAYER or task.layer == layer or task in self._asked}
 
     def _rank(self, task: Task) -> tuple:
         size, layer = self._wish
         sizes = self._generation.entry.sizes
         distance = abs(sizes.index(task.size) - sizes.index(size)) if task.size in sizes and size in sizes else 0
         off = abs(task.layer - layer) if task.layer is not None else 0
-        order = {"headline": 0, "blocks": 1, "cost": 2, "training": 3, "kernel": 3, "memory": 3, "dag": 4, "table": 4}[task.view]
+        order = {"headline": 0, "blocks": 1, "cost": 2, "training": 3, "kernel": 3, "memory": 3, "dag": 4, "table": 4, "tiles": 5}[task.view]
         if task.size == size and off == 0 and task.view in ("headline", "blocks"):
             return (0, order)
         if task.size is None:

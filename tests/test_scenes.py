@@ -137,6 +137,18 @@ def test_naive_parallelization_is_a_line_of_its_own(summaries, reports):
     assert naive["total"]["forward"]["time_ms"] > reports[32].forward.time_ms
 
 
+def test_loads_of_an_input_fall_from_m_to_m_over_tile_m():
+    """One fully connected layer of M = 64 sums: section 3 loads each input M times, a program of tile_m sums M / tile_m times."""
+    products = multiply(*(inputs(var, num_nodes=64, dist=pcv.Categorical(num_cats=2)) for var in (0, 1)))
+    root = summate(multiply(summate(products, num_nodes=64), inputs(2, num_nodes=64, dist=pcv.Categorical(num_cats=2))), num_nodes=1)
+    sizes = {size: pcv.plan_summary(root, block_size=size) for size in (1, 8, 64)}
+    models = {size: pcv.estimate(summary, passes=("forward",)) for size, summary in sizes.items()}
+    scene = scenes.scene_cost("dense", sizes, models)
+    tiles = [next(r.config.tile_m for r in models[size].records if r.layer == 1) for size in sizes]
+    assert scene["layers"]["1"]["forward"]["loads"] == [64 / tile for tile in tiles] and tiles[0] == 1 < tiles[-1]
+    assert scene["naive"]["layers"]["1"]["forward"]["loads"] == 64 and scene["naive"]["layers"]["2"]["forward"]["loads"] == 1
+
+
 def test_sizes_without_a_report_are_gaps(summaries, reports):
     scene = scenes.scene_cost("PD", summaries, {16: reports[16]})
     assert [value is None for value in scene["model"]["forward"]["time_ms"]] == [True, True, False, True]

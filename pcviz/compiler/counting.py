@@ -252,10 +252,12 @@ class _LayerCount:
         return sorted({*zip(self.sum_block.tolist(), self.child_block.tolist())}, reverse=True)
 
     def forward(self) -> dict[tuple[int, int], Histogram]:
-        """Stored children per sum block, for each (sum_block, child_block); extra: edges, missing edges, tied blocks."""
+        """Stored children per sum block, for each (sum_block, child_block); extra: edges, missing edges, tied blocks, tied sum blocks."""
         owner, a = np.repeat(np.arange(len(self.rows)), self.rows), self.arrays
         missing = self.dense_tiles * self.cells - a.num_edges
-        sums = ((a.num_edges, self.row_edges), (missing, self.row_missing), (self.dense_tiles * a.tied, self.row_children * a.tied[owner]))
+        sums = ((a.num_edges, self.row_edges), (missing, self.row_missing),
+                (self.dense_tiles * a.tied, self.row_children * a.tied[owner]),
+                (self.rows * a.tied, a.tied[owner] * 1))  # fmt: skip
         result = {}
         for shape in self._shapes():
             mine = (self.sum_block == shape[0]) & (self.child_block == shape[1])
@@ -385,7 +387,8 @@ def _count_group(group: SumGroup, cells: tuple[np.ndarray, np.ndarray]) -> Group
     nids, values = cells
     edges, missing = values[:, np.searchsorted(nids, group.nids)].sum(axis=1)
     stored, tied = int((group.cids > 0).sum()), _repeated(group.pids) if group.repeats else 0
-    return GroupSummary(group.sum_block, group.child_block, *group.cids.shape, stored, int(edges), int(missing), tied)
+    tied_rows = len(group.pids) - len(np.unique(group.pids, axis=0)) if group.repeats else 0
+    return GroupSummary(group.sum_block, group.child_block, *group.cids.shape, stored, int(edges), int(missing), tied, tied_rows)
 
 
 def _repeated(pids: np.ndarray) -> int:

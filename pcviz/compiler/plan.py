@@ -38,6 +38,7 @@ class GroupSummary:
     edges: int
     missing_edges: int
     tied_blocks: int = 0  # stored blocks whose parameters another block of the launch has already
+    tied_sum_blocks: int = 0  # sum blocks of which that is true
 
     @property
     def absent_edges(self) -> int:

@@ -28,11 +28,9 @@ from pcviz_kernels.config import NAIVE, LaunchConfig
 
 from .compiler.plan import CircuitPlan, PlanSummary
 from .devices import PRECISIONS, DeviceSpec, check_precision, device_spec
-from .tracing import PASSES, Config, Launch, Operand, ceil_div, check_passes, trace
+from .tracing import Config, Launch, Operand, ceil_div, check_passes, trace
 
-INDEX_BYTES = 4  # index tensors are int32 unless they need more
-LABEL = "model, planned launch"
-PASS_OF = {phase: name for name, phases in PASSES.items() for phase in phases}
+LABELS = {"planned": "model, planned launch", "triton": "model, Triton launch"}
 
 
 @dataclass(frozen=True)
@@ -65,7 +63,8 @@ class TrafficRecord:
     hbm_read_bytes: int
     hbm_write_bytes: int
     terms_ms: tuple[tuple[str, float], ...]
-    label: str = LABEL
+    l1_bytes: int
+    label: str = LABELS["planned"]
 
     @property
     def phase(self) -> str:
@@ -92,9 +91,8 @@ class TrafficRecord:
         return self.launch.flops
 
     @property
-    def l1_bytes(self) -> int:
-        """Requests of the programs; under the model's assumption all of them pass between L1 and L2."""
-        return self.l2_to_l1_bytes + self.l1_to_l2_bytes
+    def direction(self) -> str:
+        return self.launch.direction
 
     @property
     def l2_bytes(self) -> int:
@@ -129,7 +127,11 @@ class TrafficRecord:
 
 @dataclass(frozen=True)
 class TrafficReport:
-    """The planned launches of a plan on one device, and their sums."""
+    """The launches of a plan's sum layers on one device, and their sums.
+
+    ``records``: the matrix products alone. With ``impl`` "triton", ``around`` are the other launches of the two passes, in the same
+    order: inputs, products, scales of flows, guards, fills.
+    """
 
     device: DeviceSpec
     batch_size: int
@@ -138,7 +140,12 @@ class TrafficReport:
     passes: tuple[str, ...]
     records: tuple[TrafficRecord, ...]
     naive: bool = False
-    label: str = LABEL
+    impl: str = "planned"
+    around: tuple[TrafficRecord, ...] = ()
+
+    @property
+    def label(self) -> str:
+        return LABELS[self.impl]
 
     @cached_property
     def total(self) -> Traffic:
@@ -148,7 +155,7 @@ class TrafficReport:
         """Sums over "forward" or "backward" (element flows and parameter flows)."""
         if name not in self.passes:
             raise ValueError(f"This report covers {' and '.join(self.passes)}, not {name!r}; call pcv.estimate(..., passes=({name!r},)).")
-        return add_up(record for record in self.records if PASS_OF[record.phase] == name)
+        return add_up(record for record in self.records if record.direction == name)
 
     @property
     def forward(self) -> Traffic:
@@ -163,14 +170,14 @@ class TrafficReport:
         chosen = [record for record in self.records if record.layer == index]
         if not chosen:
             raise ValueError(f"No layer {index}; this plan has layers {', '.join(map(str, sorted({r.layer for r in self.records})))}.")
-        return add_up(record for record in chosen if name is None or PASS_OF[record.phase] == name)
+        return add_up(record for record in chosen if name is None or record.direction == name)
 
     def formulas(self, name: str | None = None) -> dict[str, str]:
         """Formulas of the sums over one pass, or over all: how many launches add up, and the largest of them."""
         from .traffic_text import sum_formulas
 
         self.of_pass(name or self.passes[0])  # says what to do when the pass is not covered
-        return sum_formulas([record for record in self.records if name is None or PASS_OF[record.phase] == name])
+        return sum_formulas([record for record in self.records if name is None or record.direction == name])
 
     def __str__(self):
         from .traffic_text import text_table
@@ -192,6 +199,7 @@ def estimate(
     config: Config = None,
     *,
     naive: bool = False,
+    impl: str | None = None,
 ) -> TrafficReport:
     """Traffic and roofline time of the sum layers' launches, one record per launch.
 
@@ -199,43 +207,46 @@ def estimate(
     machine, measured once per process) or a DeviceSpec. precision: "fp32", "tf32", "bf16" or "fp16"; None takes tf32
     where the device has it. It sets the rate of matrix products, and 16-bit ones store 2 bytes per entry instead of 4.
     config: see ``pcviz.tracing.trace``. naive: section 3's parallelization instead, one processor per sum and sample that
-    reloads all its inputs.
+    reloads all its inputs. impl: "triton" models the launches that TensorCircuit runs on a GPU, whose precision is fp16; "planned" those
+    that the paper's algorithm needs, in any precision. None: "triton" on a GPU, unless a precision or ``naive`` is asked for.
     """
     spec = device_spec(device)
-    precision = check_precision(precision, spec)
-    if naive and config is not None:
-        raise ValueError("estimate(naive=True) has tiles of its own (1 x 1 x 1); leave config=None.")
+    if impl is None:
+        impl = "triton" if spec.kind == "gpu" and spec.fp16_tflops and precision in (None, "fp16") and not naive else "planned"
+    precision = check_precision("fp16" if impl == "triton" and precision is None else precision, spec)
+    if naive and (config is not None or impl == "triton"):
+        raise ValueError("estimate(naive=True) has tiles of its own (1 x 1 x 1); leave config=None and impl=None.")
+    if impl == "triton" and precision != "fp16":
+        raise ValueError(f"estimate(impl='triton') models float16 operands, got precision {precision!r}; impl='planned' takes any.")
     passes = check_passes(passes)
-    launches = trace(plan, batch_size, NAIVE if naive else config, passes)
-    records = tuple(launch_traffic(launch, spec, precision) for launch in launches)
-    return TrafficReport(spec, batch_size, launches.block_size, precision, passes, records, naive)
+    launches = trace(plan, batch_size, NAIVE if naive else config, passes, impl=impl)
+    records = [launch_traffic(launch, spec, precision, LABELS[impl]) for launch in launches]
+    matrices, around = (tuple(record for record in records if record.launch.multiplies == chosen) for chosen in (True, False))
+    return TrafficReport(spec, batch_size, launches.block_size, precision, passes, matrices, naive, impl, around)
 
 
-def launch_traffic(launch: Launch, spec: DeviceSpec, precision: str) -> TrafficRecord:
+def launch_traffic(launch: Launch, spec: DeviceSpec, precision: str, label: str = LABELS["planned"]) -> TrafficRecord:
     """The record of one launch: bytes from its operands, then one term per roof."""
     size = PRECISIONS[precision]
-    loads = stores = reads = writes = 0
+    requests = loads = stores = reads = writes = 0
     for operand in launch.operands:
-        width = entry_bytes(operand, size)
-        loads += operand.loads * width
+        width = operand.width(size)
+        requests += operand.loads * width
+        loads += operand.from_l2(launch.grid[0], spec.num_sms) * width
         stores += operand.stores * width
         writes += min(operand.stores, operand.unique) * width
         reads += hbm_loads(operand, spec, size) * width
-    return TrafficRecord(launch, spec, precision, loads, stores, reads, writes, _terms(launch, spec, precision, loads + stores, reads + writes))
-
-
-def entry_bytes(operand: Operand, size: int) -> int:
-    """Bytes of one entry; flows of parameters add up over the data set and stay in 4 bytes."""
-    return INDEX_BYTES if operand.is_index else 4 if operand.name == "parameter flows" else size
+    terms = _terms(launch, spec, precision, requests + stores, loads + stores, reads + writes)
+    return TrafficRecord(launch, spec, precision, loads, stores, reads, writes, terms, requests + stores, label)
 
 
 def hbm_loads(operand: Operand, spec: DeviceSpec, size: int) -> int:
     """Entries read from memory: each once, or on every load when L2 cannot hold what lies between two loads."""
-    fits = operand.reuse_span * size <= spec.l2_cache_bytes
-    return min(operand.loads, operand.unique) if fits else operand.loads
+    fits = operand.span_bytes(size) <= spec.l2_cache_bytes
+    return min(operand.loads, operand.unique) if fits else max(operand.unique, operand.from_l2(1, spec.num_sms))
 
 
-def _terms(launch: Launch, spec: DeviceSpec, precision: str, l2_bytes: int, hbm_bytes: int) -> tuple[tuple[str, float], ...]:
+def _terms(launch: Launch, spec: DeviceSpec, precision: str, l1_bytes: int, l2_bytes: int, hbm_bytes: int) -> tuple[tuple[str, float], ...]:
     """Milliseconds that each roof alone would take.
 
     The rates of L1, L2, arithmetic and exponentials belong to all multiprocessors together; with P programs on S of them
@@ -246,7 +257,7 @@ def _terms(launch: Launch, spec: DeviceSpec, precision: str, l2_bytes: int, hbm_
     if spec.l2_tb_per_s:
         terms.append(("L2", l2_bytes / spec.l2_tb_per_s * 1e-9 * uneven))
     if spec.l1_tb_per_s:
-        terms.append(("L1", l2_bytes / spec.l1_tb_per_s * 1e-9 * uneven))
+        terms.append(("L1", l1_bytes / spec.l1_tb_per_s * 1e-9 * uneven))
     unit, tflops = arithmetic_roof(launch, spec, precision)
     terms.append((unit, launch.tile_flops / tflops * 1e-9 * uneven))
     if spec.tera_exp_per_s:

@@ -28,8 +28,12 @@ from pcviz_kernels.config import NAIVE, LaunchConfig
 
 from .compiler.plan import CircuitPlan, PlanSummary
 from .devices import PRECISIONS, DeviceSpec, check_precision, device_spec
+from .launch_records import PASS_OF  # noqa: F401  (what reads a report needs it)
 from .tracing import Config, Launch, Operand, ceil_div, check_passes, trace
 
+SUM_PHASES = ("sum_guard", "ratios", "flow_guard")  # that belong to the sum layer besides its matrix products
+PHASE_OF_ROLE = {"sum_forward": "forward", "product_backward": "product_flows"}  # of a recorded role, where they have other names
+FILLS = ("fill", "root_flows")  # torch's kernels
 LABELS = {"planned": "model, planned launch", "triton": "model, Triton launch"}
 
 
@@ -146,6 +150,11 @@ class TrafficReport:
     @property
     def label(self) -> str:
         return LABELS[self.impl]
+
+    @property
+    def launch_kind(self) -> str:
+        """"planned launch" or "Triton launch": what stands beside a number of the model."""
+        return self.label.removeprefix("model, ")
 
     @cached_property
     def total(self) -> Traffic:
@@ -308,19 +317,60 @@ class ModelError:
 def model_error(
     summaries: Mapping[int, PlanSummary], rows, device: DeviceSpec | str = "H100-SXM", precision: str | None = None
 ) -> tuple[ModelError, ...]:
-    """Ratios of the model's figures to recorded ones.
+    """Ratios of the model's figures to recorded ones, per block size and pass of the sum kernels.
 
-    summaries: block size -> counts of the recorded circuit; rows: ``pcviz.recorded.figure_5_rows()``. The recorded launches
-    may be another implementation's (``engine``), with other tiles: then a ratio says how far that implementation is from
-    what this plan would need, and not only how wrong the model is.
+    summaries: block size -> counts of the recorded circuit; rows: ``pcviz.recorded.figure_5_rows()``. Of pcviz's own rows the
+    model is that of its launches, guards and scales of flows included, and a ratio says how wrong the model is. Another
+    implementation (``engine``) has other tiles: its rows are compared with the planned launches, and a ratio says how far that
+    implementation is from what this plan would need.
     """
     errors = []
     for row in rows:
         if row.block_size in summaries:
-            report = estimate(summaries[row.block_size], row.batch_size, device, (row.phase,), precision)
-            got = report.total
+            impl = "triton" if is_own(row) else "planned"
+            report = estimate(summaries[row.block_size], row.batch_size, device, (row.phase,), precision, impl=impl)
+            got = add_up([*report.records, *(record for record in report.around if record.phase in SUM_PHASES)])
             errors.append(ModelError(
                 row.block_size, row.phase, got.time_ms / row.time_ms, got.hbm_bytes / row.hbm_bytes,
                 got.l2_to_l1_bytes / row.l2_to_l1_bytes, got.l1_bytes / row.l1_bytes, row.provenance.engine,
             ))  # fmt: skip
+    return tuple(errors)
+
+
+def is_own(row) -> bool:
+    """Whether a recorded row is of pcviz's kernels."""
+    return row.provenance.engine.startswith("pcviz")
+
+
+@dataclass(frozen=True)
+class LaunchError:
+    """One recorded launch of pcviz's kernels and its model. Ratios: model over recorded figure; L2 is both directions."""
+
+    block_size: int
+    order: int
+    kernel: str
+    recorded_ms: float
+    hbm_bytes: int  # recorded
+    time_ratio: float
+    l2_ratio: float
+    hbm_ratio: float
+
+
+def launch_errors(summaries: Mapping[int, PlanSummary], launches, device: DeviceSpec | str = "H100-SXM") -> tuple[LaunchError, ...]:
+    """How far the model of each launch is from its counters. launches: rows of one circuit, ``pcviz.recorded.own_launches()``, of both
+    passes of the whole circuit or of its first layer; torch's fills are left out. Raises ValueError when they are not the modelled launches.
+    """
+    spec, errors = device_spec(device), []
+    for size in sorted(summaries):
+        rows = [row for row in launches if row.block_size == size and row.role != "fill"]
+        modelled = [t for t in trace(summaries[size], rows[0].batch_size, impl="triton") if t.phase not in FILLS] if rows else []
+        if len(rows) != len(modelled):
+            modelled = [launch for launch in modelled if launch.layer == 1]
+        if [PHASE_OF_ROLE.get(row.role, row.role) for row in rows] != [launch.phase for launch in modelled]:
+            raise ValueError(f"block size {size}: the recorded launches are not those of this plan; are they of other kernels, or another circuit?")
+        for row, launch in zip(rows, modelled):
+            got = launch_traffic(launch, spec, "fp16", LABELS["triton"])
+            l2_bytes, hbm_bytes = row.l2_to_l1_bytes + row.l1_to_l2_bytes, row.hbm_bytes
+            ratios = got.time_ms / row.time_ms, got.l2_bytes / max(1, l2_bytes), got.hbm_bytes / max(1, hbm_bytes)
+            errors.append(LaunchError(size, row.order, row.kernel, row.time_ms, hbm_bytes, *ratios))
     return tuple(errors)

@@ -20,7 +20,7 @@ from functools import cached_property
 from pcviz_kernels.config import LaunchConfig, next_power_of_two
 
 from .compiler.counting import UNIT
-from .compiler.plan import FactorSummary, InputSummary, LayerSummary, PlanSummary
+from .compiler.plan import FactorSummary, GroupSummary, InputSummary, LayerSummary, PlanSummary
 from .launch_records import Config, Launch, Operand, ceil_div, config_of, own_cells, stored_cells, unique_elements, unique_sums
 
 PITCH, GUARD_B, FLAG_B = 128, 32, 64  # of pcviz_kernels.triton_blocks, which needs torch
@@ -194,7 +194,7 @@ class _Layer:
         rows = group.num_sum_blocks * group.sum_block
         programs, paper, small = columns * rows // tile.tile_m, self.run.variant == "paper", not tile.uses_tensor_cores
         kernel = "sum_forward_paper_kernel" if paper else "sum_forward_small_kernel" if small else "sum_forward_kernel"
-        entry, run, steps = FULL if paper else HALF, run_rows(group), ceil_div(width, tile.tile_k)
+        entry, run, steps = FULL if paper else HALF, run_of(group), ceil_div(width, tile.tile_k)
         units, gathers = self.units(width), small or run < tile.tile_k
         top = ceil_div(units, 8) * 8  # scales are looked through eight at a time
         scales = 0 if paper else programs * tile.tile_b * (top + (width if gathers else steps))
@@ -239,7 +239,7 @@ class _Layer:
         columns, rows = ceil_div(width, tile.tile_k), blocks * group.sum_block // tile.tile_m
         walks = columns * group.num_sum_blocks * group.sum_block // tile.tile_m
         steps = ceil_div(self.run.batch_size, tile.tile_b)
-        b, one_unit = steps * tile.tile_b, run_rows(group) >= tile.tile_k
+        b, one_unit = steps * tile.tile_b, run_of(group) >= tile.tile_k
         scales = walks * b * (tile.tile_k if small else 2 if one_unit else 2 * tile.tile_k)
         from_l2 = 0 if small else walks * b * 2 * (1 if one_unit else self.units(tile.tile_k))
         ratio_scales, atomic = walks * b * (1 if small else 2), group.tied_sum_blocks > 0 and not ordered
@@ -254,7 +254,7 @@ class _Layer:
                   span // columns, shared_by_row=True),
             _read("parameter flows", FULL, 0 if atomic else cells, own_cells(group), "atomically" if atomic else "loaded and stored once",
                   stores=cells),
-            _indices(columns * rows, 3 * ceil_div(tile.tile_k, run_rows(group)) + 3, 3 * group.num_sum_blocks * width // run_rows(group)),
+            _indices(columns * rows, 3 * ceil_div(tile.tile_k, run_of(group)) + 3, 3 * group.num_sum_blocks * width // run_of(group)),
         ], walks * b * (1 if one_unit and not small else tile.tile_k))  # fmt: skip
 
     def element_flows(self, g: int, add: bool) -> Launch:
@@ -340,12 +340,30 @@ def units_in(layer: LayerSummary, rows: int) -> int:
     return max(1, round(rows * (layer.element_units - ceil_div(null, UNIT)) / max(1, layer.num_element_rows - null)))
 
 
-def run_rows(group) -> int:
+def run_rows(child_block: int, num_child_blocks: int, pseudo_blocks: int) -> int:
     """Rows of a run of children, as triton_launching finds them where the children of all sum blocks follow each other."""
     run = 1
-    while not group.pseudo_blocks and 2 * run * group.child_block <= LONGEST_RUN and group.num_child_blocks % (2 * run) == 0:
+    while not pseudo_blocks and 2 * run * child_block <= LONGEST_RUN and num_child_blocks % (2 * run) == 0:
         run *= 2
-    return run * group.child_block
+    return run * child_block
+
+
+def run_of(group: GroupSummary) -> int:
+    return run_rows(group.child_block, group.num_child_blocks, group.pseudo_blocks)
+
+
+def program_bytes(launch: Launch) -> list[int]:
+    """What each program of a forward launch requests: [before the first step, step 1, step 2, ..., stores]."""
+    tile, width = launch.config, launch.fan_in * launch.child_block
+    total = {operand.name: operand.loads // launch.programs * operand.width(FULL) for operand in launch.operands}
+    run = run_rows(launch.child_block, launch.fan_in, launch.num_blocks * launch.fan_in - launch.stored_blocks)
+    each_row = not tile.uses_tensor_cores or run < tile.tile_k  # every child brings its scale
+    child = HALF * tile.tile_m + launch.operand("elements").width(FULL) * tile.tile_b
+    scales = FULL * tile.tile_b * ("scales" in total)
+    counts = [min(tile.tile_k, width - first) for first in range(0, width, tile.tile_k)]
+    steps = [child * count + scales * (count if each_row else 1) for count in counts]
+    stores = sum(operand.stores // launch.programs * operand.width(FULL) for operand in launch.operands)
+    return [sum(total.values()) - sum(steps), *steps, stores]
 
 
 def _parameters(loads: int, unique: int, together: int, span: int, formula: str) -> Operand:
@@ -364,7 +382,9 @@ def _store(name: str, count: int, width: int, formula: str) -> Operand:
 
 
 def _flags(programs: int, each: int) -> Operand:
-    return Operand("flags", programs * each, 0, programs * each, 0, f"{programs:,} programs x {each:,}", entry_bytes=FULL)
+    """Written by the launch before, so that memory need not be asked for them."""
+    loads = programs * each
+    return _read("flags", FULL, loads, 0, f"{programs:,} programs x {each:,}", l2_loads=loads * SECTOR // FULL)
 
 
 def _indices(programs: int, each: int, unique: int) -> Operand:

@@ -131,7 +131,7 @@ def test_runs_and_units_of_dense_circuits_are_the_engines():
                 found = triton_launching.layer_launches(layer, "cpu")
                 for launch, group in zip(found.sums, summary.groups):
                     width = group.num_child_blocks * group.child_block
-                    assert (launch.run, launch.block_units.shape[1]) == (triton_trace.run_rows(group), triton_trace.units_in(summary, width))
+                    assert (launch.run, launch.block_units.shape[1]) == (triton_trace.run_of(group), triton_trace.units_in(summary, width))
 
 
 def test_constants_are_the_kernels():

@@ -34,7 +34,7 @@ def scene_cost(circuit_name: str, summaries: Mapping[int, PlanSummary], reports:
         "sizes": sizes,
         "batchSize": getattr(some, "batch_size", None),
         "device": device,
-        "modelLabel": f"model (planned launch), {device}",
+        "modelLabel": f"model ({some.launch_kind if some is not None else 'no estimate'}), {device}",
         "phases": list(PHASES),
         "model": _series(sizes, reports, None),
         "layers": {str(layer): _series(sizes, reports, layer) for layer in shown},
@@ -74,7 +74,7 @@ def _series(sizes: list[int], reports: Mapping[int, TrafficReport], layer: int |
         for record in report.records if report is not None else ():
             if layer is not None and record.layer != layer:
                 continue
-            phase = "forward" if record.phase == "forward" else "backward"
+            phase = record.direction
             seen |= {phase, "both"}
             for key in QUANTITIES:
                 value = getattr(record, key)

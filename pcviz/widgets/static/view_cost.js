@@ -2,7 +2,7 @@
 // move of the slider only shifts rules and changes numbers.
 
 const COST_PANELS = {
-  time_ms: { title: "Time", short: "Time", text: pv_ms, why: "Sum of the planned launches" },
+  time_ms: { title: "Time", short: "Time", text: pv_ms, why: "Sum of the launches" },
   l2_bytes: { title: "L1↔L2 traffic", short: "L1↔L2", text: pv_bytes, why: "Bytes between L1 and L2, both directions" },
   hbm_bytes: { title: "HBM traffic", short: "HBM", text: pv_bytes, why: "Bytes read from and written to memory" },
   l1_bytes: { title: "L1 requests", short: "L1", text: pv_bytes, why: "Bytes that programs request; the model assumes no reuse in L1" },

@@ -13,21 +13,20 @@ Shape legend: see tracing.py; U units, N runs of products that a launch reads.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
 from pcviz_kernels.config import LaunchConfig, next_power_of_two
+from pcviz_kernels.tiles import PITCH
+from pcviz_kernels.tuned import UNIT
 
-from .compiler.counting import UNIT
-from .compiler.plan import FactorSummary, GroupSummary, InputSummary, LayerSummary, PlanSummary
+from .compiler.plan import FactorSummary, InputSummary, LayerSummary, PlanSummary
 from .launch_records import Config, Launch, Operand, ceil_div, config_of, own_cells, stored_cells, unique_elements, unique_sums
+from .triton_operands import FULL, HALF, flags, indices, parameters, read, run_of, run_rows, store, units_in
 
-PITCH, GUARD_B, FLAG_B = 128, 32, 64  # of pcviz_kernels.triton_blocks, which needs torch
+GUARD_B, FLAG_B = 32, 64  # of pcviz_kernels.triton_blocks, which needs torch
 MANY_CATEGORIES = 512
-LONGEST_RUN = 1024  # of triton_launching
-SECTOR = 32  # bytes: the least that passes from L2
-HALF, FULL = 2, 4  # bytes of a float16 and of a float32
 VARIANTS = ("scaled", "paper")
 
 
@@ -47,6 +46,11 @@ def triton_trace(
             yield from run.layer(layer).backward()
         for number, group in enumerate(summary.inputs):
             yield run.input_flows(number, group)
+
+
+def matrix_launch(layer: LayerSummary, phase: str, g: int, batch_size: int, config: Config = None) -> Launch:
+    """The launch of one group in "forward", "element_flows" or "param_flows", with the tiles of ``config``."""
+    return _Run(batch_size, config, "scaled", False, False).layer(layer).matrices()[phase](g)
 
 
 @dataclass(frozen=True)
@@ -79,9 +83,9 @@ class _Run:
         """torch's kernels: all flows are cleared, and the root gets flow 1 where its value is not 0."""
         tile, rows = LaunchConfig(1, 1, 1), node_rows(summary)
         size = rows * self.samples
-        yield self.launch("zero_", "fill", "backward", 0, 0, tile, (1, rows), [_store("flows", size, FULL, "all node rows")])
+        yield self.launch("zero_", "fill", "backward", 0, 0, tile, (1, rows), [store("flows", size, FULL, "all node rows")])
         for kernel in ("gt", "mul", "copy_"):
-            one = _read("flows", FULL, self.batch_size, self.batch_size, "of the root", stores=self.batch_size)
+            one = read("flows", FULL, self.batch_size, self.batch_size, "of the root", stores=self.batch_size)
             yield self.launch(kernel, "root_flows", "backward", 0, 0, tile, (1, 1), [one])
 
     def input_forward(self, number: int, group: InputSummary) -> Launch:
@@ -90,10 +94,10 @@ class _Run:
         nodes, programs = vectors * group.stride, columns * vectors * tiles
         reads = nodes * (self.batch_size if group.num_cats else 2 * columns)
         return self.launch(f"{kind}_forward_kernel", "input", "forward", 0, number, LaunchConfig(rows, 1, 64), (columns, vectors * tiles), [
-            _read("tables", FULL, reads, group.num_tables * group.stride * cats, f"{nodes:,} nodes x {reads // nodes:,}",
+            read("tables", FULL, reads, group.num_tables * group.stride * cats, f"{nodes:,} nodes x {reads // nodes:,}",
                   l2_loads=min(reads, columns * nodes * cats)),
             *self._data(vectors, programs * 64),
-            _store("values", nodes * self.samples, FULL, "stored once"),
+            store("values", nodes * self.samples, FULL, "stored once"),
         ], num_exponentials=nodes * self.samples)  # fmt: skip
 
     def input_flows(self, number: int, group: InputSummary) -> Launch:
@@ -107,10 +111,10 @@ class _Run:
         steps = ceil_div(self.batch_size, tile.tile_b)
         seen, table = steps * tile.tile_b, group.num_tables * group.stride
         operands = [
-            _read("flows", FULL, nodes * seen * wide, nodes * seen, f"{nodes:,} nodes x {seen} samples x {wide}"),
+            read("flows", FULL, nodes * seen * wide, nodes * seen, f"{nodes:,} nodes x {seen} samples x {wide}"),
             *self._data(group.num_vectors, group.num_vectors * seen * tiles * wide),
-            _read("tables", FULL, 2 * table * gaussian, 2 * table, "loaded once"),
-            _read("table flows", FULL, (n := table * (group.num_cats or 3)), n, "loaded and stored once", stores=n),
+            read("tables", FULL, 2 * table * gaussian, 2 * table, "loaded once"),
+            read("table flows", FULL, (n := table * (group.num_cats or 3)), n, "loaded and stored once", stores=n),
         ]
         kernel = "gaussian_flows_kernel" if gaussian else "input_flows_kernel"
         return self.launch(kernel, "input_flows", "backward", 0, number, tile, (group.num_tables, tiles * wide), operands, steps=steps)
@@ -120,14 +124,14 @@ class _Run:
         seen, table = nodes * self.batch_size, group.num_tables * group.stride * group.num_cats
         grid = (self.samples // 32, group.num_vectors * tiles)
         return self.launch("input_scatter_kernel", "input_flows", "backward", 0, number, LaunchConfig(rows, 1, 32), grid, [
-            _read("flows", FULL, nodes * self.samples, nodes * self.samples, f"{nodes:,} nodes x {self.samples} samples"),
+            read("flows", FULL, nodes * self.samples, nodes * self.samples, f"{nodes:,} nodes x {self.samples} samples"),
             *self._data(group.num_vectors, group.num_vectors * tiles * self.samples),
-            _read("table flows", FULL, 0, min(seen, table), "added one by one", stores=seen),
+            read("table flows", FULL, 0, min(seen, table), "added one by one", stores=seen),
         ])  # fmt: skip
 
     def _data(self, vectors: int, loads: int) -> list[Operand]:
         unique = vectors * self.samples
-        return [_read("data", FULL, loads, unique, "by each program"), _read("mask", 1, loads * self.masked, unique, "by each program")]
+        return [read("data", FULL, loads, unique, "by each program"), read("mask", 1, loads * self.masked, unique, "by each program")]
 
 
 @dataclass(frozen=True)
@@ -147,16 +151,15 @@ class _Layer:
     def backward(self) -> Iterator[Launch]:
         layer, run = self.layer, self.run
         yield self.products("backward", "scaled")
-        shared = len({(group.sum_block, group.child_block) for group in layer.backward_groups}) > 1
-        if shared:  # a child block may get flows from two launches
+        if self.shared:
             size = layer.num_element_rows * run.samples
-            cleared = [_store("element flows", size, FULL, "all element rows")]
+            cleared = [store("element flows", size, FULL, "all element rows")]
             yield self.launch("zero_", "fill", "backward", 0, LaunchConfig(1, 1, 1), (1, layer.num_element_rows), cleared)
         for g in range(len(layer.groups)):
             yield self.ratios(g)
             yield self.param_flows(g)
         for g in range(len(layer.backward_groups)):
-            yield self.element_flows(g, shared)
+            yield self.element_flows(g)
         if run.deterministic:
             for g in range(len(layer.backward_groups)):
                 yield self.lost_element_flows(g)
@@ -169,6 +172,14 @@ class _Layer:
     def launch(self, kernel: str, phase: str, in_pass: str, group: int, tile: LaunchConfig, grid, operands, **more) -> Launch:
         return self.run.launch(kernel, phase, in_pass, self.layer.index, group, tile, grid, operands, **more)
 
+    @property
+    def shared(self) -> bool:
+        """Whether a child block may get flows from two launches, which are added then."""
+        return len({(group.sum_block, group.child_block) for group in self.layer.backward_groups}) > 1
+
+    def matrices(self) -> dict[str, Callable[[int], Launch]]:
+        return {"forward": self.sums, "element_flows": self.element_flows, "param_flows": self.param_flows}
+
     def units(self, rows: int) -> int:
         return units_in(self.layer, rows)
 
@@ -177,13 +188,12 @@ class _Layer:
         layer, b = self.layer, self.run.samples
         columns, rows, paper = b // 64, layer.num_element_rows, variant == "paper"
         reads, unique = (sum(f.width * getattr(f, name) for f in layer.factors) for name in ("parents", "runs"))
-        store = _store("elements", rows * b, FULL if paper else HALF, "stored once")
         kernel = "product_logs_kernel" if paper else "product_forward_kernel"
         return self.launch(kernel, "product", in_pass, 0, LaunchConfig(UNIT, 1, 64), (columns, layer.element_units), [
-            _read("values", FULL, reads * b, unique * b, f"{reads:,} factors x {b} samples", unique * b * FULL),
-            store,
-            _store("scales", 0 if paper else layer.element_units * b, FULL, "one for each unit and sample"),
-            _indices(columns * layer.element_units, layer.arity * UNIT + 2, layer.arity * rows),
+            read("values", FULL, reads * b, unique * b, f"{reads:,} factors x {b} samples", unique * b * FULL),
+            store("elements", rows * b, FULL if paper else HALF, "stored once"),
+            store("scales", 0 if paper else layer.element_units * b, FULL, "one for each unit and sample"),
+            indices(columns * layer.element_units, layer.arity * UNIT + 2, layer.arity * rows),
         ], num_blocks=layer.element_units, num_exponentials=0 if paper else rows * b)  # fmt: skip
 
     def sums(self, g: int) -> Launch:
@@ -202,13 +212,13 @@ class _Layer:
         span = columns * width * (tile.tile_m * HALF + tile.tile_b * entry)
         each = f"{programs:,} programs x {width:,} children x"
         return self._matrix("forward", kernel, "forward", g, tile, (columns, rows // tile.tile_m), steps, [
-            _parameters(programs * width * tile.tile_m, own_cells(group), run * group.sum_block, span // columns, f"{each} {tile.tile_m} sums"),
-            _read("elements", entry, programs * width * tile.tile_b, unique_elements(layer, group) * b, f"{each} {tile.tile_b} samples", span),
-            _read("scales", FULL, scales, min(layer.element_units * b, scales), f"{programs:,} programs x {scales // programs:,}", span,
+            parameters(programs * width * tile.tile_m, own_cells(group), run * group.sum_block, span // columns, f"{each} {tile.tile_m} sums"),
+            read("elements", entry, programs * width * tile.tile_b, unique_elements(layer, group) * b, f"{each} {tile.tile_b} samples", span),
+            read("scales", FULL, scales, min(layer.element_units * b, scales), f"{programs:,} programs x {scales // programs:,}", span,
                   l2_loads=0 if paper else from_l2),
-            _store("values", rows * b, FULL, "stored once"),
-            _store("flags", programs, FULL, "one for each program"),
-            _indices(programs, 3 * width // run + top + 2, (2 * width // run + 1) * group.num_sum_blocks),
+            store("values", rows * b, FULL, "stored once"),
+            store("flags", programs, FULL, "one for each program"),
+            indices(programs, 3 * width // run + top + 2, (2 * width // run + 1) * group.num_sum_blocks),
         ], programs * tile.tile_b * (width if gathers or paper else steps) + rows * b)  # fmt: skip
 
     def ratios(self, g: int) -> Launch:
@@ -219,14 +229,14 @@ class _Layer:
         top = ceil_div(self.units(group.num_child_blocks * group.child_block), 8) * 8
         each = f"{sums:,} sums x {b} samples"
         return self.launch("ratio_kernel", "ratios", "backward", g, LaunchConfig(rows, 1, FLAG_B), (columns, sums // rows), [
-            _read("scales", FULL, programs * top * FLAG_B, self.layer.element_units * b, f"{programs:,} programs x {top} x {FLAG_B}"),
-            _read("values", FULL, sums * b, sums * b, each),
-            _read("flows", FULL, sums * b, sums * b, each),
-            _store("ratios", sums * b, HALF, "stored once"),
-            _store("ratio scales", programs * FLAG_B, FULL, "stored once"),
-            _store("lost ratios", sums * b * self.run.deterministic, FULL, "stored once"),
-            _store("flags", programs, FULL, "one for each program"),
-            _indices(programs, top + 2, group.num_sum_blocks * (top + 2)),
+            read("scales", FULL, programs * top * FLAG_B, self.layer.element_units * b, f"{programs:,} programs x {top} x {FLAG_B}"),
+            read("values", FULL, sums * b, sums * b, each),
+            read("flows", FULL, sums * b, sums * b, each),
+            store("ratios", sums * b, HALF, "stored once"),
+            store("ratio scales", programs * FLAG_B, FULL, "stored once"),
+            store("lost ratios", sums * b * self.run.deterministic, FULL, "stored once"),
+            store("flags", programs, FULL, "one for each program"),
+            indices(programs, top + 2, group.num_sum_blocks * (top + 2)),
         ], num_blocks=group.num_sum_blocks, num_exponentials=2 * sums * b)  # fmt: skip
 
     def param_flows(self, g: int) -> Launch:
@@ -247,19 +257,19 @@ class _Layer:
         span = columns * b * HALF * (tile.tile_k + tile.tile_m)
         each = f"{walks:,} tiles x {b} samples x"
         return self._matrix("param_flows", "param_flows_kernel", "backward", g, tile, (columns, rows), steps, [
-            _read("elements", HALF, walks * tile.tile_k * b, unique_elements(layer, group) * b, f"{each} {tile.tile_k} children", span),
-            _read("ratios", HALF, walks * tile.tile_m * b, sums * b, f"{each} {tile.tile_m} sums", span // columns, shared_by_row=True),
-            _read("scales", FULL, scales, layer.element_units * b, f"{each} {scales // (walks * b)}", span, l2_loads=from_l2),
-            _read("ratio scales", FULL, ratio_scales, sums // min(UNIT, group.sum_block) * b, f"{each} {ratio_scales // (walks * b)}",
+            read("elements", HALF, walks * tile.tile_k * b, unique_elements(layer, group) * b, f"{each} {tile.tile_k} children", span),
+            read("ratios", HALF, walks * tile.tile_m * b, sums * b, f"{each} {tile.tile_m} sums", span // columns, shared_by_row=True),
+            read("scales", FULL, scales, layer.element_units * b, f"{each} {scales // (walks * b)}", span, l2_loads=from_l2),
+            read("ratio scales", FULL, ratio_scales, sums // min(UNIT, group.sum_block) * b, f"{each} {ratio_scales // (walks * b)}",
                   span // columns, shared_by_row=True),
-            _read("parameter flows", FULL, 0 if atomic else cells, own_cells(group), "atomically" if atomic else "loaded and stored once",
+            read("parameter flows", FULL, 0 if atomic else cells, own_cells(group), "atomically" if atomic else "loaded and stored once",
                   stores=cells),
-            _indices(columns * rows, 3 * ceil_div(tile.tile_k, run_of(group)) + 3, 3 * group.num_sum_blocks * width // run_of(group)),
+            indices(columns * rows, 3 * ceil_div(tile.tile_k, run_of(group)) + 3, 3 * group.num_sum_blocks * width // run_of(group)),
         ], walks * b * (1 if one_unit and not small else tile.tile_k))  # fmt: skip
 
-    def element_flows(self, g: int, add: bool) -> Launch:
+    def element_flows(self, g: int) -> Launch:
         """A program owns the flows of [tile_k, tile_b] elements and walks over their parents."""
-        group, b, layer = self.layer.backward_groups[g], self.run.samples, self.layer
+        group, b, layer, add = self.layer.backward_groups[g], self.run.samples, self.layer, self.shared
         tile = config_of(self.run.config, "element_flows", group, self.run.batch_size)
         width, columns, own = group.num_parents * group.sum_block, b // tile.tile_b, group.num_child_blocks * group.child_block
         programs, small = columns * own // tile.tile_k, not tile.uses_tensor_cores
@@ -272,14 +282,14 @@ class _Layer:
         each = f"{programs:,} programs x {width:,} parents x"
         return self._matrix("element_flows", "element_flows_small_kernel" if small else "element_flows_kernel", "backward", g, tile,
                             (columns, own // tile.tile_k), steps, [
-            _parameters(programs * width * tile.tile_k, own_cells(group), group.sum_block * group.child_block, span // columns,
+            parameters(programs * width * tile.tile_k, own_cells(group), group.sum_block * group.child_block, span // columns,
                         f"{each} {tile.tile_k} children"),
-            _read("ratios", HALF, programs * width * tile.tile_b, sums, f"{each} {tile.tile_b} samples", span),
-            _read("ratio scales", FULL, scales, ceil_div(sums, unit), f"{programs:,} programs x {scales // programs:,}", span, l2_loads=from_l2),
-            _read("elements", HALF, own * b, own * b, f"{own:,} children x {b} samples, once"),
-            _read("scales", FULL, programs * tile.tile_b, self.units(own) * b, f"{programs:,} programs x {tile.tile_b}"),
-            _read("element flows", FULL, own * b * add, own * b, "added to" if add else "stored once", stores=own * b),
-            _indices(programs, 3 * (2 if inside else group.num_parents) + 2, (3 * group.num_parents + 2) * group.num_child_blocks),
+            read("ratios", HALF, programs * width * tile.tile_b, sums, f"{each} {tile.tile_b} samples", span),
+            read("ratio scales", FULL, scales, ceil_div(sums, unit), f"{programs:,} programs x {scales // programs:,}", span, l2_loads=from_l2),
+            read("elements", HALF, own * b, own * b, f"{own:,} children x {b} samples, once"),
+            read("scales", FULL, programs * tile.tile_b, self.units(own) * b, f"{programs:,} programs x {tile.tile_b}"),
+            read("element flows", FULL, own * b * add, own * b, "added to" if add else "stored once", stores=own * b),
+            indices(programs, 3 * (2 if inside else group.num_parents) + 2, (3 * group.num_parents + 2) * group.num_child_blocks),
         ], programs * tile.tile_b * (steps if inside else width))  # fmt: skip
 
     def _matrix(self, phase: str, kernel: str, in_pass: str, g: int, tile: LaunchConfig, grid, steps: int, operands, exponentials: int) -> Launch:
@@ -294,20 +304,20 @@ class _Layer:
     def guard(self, kernel: str, phase: str, in_pass: str, g: int, rows: int) -> Launch:
         group, columns = self.layer.groups[g], self.run.samples // GUARD_B
         tiles = group.num_sum_blocks * group.sum_block // rows
-        return self.launch(kernel, phase, in_pass, g, LaunchConfig(rows, UNIT, GUARD_B), (columns, tiles), [_flags(columns * tiles, 1)])
+        return self.launch(kernel, phase, in_pass, g, LaunchConfig(rows, UNIT, GUARD_B), (columns, tiles), [flags(columns * tiles, 1)])
 
     def lost_param_flows(self, g: int) -> Launch:
         group = self.layer.groups[g]
         rows, columns = min(16, group.sum_block), ceil_div(group.num_child_blocks * group.child_block, 32)
         tiles = (group.num_sum_blocks - group.tied_sum_blocks) * group.sum_block // rows
-        operands = [_flags(columns * tiles, self.run.samples // FLAG_B)]
+        operands = [flags(columns * tiles, self.run.samples // FLAG_B)]
         return self.launch("lost_param_flows_kernel", "flow_guard", "backward", g, LaunchConfig(rows, 32, GUARD_B), (columns, tiles), operands)
 
     def lost_element_flows(self, g: int) -> Launch:
         group, columns = self.layer.backward_groups[g], self.run.samples // GUARD_B
         rows = min(32, group.child_block)
         tiles = group.num_child_blocks * group.child_block // rows
-        operands = [_flags(columns * tiles, group.num_parents)]
+        operands = [flags(columns * tiles, group.num_parents)]
         return self.launch("lost_element_flows_kernel", "flow_guard", "backward", g, LaunchConfig(1, rows, GUARD_B), (columns, tiles), operands)
 
     def product_flows(self, number: int, factors: FactorSummary) -> Launch:
@@ -317,9 +327,9 @@ class _Layer:
         reads = factors.parents * factors.width * b
         unique = min(reads, self.layer.num_element_rows * b)
         return self.launch("product_flows_kernel", "product_flows", "backward", number, LaunchConfig(rows, 1, 128), (columns, nodes // rows), [
-            _read("element flows", FULL, reads, unique, f"{factors.parents * factors.width:,} factors x {b} samples"),
-            _read("flows", FULL, nodes * b, nodes * b, "loaded and stored once", stores=nodes * b),
-            _indices(columns * nodes // rows, 3 + factors.parents // max(1, factors.runs), 2 * factors.runs + factors.parents),
+            read("element flows", FULL, reads, unique, f"{factors.parents * factors.width:,} factors x {b} samples"),
+            read("flows", FULL, nodes * b, nodes * b, "loaded and stored once", stores=nodes * b),
+            indices(columns * nodes // rows, 3 + factors.parents // max(1, factors.runs), 2 * factors.runs + factors.parents),
         ], num_blocks=factors.runs)  # fmt: skip
 
 
@@ -334,24 +344,6 @@ def node_rows(summary: PlanSummary) -> int:
     return ceil_div(row, widest) * widest
 
 
-def units_in(layer: LayerSummary, rows: int) -> int:
-    """Units among that many rows of elements, which the layer's average size of a unit says."""
-    null = max(group.child_block for group in layer.groups)
-    return max(1, round(rows * (layer.element_units - ceil_div(null, UNIT)) / max(1, layer.num_element_rows - null)))
-
-
-def run_rows(child_block: int, num_child_blocks: int, pseudo_blocks: int) -> int:
-    """Rows of a run of children, as triton_launching finds them where the children of all sum blocks follow each other."""
-    run = 1
-    while not pseudo_blocks and 2 * run * child_block <= LONGEST_RUN and num_child_blocks % (2 * run) == 0:
-        run *= 2
-    return run * child_block
-
-
-def run_of(group: GroupSummary) -> int:
-    return run_rows(group.child_block, group.num_child_blocks, group.pseudo_blocks)
-
-
 def program_bytes(launch: Launch) -> list[int]:
     """What each program of a forward launch requests: [before the first step, step 1, step 2, ..., stores]."""
     tile, width = launch.config, launch.fan_in * launch.child_block
@@ -364,28 +356,3 @@ def program_bytes(launch: Launch) -> list[int]:
     steps = [child * count + scales * (count if each_row else 1) for count in counts]
     stores = sum(operand.stores // launch.programs * operand.width(FULL) for operand in launch.operands)
     return [sum(total.values()) - sum(steps), *steps, stores]
-
-
-def _parameters(loads: int, unique: int, together: int, span: int, formula: str) -> Operand:
-    """float16 parameters, of which ``together`` lie side by side: less than a sector's worth takes a whole sector."""
-    waste = max(1, SECTOR // (HALF * together))
-    return _read("parameters", HALF, loads, unique, formula, span, l2_loads=loads * waste)
-
-
-def _read(name: str, width: int, loads: int, unique: int, formula: str, span: int = 0, **more) -> Operand:
-    """An operand whose entries have ``width`` bytes; ``span`` in bytes."""
-    return Operand(name, loads, more.pop("stores", 0), unique, span, formula, entry_bytes=width, **more)
-
-
-def _store(name: str, count: int, width: int, formula: str) -> Operand:
-    return Operand(name, 0, count, count, 0, formula, entry_bytes=width)
-
-
-def _flags(programs: int, each: int) -> Operand:
-    """Written by the launch before, so that memory need not be asked for them."""
-    loads = programs * each
-    return _read("flags", FULL, loads, 0, f"{programs:,} programs x {each:,}", l2_loads=loads * SECTOR // FULL)
-
-
-def _indices(programs: int, each: int, unique: int) -> Operand:
-    return Operand("indices", programs * each, 0, unique, 0, f"{programs:,} programs x {each:,} indices", is_index=True, entry_bytes=FULL)

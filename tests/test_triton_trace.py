@@ -17,8 +17,7 @@ pytest.importorskip("triton", reason="Triton has no build for this system")
 from pcviz_kernels import triton_blocks, triton_launches  # noqa: E402
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 
-from pcviz import triton_launching, triton_trace  # noqa: E402
-from pcviz.compiler import counting  # noqa: E402
+from pcviz import triton_launching, triton_operands, triton_trace  # noqa: E402
 from pcviz.triton_engine import TritonEngine  # noqa: E402
 
 NAMES = {  # operand -> the kernels' arguments that it stands for; elements are read from another buffer by the kernel of the paper
@@ -131,14 +130,14 @@ def test_runs_and_units_of_dense_circuits_are_the_engines():
                 found = triton_launching.layer_launches(layer, "cpu")
                 for launch, group in zip(found.sums, summary.groups):
                     width = group.num_child_blocks * group.child_block
-                    assert (launch.run, launch.block_units.shape[1]) == (triton_trace.run_of(group), triton_trace.units_in(summary, width))
+                    assert (launch.run, launch.block_units.shape[1]) == (triton_operands.run_of(group), triton_operands.units_in(summary, width))
 
 
 def test_constants_are_the_kernels():
-    assert triton_trace.UNIT == triton_launches.UNIT == counting.UNIT
+    assert triton_trace.UNIT == triton_launches.UNIT
     for name in ("PITCH", "GUARD_B", "FLAG_B", "MANY_CATEGORIES"):
         assert getattr(triton_trace, name) == getattr(triton_blocks, name)
-    assert triton_trace.LONGEST_RUN == triton_launching.LONGEST_RUN
+    assert triton_operands.LONGEST_RUN == triton_launching.LONGEST_RUN
 
 
 def test_the_batch_is_filled_up():

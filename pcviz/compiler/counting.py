@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterator
 
 import numpy as np
+from pcviz_kernels.tuned import UNIT
 
 from ..ir.distributions import Gaussian
 from ..ir.nodes import InputNodes, Nodes, ProdNodes
@@ -28,8 +29,6 @@ from .plan import (
     SumGroup,
 )
 from .tiles import TileGrid, edges_per_tile, tile_grid
-
-UNIT = 64  # rows that share a log-scale in impl="triton"; pcviz_kernels.triton_launches.UNIT, which needs torch
 
 
 def plan_summary(root: Nodes | Layering, *, block_size: int, padding_tolerance: float = 0.25) -> PlanSummary:

@@ -143,7 +143,7 @@ def _limiter(sums: dict) -> str:
 
 def _caption(report: TrafficReport, layers: list[int]) -> str:
     device = report.device
-    parts = [f"Model, planned launches of the sum layers; roofs of {device.name} measured {device.date}."]
+    parts = [f"Model, {report.launch_kind}es of the sum layers; roofs of {device.name} measured {device.date}."]
     if device.kind == "cpu":
         parts = [f"Model of planned launches with a GPU kernel's tiles; roofs measured here {device.date}. Measured times of the torch engine: Cost."]
     number = len({record.layer for record in report.records})

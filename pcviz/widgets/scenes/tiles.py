@@ -8,6 +8,7 @@ from pcviz_kernels.tiles import REGISTERS, SHARED_BYTES, SIDES, resources, why_n
 from ...compiler.plan import LayerSummary, PlanSummary
 from ...tracing import element_flows_launch, forward_launch, param_flows_launch
 from ...traffic import TrafficReport, launch_traffic
+from ...triton_trace import matrix_launch
 from .common import html_table, milliseconds, si_bytes
 
 MAX_LAUNCHES = 24  # of a layer, those with most time first
@@ -27,7 +28,7 @@ def scene_tiles(summary: PlanSummary, report: TrafficReport, layer: int) -> dict
     shown = sorted(records[:MAX_LAUNCHES], key=lambda record: (list(LAUNCHES).index(record.phase), record.group))
     bounds: list[str] = []
     one = next(each for each in summary.layers if each.index == layer)
-    caption = f"Model, planned launches, {report.device.name}: what the launch of a tile would move, and the time that the slowest roof allows."
+    caption = f"Model, {report.launch_kind}es, {report.device.name}: what the launch of a tile would move, and the time that the slowest roof allows."
     if len(records) > len(shown):
         caption += f" The {len(shown)} of {len(records)} launches with most time are listed."
     return {
@@ -77,7 +78,8 @@ def _launch(layer: LayerSummary, record, bounds: list[str]) -> dict:
 
 
 def _figures(layer: LayerSummary, record, config, bounds: list[str]) -> list[float]:
-    launch = LAUNCHES[record.phase](layer, record.group, record.launch.batch_size, config)
+    place = layer, record.group, record.launch.batch_size, config
+    launch = matrix_launch(layer, record.phase, *place[1:]) if record.launch.kernel else LAUNCHES[record.phase](*place)
     got, need = launch_traffic(launch, record.device, record.precision), resources(config, record.phase)
     if got.bound not in bounds:
         bounds.append(got.bound)

@@ -27,12 +27,13 @@ class KernelJob:
         if report.impl == "triton":  # the report's are of the other variant
             launches = trace(plan, settings.batch_size, passes=("forward",), impl="triton", variant=variant)
             launch = next(each for each in launches.phase("forward") if (each.layer, each.group) == (layer, launch.group))
-        last = (node_logs.shape[1] - 1) // launch.config.tile_b  # columns behind it hold padding alone
-        number, sample = _cut(wish.get("program"), launch.programs), _cut(wish.get("sample"), node_logs.shape[1])
+        if report.impl == "triton":  # its programs fill their tiles: behind the batch p is 0
+            padding = launch.grid[0] * launch.config.tile_b - node_logs.shape[1]
+            node_logs = np.pad(node_logs, ((0, 0), (0, padding)), constant_values=-np.inf)
+        number, sample = _cut(wish.get("program"), launch.programs), _cut(wish.get("sample"), settings.batch_size)
         if wish.get("follow"):  # the program of the same sums that has the sample
             number = number // launch.grid[0] * launch.grid[0] + sample // launch.config.tile_b
-        column, tile = min(number % launch.grid[0], last), number // launch.grid[0]
-        number = tile * launch.grid[0] + column
+        column, tile = number % launch.grid[0], number // launch.grid[0]
         sample = min(max(sample, column * launch.config.tile_b), min((column + 1) * launch.config.tile_b, node_logs.shape[1]) - 1)
         done = forward_program(one, launch.group, node_logs, half_params, launch.config, column, tile, variant)
         sums, entry_bytes = one.sums[launch.group], 4 if report.precision in ("fp32", "tf32") else 2

@@ -32,12 +32,11 @@ def scene_kernel(program: ForwardProgram, launch: Launch, levels: list[tuple[str
 
     config, column = launch.config, number % launch.grid[0]
     low = column * config.tile_b
-    high = min(low + config.tile_b, launch.batch_size)
+    high = low + config.tile_b if launch.kernel else min(low + config.tile_b, launch.batch_size)
     left = min(max(0, sample - low - MAX_CELLS // 2), max(0, high - low - MAX_CELLS))
     window = slice(left, min(left + MAX_CELLS, high - low))
     sizes = program_bytes(launch, column, entry)
     widths = [launch.operand(name).width(entry) for name in ("parameters", "elements")]
-    loaded = config.tile_b if launch.kernel else high - low
     steps = program.steps[:MAX_STEPS]
     wave, waves = wave_of(launch, number, num_sms)
     return {
@@ -45,13 +44,13 @@ def scene_kernel(program: ForwardProgram, launch: Launch, levels: list[tuple[str
         "program": number, "programs": launch.programs, "grid": list(launch.grid), "wave": wave, "waves": waves, "device": device,
         "sums": (number // launch.grid[0]) * config.tile_m, "samples": [low, high], "shown": [low + window.start, low + window.stop],
         "sample": sample, "batchSize": launch.batch_size, "tile": [config.tile_m, config.tile_k, config.tile_b],
-        "steps": [_step(step, window, size, level, variant, widths, config, loaded) for step, size, level in zip(steps, sizes[1:], levels)],
+        "steps": [_step(step, window, size, level, variant, widths, config, high - low) for step, size, level in zip(steps, sizes[1:], levels)],
         "numSteps": len(program.steps), "indexBytes": sizes[0], "storeBytes": sizes[-1], "before": bytes_before(launch, number, entry),
         "hidden": sum(sizes[1 + len(steps) : -1]), "launchBytes": launch_bytes(launch, entry),
         "startReads": "indices and scales" if any(operand.name == "scales" for operand in launch.operands) else "indices (nids, cids, pids)",
         "stored": _floats(np.where(np.isinf(program.logs) & (program.logs > 0), np.nan, program.logs * np.float32(np.log(2)))[:MAX_CELLS, window]),
         "source": source(variant, config.uses_tensor_cores, run, config.tile_k),
-        "caption": _caption(launch, window, high - low, len(program.steps)),
+        "caption": _caption(launch, window, high - low, len(program.steps), high > launch.batch_size),
     }  # fmt: skip
 
 
@@ -88,10 +87,12 @@ def _floats(values: np.ndarray) -> bytes:
     return np.ascontiguousarray(values, dtype="<f4").tobytes()
 
 
-def _caption(launch: Launch, window: slice, samples: int, steps: int) -> str:
+def _caption(launch: Launch, window: slice, samples: int, steps: int, padded: bool) -> str:
     parts = ["Numbers: numpy, equal to the Triton kernel by test. Bytes: model of the launch."]
     if window.stop - window.start < samples:
         parts.append(f"{window.stop - window.start} of the tile's {samples} samples are drawn.")
+    if padded:
+        parts.append(f"Samples from {count(launch.batch_size)} on are padding, p = 0.")
     if max(launch.config.tile_m, launch.config.tile_k) > MAX_CELLS:
         parts.append(f"Tiles are cut to their first {MAX_CELLS} rows and columns.")
     if steps > MAX_STEPS:

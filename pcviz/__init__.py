@@ -50,6 +50,7 @@ _NAMES = {
     "explore": ".widgets.explorer",
     "show": ".widgets.show",
     "export_html": ".widgets.export",
+    "draw": ".widgets.drawing",
 }
 __all__ = list(_NAMES)
 

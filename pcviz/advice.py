@@ -2,12 +2,14 @@
 
 Time is the roofline of the sum layers' launches (``pcviz.traffic``), memory the count of ``pcviz.memory_model``. Neither is a
 measurement, and the first is far below what kernels take where nothing but launches or small tiles is to be seen: so every choice
-carries the ratio of model to recorded time wherever such a run ships with the package.
+carries the ratio of model to recorded time wherever such a run ships with the package. With data, choices are measured, and
+compared by what was measured.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from .advice_text import reason, table, text
 from .compiler.counting import plan_summary
@@ -22,12 +24,17 @@ from .rows import to_frame
 from .structures import figure_5_layer
 from .traffic import estimate
 
+if TYPE_CHECKING:
+    from .benchmark import Measurement
+
 PASSES = ("forward", "backward")
 GPU_PRECISIONS = {"scaled": ("fp16", "fp16"), "paper": ("tf32", "fp16")}
 """How the variants of impl="triton" store what they multiply, per pass. The paper's sum kernel reads logarithms of 4 bytes and takes
 their exponentials; the scaled one reads 2 bytes per value. Backward passes are the same."""
 NEAR, SMALLER, EQUAL = 1.25, 0.95, 1.01
 """Times within a factor of 1.25 do not decide, as the model is meant to be no closer than that; but memory does, from 5% less on."""
+MEASURED_NEAR = 1.1  # the same of measured times
+LONGEST_SECONDS = 20  # a choice whose measurement would take longer is given the time of a single run
 
 
 @dataclass(frozen=True)
@@ -37,6 +44,8 @@ class Choice:
     ``bound``: the roof that sets the pace of most of that time, ``bound_share`` of it; ``small_tiles_share``: of the time, in launches
     whose tiles are too small for tensor cores. ``model_ratio``: model / recorded time of the figure-5 layer at this block size, by
     the same engine and device, None where nothing was recorded. ``recorded``: the training step of this very circuit, or None.
+    ``measured_ms``: forward and backward pass of the given data on this machine, inputs and products included, or None; with more
+    than one run, ``measured`` has them all. ``decides_ms``, which choices are compared by, is what was measured or else the model.
     """
 
     block_size: int
@@ -50,13 +59,19 @@ class Choice:
     small_tiles_share: float
     model_ratio: float | None
     recorded: ComparedStep | None
+    measured_ms: float | None = None
+    measured: Measurement | None = None
     on_front: bool = False
     is_best: bool = False
     reason: str = ""
 
+    @property
+    def decides_ms(self) -> float:
+        return self.time_ms if self.measured_ms is None else self.measured_ms
+
     def beats(self, other: Choice) -> bool:
         """Not worse in time and memory, and better in one of them."""
-        mine, its = (self.time_ms, self.memory.total), (other.time_ms, other.memory.total)
+        mine, its = (self.decides_ms, self.memory.total), (other.decides_ms, other.memory.total)
         return mine[0] <= its[0] and mine[1] <= its[1] and mine != its
 
     def row(self) -> dict:
@@ -66,7 +81,7 @@ class Choice:
             "block_size": self.block_size, "variant": self.variant, "best": self.is_best, "front": self.on_front,
             "model_time_ms": self.time_ms, "model_memory_bytes": self.memory.total, "model_parameter_bytes": self.memory.parameters,
             "padding_share": self.padding_share, "launches": self.launches, "bound": self.bound, "bound_share": self.bound_share,
-            "model_over_recorded_time": self.model_ratio,
+            "model_over_recorded_time": self.model_ratio, "measured_ms": self.measured_ms,
             "recorded_step_ms": recorded and recorded.step_ms, "recorded_forward_backward_ms": recorded and recorded.forward_backward_ms,
             "recorded_peak_gib": recorded and recorded.peak_gib, "recorded": recorded and recorded.provenance.label, "reason": self.reason,
         }  # fmt: skip
@@ -74,8 +89,8 @@ class Choice:
 
 @dataclass(frozen=True, repr=False)
 class Recommendation:
-    """Choices by block size, then variant. ``best``: the fastest by the model, unless another one that is within 25% of its time needs at
-    least 5% less memory. ``front``: those that no other beats in both time and memory. Print it; ``to_frame()`` needs pandas."""
+    """Choices by block size, then variant. ``best``: the fastest, unless another one that is within 25% of its time by the model (10% if
+    measured) needs at least 5% less memory. ``front``: those that no other beats in both time and memory. Print it; ``to_frame()`` needs pandas."""
 
     device: str
     kind: str  # "gpu" or "cpu"
@@ -109,11 +124,17 @@ class Recommendation:
         return table(self)
 
 
-def recommend(root: Nodes, device: DeviceSpec | str = "H100-SXM", batch_size: int = 512, *, padding_tolerance: float = 0.25) -> Recommendation:
+def recommend(
+    root: Nodes, device: DeviceSpec | str = "H100-SXM", batch_size: int = 512, *, padding_tolerance: float = 0.25, x=None
+) -> Recommendation:
     """Time and memory of a training pass at every block size and variant that the circuit ``root`` allows, and which to take.
 
     device: "H100-SXM", "cpu" (this machine, its roofs measured once per process) or a ``pcviz.devices.DeviceSpec``. batch_size: samples
-    of a forward and backward pass. Nothing is compiled or run. Raises CircuitError for a wrong structure, ValueError for arguments.
+    of a forward and backward pass. Nothing is compiled or run, unless data ``x`` [N, V] are given: then every choice runs their first
+    ``batch_size`` rows here, on the CPU or on the GPU of this machine as ``device`` is of one or the other kind, checked against float64.
+
+    Raises CircuitError for a wrong structure, ValueError for arguments and for ``x`` without a GPU to measure on, and
+    ``pcviz.benchmark.WrongResult`` should a choice compute wrong likelihoods.
     """
     layers, spec = layering(root), device_spec(device)
     errors, counted = _figure_5_ratios(spec), _counts(root)
@@ -122,6 +143,8 @@ def recommend(root: Nodes, device: DeviceSpec | str = "H100-SXM", batch_size: in
         summary = plan_summary(layers, block_size=block_size, padding_tolerance=padding_tolerance)
         for variant, precisions in _variants(spec).items():
             choices.append(_choice(layers, summary, spec, batch_size, variant, precisions, errors, counted))
+    if x is not None:
+        choices = _measured(root, spec.kind, padding_tolerance, x[:batch_size], choices)
     return Recommendation(spec.name, spec.kind, batch_size, padding_tolerance, counted[3], counted[2], _compared(choices))
 
 
@@ -166,10 +189,38 @@ def _compared(choices: list[Choice]) -> tuple[Choice, ...]:
 
 
 def _best(front: list[Choice]) -> Choice:
-    fastest = min(front, key=lambda choice: choice.time_ms)
-    most_memory = SMALLER * fastest.memory.total
-    equal = [c for c in front if c.time_ms <= EQUAL * fastest.time_ms or (c.time_ms <= NEAR * fastest.time_ms and c.memory.total <= most_memory)]
-    return min(equal, key=lambda choice: choice.memory.total)
+    fastest = min(front, key=lambda choice: choice.decides_ms)
+    near = NEAR if fastest.measured_ms is None else MEASURED_NEAR
+
+    def is_as_good(choice: Choice) -> bool:
+        slower = choice.decides_ms / fastest.decides_ms
+        return slower <= EQUAL or (slower <= near and choice.memory.total <= SMALLER * fastest.memory.total)
+
+    return min(filter(is_as_good, front), key=lambda choice: choice.memory.total)
+
+
+def _measured(root: Nodes, kind: str, padding_tolerance: float, x, choices: list[Choice]) -> list[Choice]:
+    """The same choices with their times on this machine."""
+    import torch
+
+    from .benchmark import measure, predict_seconds
+    from .circuit import TensorCircuit
+    from .compiler.compile import compile as compile_circuit
+
+    if kind == "gpu" and not torch.cuda.is_available():
+        raise ValueError("recommend(x=...) measures on this machine, where no CUDA device is found; leave x out for the model, or pass device='cpu'.")
+    phase, repeats, found = "forward+backward", 5, []
+    for choice in choices:
+        plan = compile_circuit(root, block_size=choice.block_size, padding_tolerance=padding_tolerance)
+        pc = TensorCircuit(plan, "cpu" if kind == "cpu" else "cuda", variant=None if kind == "cpu" else choice.variant)
+        predict_seconds(pc, x, phase=phase)  # first calls take longer
+        seconds = predict_seconds(pc, x, phase=phase, repeats=repeats)
+        if seconds > LONGEST_SECONDS:
+            found.append(replace(choice, measured_ms=1e3 * seconds / (repeats + 2)))
+        else:
+            result = measure(pc, x, phase=phase, repeats=repeats, max_seconds=0.2)
+            found.append(replace(choice, measured_ms=result.median_ms, measured=result))
+    return found
 
 
 # ---- what is recorded -----------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
-HEADINGS = ("", "block size", "variant", "time", "memory", "parameters", "padding", "launches", "model / recorded", "why")
+HEADINGS = ("", "block size", "variant", "time", "measured", "memory", "parameters", "padding", "launches", "model / recorded", "why")
 MUCH_PADDING, MANY_SMALL = 0.05, 0.5  # shares that are worth a word
 ALIKE = 0.01  # what differs by less is called the same
 
@@ -15,20 +15,20 @@ def reason(choice, best, choices) -> str:
 
 
 def _comparison(choice, best, choices) -> str:
-    fastest = min(choices, key=lambda each: each.time_ms)
+    fastest = min(choices, key=lambda each: each.decides_ms)
     if choice is fastest and choice is best:
         return "fastest"
     if choice is best:
         return f"{_times(choice, fastest)} block size {fastest.block_size}, {_memory(choice, fastest)}"
     if choice.on_front:
         return f"{_times(choice, best)} block size {best.block_size}, {_memory(choice, best)}"
-    better = min((each for each in choices if each.beats(choice)), key=lambda each: each.time_ms)
+    better = min((each for each in choices if each.beats(choice)), key=lambda each: each.decides_ms)
     what = f"{better.variant} at the same block size" if better.block_size == choice.block_size else f"block size {better.block_size}"
     return f"{_times(choice, better)} {what}, {_memory(choice, better)}"
 
 
 def _times(choice, other) -> str:
-    ratio = choice.time_ms / other.time_ms
+    ratio = choice.decides_ms / other.decides_ms
     if abs(ratio - 1) < ALIKE:
         return "as fast as"
     if ratio < 1.2:
@@ -47,6 +47,8 @@ def _causes(choice) -> list[str]:
         causes = [f"the launches themselves set the pace {when}"]
     else:
         causes = [f"{choice.bound} {'set' if choice.bound.endswith('s') else 'sets'} the pace {when}"]
+    if choice.measured_ms is not None:
+        causes[0] = f"by the model {causes[0]}"
     if choice.small_tiles_share > MANY_SMALL and choice.bound != "launch":
         causes.append("tiles below 16 leave tensor cores idle")
     if choice.padding_share > MUCH_PADDING:
@@ -70,8 +72,13 @@ def notes(found) -> list[str]:
         what = "the model's time of the figure-5 layer over that of pcviz's kernels on an H100"
         lines = [f"Model / recorded: {what}, {spread} here (1: agreement; -: nothing recorded)."]
     else:
-        lines = [f"Nothing is recorded for {found.device}: measure with pcv.measure(pc, x)."]
-    if found.kind == "cpu":
+        lines = [f"Nothing is recorded for {found.device}."]
+    measured = [choice.measured for choice in found.choices if choice.measured is not None]
+    if measured:
+        lines.append(f"Measured: forward and backward pass, all layers, {measured[0].device_name}, {measured[0].date}; choices are compared by it.")
+    else:
+        lines.append("To measure all of it on this machine, give data: pcv.recommend(root, x=x, ...).")
+    if found.kind == "cpu" and not measured:
         lines.append("On a CPU the model knows arithmetic and memory, not what a call costs: small blocks are slower than it says.")
     return lines + [_recorded(choice) for choice in found.choices if choice.recorded is not None]
 
@@ -91,6 +98,7 @@ def _cells(choice) -> tuple[str, ...]:
         str(choice.block_size),
         choice.variant,
         _milliseconds(choice.time_ms),
+        "-" if choice.measured_ms is None else _milliseconds(choice.measured_ms),
         _size(choice.memory.total),
         _size(choice.memory.parameters),
         f"{100 * choice.padding_share:.0f}%",
@@ -108,9 +116,15 @@ def _size(count: int) -> str:
     return f"{count / 2**30:.2f} GiB" if count >= 2**29 else f"{count / 2**20:.1f} MiB"
 
 
+def _rows(found) -> list[tuple[str, ...]]:
+    """Headings and cells; without what was measured, where nothing was."""
+    rows, at = [HEADINGS, *map(_cells, found.choices)], HEADINGS.index("measured")
+    return rows if any(choice.measured_ms is not None for choice in found.choices) else [row[:at] + row[at + 1 :] for row in rows]
+
+
 def text(found) -> str:
-    rows = [HEADINGS, *map(_cells, found.choices)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(HEADINGS) - 1)]
+    rows = _rows(found)
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]) - 1)]
     lines = ["  ".join([*(cell.rjust(width) for cell, width in zip(row, widths)), row[-1]]) for row in rows]
     return "\n".join([headline(found), *lines, *notes(found)])
 
@@ -122,6 +136,7 @@ def table(found) -> str:
         align = ["right"] * (len(row) - 1) + ["left"]
         return "<tr>" + "".join(f'<{tag} style="text-align:{side}">{escape(cell)}</{tag}>' for cell, side in zip(row, align)) + "</tr>"
 
-    body = "".join(line(_cells(choice), "td") for choice in found.choices)
+    headings, *rows = _rows(found)
+    body = "".join(line(row, "td") for row in rows)
     below = "".join(f"<p>{escape(note)}</p>" for note in notes(found))
-    return f"<p>{escape(headline(found))}</p><table><thead>{line(HEADINGS, 'th')}</thead><tbody>{body}</tbody></table>{below}"
+    return f"<p>{escape(headline(found))}</p><table><thead>{line(headings, 'th')}</thead><tbody>{body}</tbody></table>{below}"

@@ -15,6 +15,7 @@ import numpy as np
 from pcviz_kernels.config import LaunchConfig
 from pcviz_kernels.triton_launches import UNIT, TritonLayer, TritonProducts, TritonSums, lost_log2
 
+from . import triton_trace
 from .tracing import Launch, ceil_div
 
 VARIANTS = ("paper", "scaled")
@@ -171,7 +172,9 @@ def _to_half(values: np.ndarray) -> np.ndarray:
 
 def program_bytes(launch: Launch, column: int, entry: int) -> list[int]:
     """Bytes that a program of batch tile ``column`` requests: [indices, step 1, step 2, ..., store]. Over all programs they add up to
-    the traffic model's ``l1_bytes`` of the launch. ``entry``: bytes of a value and of a parameter (indices have 4)."""
+    the traffic model's ``l1_bytes`` of the launch. ``entry``: bytes of a value and of a parameter of a planned launch (indices have 4)."""
+    if launch.kernel:
+        return triton_trace.program_bytes(launch)
     config, width = launch.config, launch.fan_in * launch.child_block
     samples = min(config.tile_b, launch.batch_size - column * config.tile_b)
     counts = [min(config.tile_k, width - first) for first in range(0, width, config.tile_k)]

@@ -11,143 +11,45 @@ C child blocks of a backward group with R parents each. Section numbers are thos
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 
-from pcviz_kernels.config import PHASES, LaunchConfig, default_config
+from pcviz_kernels.config import PHASES, LaunchConfig
 
-from .compiler.plan import BackwardGroupSummary, CircuitPlan, GroupSummary, LayerSummary, PlanSummary
+from .compiler.plan import CircuitPlan, LayerSummary, PlanSummary
+from .launch_records import PASSES, Config, Launch, LaunchTrace, Operand, ceil_div, config_of, own_cells, stored_cells, unique_elements, unique_sums
+from .triton_trace import VARIANTS, triton_trace
 
-PASSES = {"forward": ("forward",), "backward": ("element_flows", "param_flows")}
-Config = LaunchConfig | Mapping[str, LaunchConfig] | Callable[..., LaunchConfig] | None
-
-
-@dataclass(frozen=True)
-class Operand:
-    """One array of a launch. All figures are entries (not bytes), over all programs.
-
-    loads, stores: entries requested by the programs; unique: distinct entries among them (parameters of tied blocks are
-    counted once, the null block that pseudo blocks read not at all); reuse_span: entries that the launch touches between two
-    loads of the same entry, in the order of its programs. ``formula``: how ``loads`` comes about, with the numbers put in.
-    """
-
-    name: str
-    loads: int
-    stores: int
-    unique: int
-    reuse_span: int
-    formula: str
-    is_index: bool = False
-
-    @property
-    def reloads(self) -> float:
-        """How often each distinct entry is loaded, on average."""
-        return self.loads / self.unique if self.unique else 0.0
+IMPLS = ("planned", "triton")
 
 
-@dataclass(frozen=True)
-class Launch:
-    """One kernel launch. ``grid``: programs along the axis that runs fastest, and along the other one."""
-
-    phase: str  # "forward", "element_flows" or "param_flows"
-    layer: int  # 1 is the layer next to the inputs
-    group: int  # position among the layer's groups (element_flows: its backward groups)
-    config: LaunchConfig
-    sum_block: int  # M
-    child_block: int  # K
-    num_blocks: int  # G; element_flows: C
-    fan_in: int  # E; element_flows: R parents
-    stored_blocks: int
-    batch_size: int  # B
-    grid: tuple[int, int]
-    steps: int  # steps of one program
-    operands: tuple[Operand, ...]
-
-    @property
-    def programs(self) -> int:
-        return self.grid[0] * self.grid[1]
-
-    @property
-    def total_steps(self) -> int:
-        return self.programs * self.steps
-
-    @property
-    def cells(self) -> int:
-        """Cells of the parameter matrix that the launch multiplies, pseudo blocks included."""
-        return self.num_blocks * self.fan_in * self.sum_block * self.child_block
-
-    @property
-    def flops(self) -> int:
-        """2 x cells x B: one multiply-add per cell and sample in each of the three phases."""
-        return 2 * self.cells * self.batch_size
-
-    @property
-    def tile_flops(self) -> int:
-        """Operations of whole tiles, with the lanes that are masked off: 2 x steps x tile_m x tile_k x tile_b."""
-        tile = self.config
-        return 2 * self.total_steps * tile.tile_m * tile.tile_k * tile.tile_b
-
-    @property
-    def exponentials(self) -> int:
-        """One per loaded log-probability, of a child or of a sum: exp(e - m) and exp(log F + m - log p)."""
-        return sum(operand.loads for operand in self.operands if operand.name in ("elements", "values"))
-
-    def operand(self, name: str) -> Operand:
-        for operand in self.operands:
-            if operand.name == name:
-                return operand
-        raise ValueError(f"The {self.phase} launch has no operand {name!r}; it has {', '.join(o.name for o in self.operands)}.")
-
-    def waves(self, num_sms: int) -> int:
-        """Rounds in which ``num_sms`` multiprocessors finish the programs, one program each at a time."""
-        return ceil_div(self.programs, num_sms)
-
-    def step_bytes(self, element_bytes: int = 4) -> int:
-        """Bytes that one step of one program loads (full tiles, without indices)."""
-        tile = self.config
-        child, sums, params = tile.tile_k * tile.tile_b, tile.tile_m * tile.tile_b, tile.tile_m * tile.tile_k
-        return element_bytes * {"forward": params + child, "element_flows": params + 2 * sums, "param_flows": child + 2 * sums}[self.phase]
-
-    def __str__(self):
-        tile = self.config
-        return (
-            f"{self.phase} layer {self.layer} group {self.group}: {self.programs:,} programs x {self.steps:,} steps, "
-            f"tile {tile.tile_m} x {tile.tile_k} x {tile.tile_b}"
-        )
-
-
-@dataclass(frozen=True)
-class LaunchTrace:
-    """The launches of the chosen passes in the order in which they run: layers up, then layers down."""
-
-    batch_size: int
-    block_size: int
-    launches: tuple[Launch, ...]
-
-    def phase(self, phase: str) -> tuple[Launch, ...]:
-        return tuple(launch for launch in self.launches if launch.phase == phase)
-
-    def __iter__(self) -> Iterator[Launch]:
-        return iter(self.launches)
-
-    def __len__(self):
-        return len(self.launches)
-
-    def __str__(self):
-        return "\n".join(map(str, self.launches))
-
-
-def trace(plan: CircuitPlan | PlanSummary, batch_size: int, config: Config = None, passes: tuple[str, ...] = ("forward", "backward")) -> LaunchTrace:
+def trace(
+    plan: CircuitPlan | PlanSummary,
+    batch_size: int,
+    config: Config = None,
+    passes: tuple[str, ...] = ("forward", "backward"),
+    *,
+    impl: str = "planned",
+    variant: str = "scaled",
+    deterministic: bool = False,
+    masked: bool = False,
+) -> LaunchTrace:
     """The launches of ``plan`` for ``batch_size`` samples.
 
     config: None (the rule of ``default_config`` for each launch), one LaunchConfig for all (its owned tile is cut to
     each block), a mapping from phase to LaunchConfig, or what is called like ``default_config`` (``pc.configs``).
-    passes: "forward", "backward" or both.
+    passes: "forward", "backward" or both. impl: "planned", the matrix products of the paper's algorithm alone; or "triton", every
+    launch of TensorCircuit(impl="triton"), with its ``variant``, ``deterministic`` mode, and for data with hidden values (``masked``).
     """
     summary = summary_of(plan)
     check_batch_size(batch_size)
     passes = check_passes(passes)
     _check_config(config)
+    if impl not in IMPLS or variant not in VARIANTS:
+        expected = f"impl expects one of {', '.join(map(repr, IMPLS))} and variant one of {', '.join(map(repr, VARIANTS))}"
+        raise ValueError(f"trace: {expected}, got {impl!r} and {variant!r}.")
+    if impl == "triton":
+        launches = tuple(triton_trace(summary, batch_size, config, passes, variant, deterministic, masked))
+        return LaunchTrace(batch_size, summary.block_size, launches, impl)
     launches: list[Launch] = []
     if "forward" in passes:
         for layer in summary.layers:
@@ -167,15 +69,15 @@ def forward_launch(layer: LayerSummary, g: int, batch_size: int, config: Config 
     So each parameter is loaded ceil(B / tile_b) times and each child value M / tile_m times per sum block.
     """
     group, b = layer.groups[g], batch_size
-    tile = _config_of(config, "forward", group, b)
+    tile = config_of(config, "forward", group, b)
     width, rows, batches = group.num_child_blocks * group.child_block, group.sum_block // tile.tile_m, ceil_div(b, tile.tile_b)
-    blocks, steps, cells = group.num_sum_blocks, ceil_div(width, tile.tile_k), _own_cells(group)
+    blocks, steps, cells = group.num_sum_blocks, ceil_div(width, tile.tile_k), own_cells(group)
     row_span = tile.tile_m * width + width * b + tile.tile_m * b
     pairs = group.num_child_blocks * max(1, group.child_block // tile.tile_k)
     all_cells = blocks * group.sum_block * width
     return _launch("forward", layer, g, tile, b, (batches, blocks * rows), steps, [
         Operand("parameters", all_cells * batches, 0, cells, width * (tile.tile_m + tile.tile_b), f"{all_cells:,} cells x {batches} batch tiles"),
-        Operand("elements", blocks * rows * width * b, 0, _unique_elements(layer, group) * b, row_span,
+        Operand("elements", blocks * rows * width * b, 0, unique_elements(layer, group) * b, row_span,
                 f"{blocks:,} sum blocks x {rows} row tiles x {width:,} children x {b} samples"),
         Operand("values", 0, blocks * group.sum_block * b, blocks * group.sum_block * b, 0, "stored once"),
         _indices(batches * blocks * rows, 2 * pairs + 1, 2 * blocks * group.num_child_blocks + blocks),
@@ -190,11 +92,11 @@ def element_flows_launch(layer: LayerSummary, g: int, batch_size: int, config: C
     of the parents' flows and values. The children's own values are loaded once, at the end.
     """
     group, b = layer.backward_groups[g], batch_size
-    tile = _config_of(config, "element_flows", group, b)
+    tile = config_of(config, "element_flows", group, b)
     width, cols, batches = group.num_parents * group.sum_block, group.child_block // tile.tile_k, ceil_div(b, tile.tile_b)
-    blocks, steps, cells = group.num_child_blocks, ceil_div(width, tile.tile_m), _own_cells(group)
+    blocks, steps, cells = group.num_child_blocks, ceil_div(width, tile.tile_m), own_cells(group)
     row_span = tile.tile_k * width + 2 * width * b + 2 * tile.tile_k * b
-    parents = _unique_sums(layer, group) * b
+    parents = unique_sums(layer, group) * b
     own = blocks * group.child_block * b
     reads = blocks * cols * width * b
     formula = f"{blocks:,} child blocks x {cols} tiles x {width:,} parents x {b} samples"
@@ -218,21 +120,21 @@ def param_flows_launch(layer: LayerSummary, g: int, batch_size: int, config: Con
     Parameters are loaded once, their flows loaded and stored once (they add up over mini-batches).
     """
     group, b = layer.groups[g], batch_size
-    tile = _config_of(config, "param_flows", group, b)
+    tile = config_of(config, "param_flows", group, b)
     width, rows, steps = group.num_child_blocks * group.child_block, group.sum_block // tile.tile_m, ceil_div(b, tile.tile_b)
-    blocks, cols, cells = group.num_sum_blocks, ceil_div(width, tile.tile_k), _stored_cells(group)
+    blocks, cols, cells = group.num_sum_blocks, ceil_div(width, tile.tile_k), stored_cells(group)
     row_span = width * b + 2 * tile.tile_m * b + 3 * tile.tile_m * width
     program_span = tile.tile_k * b + 2 * tile.tile_m * b + 3 * tile.tile_m * tile.tile_k
     sums = blocks * group.sum_block * b
     formula = f"{blocks * group.sum_block:,} sums x {b} samples x {cols} child tiles"
     pairs = ceil_div(min(tile.tile_k, width), group.child_block)
     return _launch("param_flows", layer, g, tile, b, (cols, blocks * rows), steps, [
-        Operand("elements", blocks * rows * width * b, 0, _unique_elements(layer, group) * b, row_span,
+        Operand("elements", blocks * rows * width * b, 0, unique_elements(layer, group) * b, row_span,
                 f"{blocks:,} sum blocks x {rows} row tiles x {width:,} children x {b} samples"),
         Operand("flows", sums * cols, 0, sums, program_span, formula),
         Operand("values", sums * cols, 0, sums, program_span, formula),
-        Operand("parameters", cells, 0, _own_cells(group), 0, f"{cells:,} stored cells, once"),
-        Operand("parameter flows", cells, cells, _own_cells(group), 0, f"{cells:,} stored cells, loaded and stored once"),
+        Operand("parameters", cells, 0, own_cells(group), 0, f"{cells:,} stored cells, once"),
+        Operand("parameter flows", cells, cells, own_cells(group), 0, f"{cells:,} stored cells, loaded and stored once"),
         _indices(cols * blocks * rows, 2 * pairs + 1, 2 * blocks * group.num_child_blocks + blocks),
     ])  # fmt: skip
 
@@ -259,56 +161,6 @@ def _launch(phase, layer: LayerSummary, g: int, tile: LaunchConfig, batch_size: 
 
 def _indices(programs: int, each: int, unique: int) -> Operand:
     return Operand("indices", programs * each, 0, unique, 0, f"{programs:,} programs x {each:,} indices", is_index=True)
-
-
-def _stored_cells(group: GroupSummary | BackwardGroupSummary) -> int:
-    return group.stored_blocks * group.sum_block * group.child_block
-
-
-def _own_cells(group: GroupSummary | BackwardGroupSummary) -> int:
-    """Distinct parameters among the stored cells: tied blocks have the same."""
-    return (group.stored_blocks - group.tied_blocks) * group.sum_block * group.child_block
-
-
-def _unique_elements(layer: LayerSummary, group: GroupSummary) -> int:
-    """Distinct child rows that a forward group reads: see ``_share``."""
-    same = [other for other in layer.backward_groups if _shape(other) == _shape(group)]
-    rows = sum(other.num_child_blocks for other in same) * group.child_block
-    return _share(rows, group, layer.groups, group.stored_blocks * group.child_block)
-
-
-def _unique_sums(layer: LayerSummary, group: BackwardGroupSummary) -> int:
-    """Distinct sum rows that a backward group reads: see ``_share``."""
-    rows = sum(other.num_sum_blocks for other in layer.groups if _shape(other) == _shape(group)) * group.sum_block
-    return _share(rows, group, layer.backward_groups, group.stored_blocks * group.sum_block)
-
-
-def _share(rows: int, group, groups, largest: int) -> int:
-    """The group's share of ``rows``, which all groups of its block shape read together, in proportion to stored blocks.
-
-    Exact where a block shape has one group, or where groups share no rows; rows that several groups read are counted
-    once for all of them. ``largest``: no group reads more rows than its stored blocks have.
-    """
-    stored = sum(other.stored_blocks for other in groups if _shape(other) == _shape(group))
-    return min(largest, ceil_div(rows * group.stored_blocks, stored)) if stored else 0
-
-
-def _shape(group) -> tuple[int, int]:
-    return (group.sum_block, group.child_block)
-
-
-def _config_of(config: Config, phase: str, group, batch_size: int) -> LaunchConfig:
-    if isinstance(config, Mapping):
-        config = config.get(phase)
-    if config is None or callable(config):
-        backward = phase == "element_flows"
-        rows = group.num_child_blocks * group.child_block if backward else group.num_sum_blocks * group.sum_block
-        return (config or default_config)(phase, group.sum_block, group.child_block, batch_size, rows)
-    return config.fit(phase, group.sum_block, group.child_block)
-
-
-def ceil_div(value: int, divisor: int) -> int:
-    return -(-value // divisor)
 
 
 def summary_of(plan: CircuitPlan | PlanSummary) -> PlanSummary:

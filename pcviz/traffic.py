@@ -28,11 +28,13 @@ from pcviz_kernels.config import NAIVE, LaunchConfig
 
 from .compiler.plan import CircuitPlan, PlanSummary
 from .devices import PRECISIONS, DeviceSpec, check_precision, device_spec
-from .tracing import PASSES, Config, Launch, Operand, ceil_div, check_passes, trace
+from .launch_records import PASS_OF  # noqa: F401  (what reads a report needs it)
+from .tracing import Config, Launch, Operand, ceil_div, check_passes, trace
 
-INDEX_BYTES = 4  # index tensors are int32 unless they need more
-LABEL = "model, planned launch"
-PASS_OF = {phase: name for name, phases in PASSES.items() for phase in phases}
+SUM_PHASES = ("sum_guard", "ratios", "flow_guard")  # that belong to the sum layer besides its matrix products
+PHASE_OF_ROLE = {"sum_forward": "forward", "product_backward": "product_flows"}  # of a recorded role, where they have other names
+FILLS = ("fill", "root_flows")  # torch's kernels
+LABELS = {"planned": "model, planned launch", "triton": "model, Triton launch"}
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,8 @@ class TrafficRecord:
     hbm_read_bytes: int
     hbm_write_bytes: int
     terms_ms: tuple[tuple[str, float], ...]
-    label: str = LABEL
+    l1_bytes: int
+    label: str = LABELS["planned"]
 
     @property
     def phase(self) -> str:
@@ -92,9 +95,8 @@ class TrafficRecord:
         return self.launch.flops
 
     @property
-    def l1_bytes(self) -> int:
-        """Requests of the programs; under the model's assumption all of them pass between L1 and L2."""
-        return self.l2_to_l1_bytes + self.l1_to_l2_bytes
+    def direction(self) -> str:
+        return self.launch.direction
 
     @property
     def l2_bytes(self) -> int:
@@ -129,7 +131,11 @@ class TrafficRecord:
 
 @dataclass(frozen=True)
 class TrafficReport:
-    """The planned launches of a plan on one device, and their sums."""
+    """The launches of a plan's sum layers on one device, and their sums.
+
+    ``records``: the matrix products alone. With ``impl`` "triton", ``around`` are the other launches of the two passes, in the same
+    order: inputs, products, scales of flows, guards, fills.
+    """
 
     device: DeviceSpec
     batch_size: int
@@ -138,7 +144,17 @@ class TrafficReport:
     passes: tuple[str, ...]
     records: tuple[TrafficRecord, ...]
     naive: bool = False
-    label: str = LABEL
+    impl: str = "planned"
+    around: tuple[TrafficRecord, ...] = ()
+
+    @property
+    def label(self) -> str:
+        return LABELS[self.impl]
+
+    @property
+    def launch_kind(self) -> str:
+        """"planned launch" or "Triton launch": what stands beside a number of the model."""
+        return self.label.removeprefix("model, ")
 
     @cached_property
     def total(self) -> Traffic:
@@ -148,7 +164,7 @@ class TrafficReport:
         """Sums over "forward" or "backward" (element flows and parameter flows)."""
         if name not in self.passes:
             raise ValueError(f"This report covers {' and '.join(self.passes)}, not {name!r}; call pcv.estimate(..., passes=({name!r},)).")
-        return add_up(record for record in self.records if PASS_OF[record.phase] == name)
+        return add_up(record for record in self.records if record.direction == name)
 
     @property
     def forward(self) -> Traffic:
@@ -163,14 +179,14 @@ class TrafficReport:
         chosen = [record for record in self.records if record.layer == index]
         if not chosen:
             raise ValueError(f"No layer {index}; this plan has layers {', '.join(map(str, sorted({r.layer for r in self.records})))}.")
-        return add_up(record for record in chosen if name is None or PASS_OF[record.phase] == name)
+        return add_up(record for record in chosen if name is None or record.direction == name)
 
     def formulas(self, name: str | None = None) -> dict[str, str]:
         """Formulas of the sums over one pass, or over all: how many launches add up, and the largest of them."""
         from .traffic_text import sum_formulas
 
         self.of_pass(name or self.passes[0])  # says what to do when the pass is not covered
-        return sum_formulas([record for record in self.records if name is None or PASS_OF[record.phase] == name])
+        return sum_formulas([record for record in self.records if name is None or record.direction == name])
 
     def __str__(self):
         from .traffic_text import text_table
@@ -192,6 +208,7 @@ def estimate(
     config: Config = None,
     *,
     naive: bool = False,
+    impl: str | None = None,
 ) -> TrafficReport:
     """Traffic and roofline time of the sum layers' launches, one record per launch.
 
@@ -199,43 +216,46 @@ def estimate(
     machine, measured once per process) or a DeviceSpec. precision: "fp32", "tf32", "bf16" or "fp16"; None takes tf32
     where the device has it. It sets the rate of matrix products, and 16-bit ones store 2 bytes per entry instead of 4.
     config: see ``pcviz.tracing.trace``. naive: section 3's parallelization instead, one processor per sum and sample that
-    reloads all its inputs.
+    reloads all its inputs. impl: "triton" models the launches that TensorCircuit runs on a GPU, whose precision is fp16; "planned" those
+    that the paper's algorithm needs, in any precision. None: "triton" on a GPU, unless a precision or ``naive`` is asked for.
     """
     spec = device_spec(device)
-    precision = check_precision(precision, spec)
-    if naive and config is not None:
-        raise ValueError("estimate(naive=True) has tiles of its own (1 x 1 x 1); leave config=None.")
+    if impl is None:
+        impl = "triton" if spec.kind == "gpu" and spec.fp16_tflops and precision in (None, "fp16") and not naive else "planned"
+    precision = check_precision("fp16" if impl == "triton" and precision is None else precision, spec)
+    if naive and (config is not None or impl == "triton"):
+        raise ValueError("estimate(naive=True) has tiles of its own (1 x 1 x 1); leave config=None and impl=None.")
+    if impl == "triton" and precision != "fp16":
+        raise ValueError(f"estimate(impl='triton') models float16 operands, got precision {precision!r}; impl='planned' takes any.")
     passes = check_passes(passes)
-    launches = trace(plan, batch_size, NAIVE if naive else config, passes)
-    records = tuple(launch_traffic(launch, spec, precision) for launch in launches)
-    return TrafficReport(spec, batch_size, launches.block_size, precision, passes, records, naive)
+    launches = trace(plan, batch_size, NAIVE if naive else config, passes, impl=impl)
+    records = [launch_traffic(launch, spec, precision, LABELS[impl]) for launch in launches]
+    matrices, around = (tuple(record for record in records if record.launch.multiplies == chosen) for chosen in (True, False))
+    return TrafficReport(spec, batch_size, launches.block_size, precision, passes, matrices, naive, impl, around)
 
 
-def launch_traffic(launch: Launch, spec: DeviceSpec, precision: str) -> TrafficRecord:
+def launch_traffic(launch: Launch, spec: DeviceSpec, precision: str, label: str = LABELS["planned"]) -> TrafficRecord:
     """The record of one launch: bytes from its operands, then one term per roof."""
     size = PRECISIONS[precision]
-    loads = stores = reads = writes = 0
+    requests = loads = stores = reads = writes = 0
     for operand in launch.operands:
-        width = entry_bytes(operand, size)
-        loads += operand.loads * width
+        width = operand.width(size)
+        requests += operand.loads * width
+        loads += operand.from_l2(launch.grid[0], spec.num_sms) * width
         stores += operand.stores * width
         writes += min(operand.stores, operand.unique) * width
         reads += hbm_loads(operand, spec, size) * width
-    return TrafficRecord(launch, spec, precision, loads, stores, reads, writes, _terms(launch, spec, precision, loads + stores, reads + writes))
-
-
-def entry_bytes(operand: Operand, size: int) -> int:
-    """Bytes of one entry; flows of parameters add up over the data set and stay in 4 bytes."""
-    return INDEX_BYTES if operand.is_index else 4 if operand.name == "parameter flows" else size
+    terms = _terms(launch, spec, precision, requests + stores, loads + stores, reads + writes)
+    return TrafficRecord(launch, spec, precision, loads, stores, reads, writes, terms, requests + stores, label)
 
 
 def hbm_loads(operand: Operand, spec: DeviceSpec, size: int) -> int:
     """Entries read from memory: each once, or on every load when L2 cannot hold what lies between two loads."""
-    fits = operand.reuse_span * size <= spec.l2_cache_bytes
-    return min(operand.loads, operand.unique) if fits else operand.loads
+    fits = operand.span_bytes(size) <= spec.l2_cache_bytes
+    return min(operand.loads, operand.unique) if fits else max(operand.unique, operand.from_l2(1, spec.num_sms))
 
 
-def _terms(launch: Launch, spec: DeviceSpec, precision: str, l2_bytes: int, hbm_bytes: int) -> tuple[tuple[str, float], ...]:
+def _terms(launch: Launch, spec: DeviceSpec, precision: str, l1_bytes: int, l2_bytes: int, hbm_bytes: int) -> tuple[tuple[str, float], ...]:
     """Milliseconds that each roof alone would take.
 
     The rates of L1, L2, arithmetic and exponentials belong to all multiprocessors together; with P programs on S of them
@@ -246,7 +266,7 @@ def _terms(launch: Launch, spec: DeviceSpec, precision: str, l2_bytes: int, hbm_
     if spec.l2_tb_per_s:
         terms.append(("L2", l2_bytes / spec.l2_tb_per_s * 1e-9 * uneven))
     if spec.l1_tb_per_s:
-        terms.append(("L1", l2_bytes / spec.l1_tb_per_s * 1e-9 * uneven))
+        terms.append(("L1", l1_bytes / spec.l1_tb_per_s * 1e-9 * uneven))
     unit, tflops = arithmetic_roof(launch, spec, precision)
     terms.append((unit, launch.tile_flops / tflops * 1e-9 * uneven))
     if spec.tera_exp_per_s:
@@ -297,19 +317,60 @@ class ModelError:
 def model_error(
     summaries: Mapping[int, PlanSummary], rows, device: DeviceSpec | str = "H100-SXM", precision: str | None = None
 ) -> tuple[ModelError, ...]:
-    """Ratios of the model's figures to recorded ones.
+    """Ratios of the model's figures to recorded ones, per block size and pass of the sum kernels.
 
-    summaries: block size -> counts of the recorded circuit; rows: ``pcviz.recorded.figure_5_rows()``. The recorded launches
-    may be another implementation's (``engine``), with other tiles: then a ratio says how far that implementation is from
-    what this plan would need, and not only how wrong the model is.
+    summaries: block size -> counts of the recorded circuit; rows: ``pcviz.recorded.figure_5_rows()``. Of pcviz's own rows the
+    model is that of its launches, guards and scales of flows included, and a ratio says how wrong the model is. Another
+    implementation (``engine``) has other tiles: its rows are compared with the planned launches, and a ratio says how far that
+    implementation is from what this plan would need.
     """
     errors = []
     for row in rows:
         if row.block_size in summaries:
-            report = estimate(summaries[row.block_size], row.batch_size, device, (row.phase,), precision)
-            got = report.total
+            impl = "triton" if is_own(row) else "planned"
+            report = estimate(summaries[row.block_size], row.batch_size, device, (row.phase,), precision, impl=impl)
+            got = add_up([*report.records, *(record for record in report.around if record.phase in SUM_PHASES)])
             errors.append(ModelError(
                 row.block_size, row.phase, got.time_ms / row.time_ms, got.hbm_bytes / row.hbm_bytes,
                 got.l2_to_l1_bytes / row.l2_to_l1_bytes, got.l1_bytes / row.l1_bytes, row.provenance.engine,
             ))  # fmt: skip
+    return tuple(errors)
+
+
+def is_own(row) -> bool:
+    """Whether a recorded row is of pcviz's kernels."""
+    return row.provenance.engine.startswith("pcviz")
+
+
+@dataclass(frozen=True)
+class LaunchError:
+    """One recorded launch of pcviz's kernels and its model. Ratios: model over recorded figure; L2 is both directions."""
+
+    block_size: int
+    order: int
+    kernel: str
+    recorded_ms: float
+    hbm_bytes: int  # recorded
+    time_ratio: float
+    l2_ratio: float
+    hbm_ratio: float
+
+
+def launch_errors(summaries: Mapping[int, PlanSummary], launches, device: DeviceSpec | str = "H100-SXM") -> tuple[LaunchError, ...]:
+    """How far the model of each launch is from its counters. launches: rows of one circuit, ``pcviz.recorded.own_launches()``, of both
+    passes of the whole circuit or of its first layer; torch's fills are left out. Raises ValueError when they are not the modelled launches.
+    """
+    spec, errors = device_spec(device), []
+    for size in sorted(summaries):
+        rows = [row for row in launches if row.block_size == size and row.role != "fill"]
+        modelled = [t for t in trace(summaries[size], rows[0].batch_size, impl="triton") if t.phase not in FILLS] if rows else []
+        if len(rows) != len(modelled):
+            modelled = [launch for launch in modelled if launch.layer == 1]
+        if [PHASE_OF_ROLE.get(row.role, row.role) for row in rows] != [launch.phase for launch in modelled]:
+            raise ValueError(f"block size {size}: the recorded launches are not those of this plan; are they of other kernels, or another circuit?")
+        for row, launch in zip(rows, modelled):
+            got = launch_traffic(launch, spec, "fp16", LABELS["triton"])
+            l2_bytes, hbm_bytes = row.l2_to_l1_bytes + row.l1_to_l2_bytes, row.hbm_bytes
+            ratios = got.time_ms / row.time_ms, got.l2_bytes / max(1, l2_bytes), got.hbm_bytes / max(1, hbm_bytes)
+            errors.append(LaunchError(size, row.order, row.kernel, row.time_ms, hbm_bytes, *ratios))
     return tuple(errors)

@@ -5,17 +5,7 @@ from __future__ import annotations
 from html import escape
 
 from .devices import PRECISIONS
-from .traffic import (
-    PASS_OF,
-    Traffic,
-    TrafficRecord,
-    TrafficReport,
-    add_up,
-    arithmetic_roof,
-    entry_bytes,
-    hbm_loads,
-    imbalance,
-)
+from .traffic import Traffic, TrafficRecord, TrafficReport, add_up, arithmetic_roof, hbm_loads, imbalance
 
 HEADINGS = ("pass", "launches", "programs", "time ms", "HBM GB", "L1-L2 GB", "GFLOP", "bound by")
 
@@ -24,27 +14,38 @@ def formulas(record: TrafficRecord) -> dict[str, str]:
     """One line per number of ``record``."""
     launch, spec = record.launch, record.device
     size = PRECISIONS[record.precision]
-    loads = [f"{o.name} {o.formula} x {entry_bytes(o, size)} B" for o in launch.operands if o.loads]
-    stores = [f"{o.name} {o.stores:,} x {entry_bytes(o, size)} B" for o in launch.operands if o.stores]
-    moved = f"loads ({' + '.join(loads)}) + stores ({' + '.join(stores)}) = {gigabytes(record.l2_bytes)}"
+    loads = [f"{o.name} {o.formula} x {o.width(size)} B" for o in launch.operands if o.loads]
+    stores = [f"{o.name} {o.stores:,} x {o.width(size)} B" for o in launch.operands if o.stores]
+    stored = f"stores ({' + '.join(stores)})"
+    moved = f"loads ({' + '.join(loads)}) + {stored} = {gigabytes(record.l1_bytes)}"
     return {
         "programs": f"{launch.grid[0]:,} x {launch.grid[1]:,} = {launch.programs:,} programs of {launch.steps:,} steps",
         "waves": f"ceil({launch.programs:,} programs / {spec.num_sms} multiprocessors) = {record.waves:,}",
         "l1_bytes": moved,
-        "l2_bytes": f"no reuse in L1 assumed: {moved}",
+        "l2_bytes": f"no reuse in L1 assumed: {moved}" if record.l2_bytes == record.l1_bytes else _l2_formula(record, size, stored),
         "hbm_bytes": _hbm_formula(record, size),
         "flops": f"2 x {launch.cells:,} cells x {launch.batch_size:,} samples = {launch.flops / 1e9:,.4g} GFLOP",
         "time_ms": _time_formula(record),
     }
 
 
+def _l2_formula(record: TrafficRecord, size: int, stored: str) -> str:
+    """Where L1 keeps some of what is loaded again, or a sector is more than what is asked for."""
+    parts = []
+    for operand in record.launch.operands:
+        passed = operand.from_l2(record.launch.grid[0], record.device.num_sms)
+        if operand.loads:
+            parts.append(f"{operand.name} {passed:,} x {operand.width(size)} B" + (f" (of {operand.loads:,})" if passed != operand.loads else ""))
+    return f"from L2 ({' + '.join(parts)}) + {stored} = {gigabytes(record.l2_bytes)}"
+
+
 def _hbm_formula(record: TrafficRecord, size: int) -> str:
     parts = []
     for operand in record.launch.operands:
-        width = entry_bytes(operand, size)
+        width = operand.width(size)
         read = hbm_loads(operand, record.device, size)
         if read:
-            again = f" (re-read: {megabytes(operand.reuse_span * size)} between two loads exceed L2)" if read > operand.unique else ""
+            again = f" (re-read: {megabytes(operand.span_bytes(size))} between two loads exceed L2)" if read > operand.unique else ""
             parts.append(f"{operand.name} read {read:,} x {width} B{again}")
         if operand.stores:
             parts.append(f"{operand.name} written {min(operand.stores, operand.unique):,} x {width} B")
@@ -114,7 +115,7 @@ def _caption(report: TrafficReport) -> str:
 
 def _rows(report: TrafficReport):
     for name in report.passes:
-        records = [record for record in report.records if PASS_OF[record.phase] == name]
+        records = [record for record in report.records if record.direction == name]
         yield _row(name, add_up(records), records)
     if len(report.passes) > 1:
         yield _row("total", report.total, report.records)

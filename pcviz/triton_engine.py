@@ -15,6 +15,7 @@ import torch
 from pcviz_kernels import torch_blocks
 from pcviz_kernels import triton_blocks as kernels
 from pcviz_kernels.config import LaunchConfig, default_config
+from pcviz_kernels.tiles import FLAGGED
 from pcviz_kernels.triton_blocks import PITCH, Calls
 from pcviz_kernels.triton_calls import compile_ahead, run_all
 from pcviz_kernels.triton_launches import UNIT, TritonBuffers, TritonLayer
@@ -133,7 +134,7 @@ class TritonEngine:
 
     def _num_flags(self, pitch: int) -> int:
         rows = max(max(layer.num_ratio_units, *(launch.num_sum_blocks * launch.sum_block for launch in layer.sums)) for layer in self.layers)
-        return rows * (pitch // kernels.FLAG_B)
+        return rows * (pitch // FLAGGED)
 
     def _reserve(self, batch: int) -> None:
         """Buffers for ``batch`` samples, filled with NaN: nothing may be read unwritten."""

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from pcviz_kernels.triton_launches import UNIT, TritonElements, TritonFactors, TritonInputs, TritonLayer, TritonProducts, TritonSums
 
+from .compiler.counting import element_units
 from .compiler.layering import num_blocks
 from .compiler.plan import InputGroup, LayerPlan, SumGroup
 
@@ -34,7 +35,7 @@ def input_launch(group: InputGroup, device) -> TritonInputs:
 def layer_launches(layer: LayerPlan, device) -> TritonLayer:
     """Launches of one layer; units are runs of up to UNIT rows of an element vector, or of a sum block."""
     layer = _with_wide_null(layer)
-    starts, rows = _units(layer)
+    starts, rows = element_units(layer)
     unit_of = np.repeat(np.arange(len(starts)), rows)  # of every element row
     first_row, first_unit, sums = 0, num_blocks(max(group.sum_block for group in layer.groups), UNIT), []  # the first units stand for pseudo parents
     ratio_rows, ratio_units = [], []
@@ -85,19 +86,6 @@ def _with_wide_null(layer: LayerPlan) -> LayerPlan:
         backward_groups=tuple(replace(group, chids=moved(group.chids)) for group in layer.backward_groups),
         products=tuple(replace(group, eids=moved(group.eids), parids=moved(group.parids)) for group in layer.products),
     )
-
-
-def _units(layer: LayerPlan) -> tuple[np.ndarray, np.ndarray]:
-    """First element row and rows of every unit: those of the null block, then of each element vector."""
-    null = layer.sections[0]
-    pieces = [(null.start, null.width)]
-    sections = np.array([section.start for section in layer.sections])
-    for element, start in layer.elements:
-        width = layer.sections[int(np.searchsorted(sections, start, side="right")) - 1].width
-        pieces.append((start, num_blocks(element.num_nodes, width) * width))
-    starts = np.concatenate([np.arange(start, start + rows, UNIT) for start, rows in pieces])
-    ends = np.concatenate([np.minimum(np.arange(start, start + rows, UNIT) + UNIT, start + rows) for start, rows in pieces])
-    return starts, ends - starts
 
 
 def _real_rows(layer: LayerPlan) -> tuple[np.ndarray, np.ndarray]:

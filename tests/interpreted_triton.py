@@ -1,6 +1,8 @@
 """The Triton kernels under Triton's interpreter, against the float64 torch engine and enumeration. Not collected by name:
 test_triton.py runs this file in a process of its own, because TRITON_INTERPRET=1 must be set before triton is imported."""
 
+import functools
+import itertools
 import os
 
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 import torch
 from circuits import extreme_params, random_circuit, random_data, trained_params, vectors_with_rows
 from oracle import log_likelihood, log_values, node_flows, param_flows, worlds_of
+from pcviz_kernels.tiles import SIDES, why_not, with_sides
 from pcviz_kernels.triton_blocks import PITCH
 from triton.runtime.interpreter import InterpreterBuilder, InterpreterOptions, interpreter_builder
 
@@ -423,6 +426,23 @@ def test_autotune_keeps_results(monkeypatch, tmp_path):
     np.testing.assert_allclose(pc.flows(x).edges, flows, rtol=1e-3, atol=1e-4)
     again = list(pcv.autotune(interpreted(root, 4), x, cache=tmp_path / "configs.json"))
     assert [record.best for record in again] == [record.best for record in records] and all(record.cached for record in again)
+
+
+def test_possible_tiles_keep_results():
+    """The least and the largest tile that pcviz_kernels.tiles calls possible, for blocks with and without tensor cores in one circuit."""
+    root = wide(37, 16)
+    x, pc = worlds_of(root), interpreted(root, 16)
+    before, flows = pc(x), pc.flows(x).edges
+
+    def config(pick, phase, sum_block, child_block, *_, **__):
+        sides = itertools.product(SIDES["tile_m"], SIDES["tile_k"], SIDES["tile_b"])
+        tiles = [with_sides(phase, sum_block, child_block, *each) for each in sides]
+        return pick((t for t in tiles if not why_not(t, phase, sum_block, child_block)), key=lambda t: (t.tile_m * t.tile_k * t.tile_b, t.tile_k))
+
+    for pick in (min, max):
+        pc.engine.use_configs(functools.partial(config, pick))
+        close(pc(x), before, VALUE)
+        np.testing.assert_allclose(pc.flows(x).edges, flows, rtol=2e-3, atol=FLOW)
 
 
 def dumped_steps(monkeypatch, call) -> dict:

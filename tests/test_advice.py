@@ -113,7 +113,7 @@ def test_text_table_and_frame(found):
     lines = str(found).splitlines()
     assert lines[0].startswith(f"{found.sums:,} sums, {found.edges:,} edges; 2,048 samples on H100-SXM")
     assert "Model: time of the sum layers" in lines[0]
-    assert len(lines) == 3 + len(found.choices) and sum(line.startswith(">") for line in lines) == 1
+    assert len(lines) == 4 + len(found.choices) and sum(line.startswith(">") for line in lines) == 1
     frame = found.to_frame()
     assert isinstance(frame, pd.DataFrame) and len(frame) == len(found.choices)
     assert frame.loc[frame["best"], "block_size"].tolist() == [found.best.block_size]
@@ -124,7 +124,25 @@ def test_text_table_and_frame(found):
 def test_a_cpu_has_one_variant_and_nothing_recorded():
     found = pcv.recommend(pcv.HCLT(digits(100), 6), CPU, 64)
     assert {choice.variant for choice in found.choices} == {"torch"} and all(choice.model_ratio is None for choice in found.choices)
-    assert "Nothing is recorded for a CPU: measure with pcv.measure(pc, x)." in str(found) and "small blocks are slower" in str(found)
+    assert "Nothing is recorded for a CPU." in str(found) and "small blocks are slower" in str(found)
+    assert " measured " not in str(found).splitlines()[1]
+
+
+def test_with_data_choices_are_measured_and_compared_by_it(monkeypatch):
+    x = digits(80)
+    found = pcv.recommend(pcv.HCLT(x, 12), CPU, 64, x=x)
+    for choice in found.choices:
+        assert choice.measured.median_ms == choice.measured_ms == choice.decides_ms != choice.time_ms
+        assert (choice.measured.block_size, choice.measured.batch_size, choice.measured.phase) == (choice.block_size, 64, "forward+backward")
+        assert "; by the model " in choice.reason
+    fastest = min(found.choices, key=lambda choice: choice.measured_ms)
+    assert fastest.on_front and found.best.measured_ms <= 1.1 * fastest.measured_ms
+    assert "Measured: forward and backward pass, all layers, CPU" in str(found) and "small blocks are slower" not in str(found)
+    monkeypatch.setattr("pcviz.advice.LONGEST_SECONDS", 0)
+    assert all(choice.measured is None and choice.measured_ms > 0 for choice in pcv.recommend(pcv.HCLT(x, 2), CPU, 64, x=x).choices)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(ValueError, match="no CUDA device is found"):
+        pcv.recommend(pcv.HCLT(x, 2), x=x)
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,11 @@ import sys
 import time
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
+from pcviz.compiler.blockcells import cell_raster
+from pcviz.compiler.blockmap import EDGE, LayerBlocks
 from pcviz.compiler.counting import plan_summary
 from pcviz.ir.distributions import Categorical
 from pcviz.ir.nodes import init_params, sum_vectors
@@ -52,6 +55,9 @@ class Page:
     def frame(self, view, size=None, layer=None):
         wanted = {"kind": "frame", "view": view, "size": size, "layer": layer}
         return unpack(self.wait(lambda content: wanted.items() <= content.items())[1][0])
+
+    def part(self, name):
+        return unpack(self.wait(lambda content: content.get("part") == name)[1][0])
 
 
 @pytest.fixture
@@ -110,6 +116,22 @@ def test_headline_equals_summary_and_estimate(page):
         assert headline["counts"]["pseudo"] == summary.total("pseudo_edges")
         assert headline["counts"]["absent"] == summary.total("absent_edges")
         assert figures["kinds"]["time"].startswith("model")
+
+
+def test_finer_pictures_come_when_asked_for(page):
+    page.send("ready")
+    page.frame("blocks", 4, 2)
+    root, window = page.session._entry.root, [3, 30, 1, 40]
+    page.send("part", part="window", block_size=4, layer=2, packed=False, cells=True, window=window)
+    blocks = LayerBlocks(root, 2, 4)
+    found, wanted = page.part("window"), cell_raster(blocks, False, tuple(window))
+    assert found["kinds"] == wanted.kinds.tobytes() and found["params"] == wanted.params.tobytes() and found["hasFlows"] is False
+    assert found["colLabels"]["0"] == blocks.col_labels([0])[0] and found["rowLabels"][1] == blocks.row_labels([1])[0]
+    page.messages.clear()
+    page.send("part", part="window", block_size=4, layer=2, packed=True, cells=False, window=[0, 5, 0, 2])
+    assert page.part("window")["kinds"] == blocks.raster(True, (0, 5, 0, 2)).kinds
+    page.send("part", part="window", block_size=4, layer=2, packed=True, cells=False, window=[0, 5, 0, 2000])
+    assert "window must lie in" in page.wait(lambda content: content.get("level") == "error")[0]["text"]
 
 
 @pytest.mark.parametrize(
@@ -175,6 +197,10 @@ def test_training_streams_stops_and_measures():
         page.send("stop")
         page.wait(lambda content: content["kind"] == "status" and content["text"].startswith("Training stopped"))
         assert time.monotonic() - started < 2
+        page.send("part", part="window", block_size=8, layer=1, packed=True, cells=True, window=[0, 8, 0, 8])
+        flows = np.frombuffer(page.part("flows")["flows"], "<f4").reshape(8, 8)
+        edges = np.frombuffer(page.part("window")["kinds"], np.uint8).reshape(8, 8) == EDGE
+        assert (np.isfinite(flows) == edges).all() and flows[edges].sum() > 0 and page.part("flows")["samples"] == 512
         steps = [row for row in page.session.records if row["kind"] == "step"]
         assert [row["step"] for row in steps] == list(range(1, len(steps) + 1))
         assert {row["block_size"] for row in steps} <= {8, 4}

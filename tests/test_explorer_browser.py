@@ -164,6 +164,18 @@ def test_a_layer_of_the_dag_changes_every_stage(lab):
     assert chosen in (2, 3)
     expected = lab.kernel_eval(f"pcv.plan_summary(root, block_size=1).layers[{chosen} - 1].edges")
     assert value(lab, "blocks-edges") == expected
+    numbering = "__import__('pcviz.compiler.layering').compiler.layering.layering(root).numbering"
+    vector = lab.kernel_eval(f"{numbering}.members[3, True][0]")
+    node = lab.kernel_eval(f"int({numbering}.starts[{vector}]) + 1")
+    lab.page.click("[data-pcv=tab-dag]")
+    for words, opened in ((f"vector {vector}", f"vector:{vector}"), (f"{node:,}", f"node:{node}")):
+        lab.page.fill("[data-pcv=dag-find]", words)
+        lab.page.keyboard.press("Enter")
+        lab.wait(f".pcv-dag[data-open='{opened}']")
+    slider = lab.page.locator("[data-pcv=slider]")
+    slider.press("End")  # what is open stays open, in blocks of the new size
+    lab.wait(f".pcv-dag[data-open='node:{node}'][data-size='{SIZES[-1]}']")
+    lab.page.wait_for_function("() => document.querySelector('[data-pcv=blocks-layer]').value === '3'")
     lab.assert_clean()
 
 

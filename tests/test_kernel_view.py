@@ -7,6 +7,7 @@ import pytest
 import pcviz as pcv
 from pcviz.ir.nodes import init_params
 from pcviz.kernel_steps import bytes_before, program_bytes, wave_of
+from pcviz.traffic import launch_traffic
 from pcviz.widgets.circuits import user_entry
 from pcviz.widgets.frames import Settings
 from pcviz.widgets.kernel_job import KernelJob
@@ -33,7 +34,8 @@ def entry():
 
 @pytest.mark.parametrize("block_size, batch", [(1, 7), (4, 200), (16, 300)])
 def test_counters_add_up_to_the_models_totals(entry, block_size, batch):
-    for record in pcv.estimate(pcv.plan_summary(entry.root, block_size=block_size), batch, passes=("forward",)).records:
+    summary = pcv.plan_summary(entry.root, block_size=block_size)
+    for record in [r for impl in ("planned", "triton") for r in pcv.estimate(summary, batch, passes=("forward",), impl=impl).records]:
         launch, seen = record.launch, 0
         for program in range(launch.programs):
             assert bytes_before(launch, program, 4) == seen
@@ -58,7 +60,9 @@ def test_a_scene_holds_the_circuits_values(entry, block_size, variant):
     np.testing.assert_allclose(stored, expected, atol=3e-3)
     own = scene["indexBytes"] + scene["hidden"] + sum(step["bytes"] for step in scene["steps"]) + scene["storeBytes"]
     assert 0 < scene["before"] + own <= scene["launchBytes"]
-    assert scene["launchBytes"] == next(r.l1_bytes for r in report.records if (r.layer, r.group) == (2, scene["group"]))
+    launches = pcv.trace(pc.plan, 200, passes=("forward",), impl="triton", variant=variant).phase("forward")
+    launch = next(each for each in launches if (each.layer, each.group) == (2, scene["group"]))
+    assert scene["launchBytes"] == launch_traffic(launch, report.device, "fp16").l1_bytes
     assert "from" in static_kernel(scene) and len(static_kernel(scene)) < 60_000
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from circuits import small_circuits
 from hypothesis import given, settings
+from pcviz_kernels.config import LaunchConfig
 
 import pcviz as pcv
 from pcviz.compiler.blockmap import block_map
@@ -84,8 +85,9 @@ def test_blocks_scene_has_the_counts_of_the_summary(root):
             assert counts["groups"] == len(layer.groups) and counts["launches"] == len(layer.groups) + layer.product_launches
             assert scene["total"]["launches"] == summary.forward_launches and scene["total"]["groups"] == summary.num_groups
             assert sum(scene["rowPseudo"]) == layer.pseudo_blocks == counts["pseudoBlocks"]
-            assert len(scene["kinds"]) == len(scene["fill"]) == scene["rows"] * scene["cols"]
-            assert len(scene["rowGroup"]) == len(scene["rowPseudo"]) == len(scene["rowLabels"]) == scene["rows"]
+            for one in (scene["matrix"], scene["packed"]):
+                assert len(one["kinds"]) == len(one["fill"]) == one["rows"] * one["cols"]
+            assert len(scene["rowGroup"]) == len(scene["rowPseudo"]) == len(scene["rowLabels"]) == scene["matrix"]["rows"]
             assert sum(group["G"] for group in scene["groups"]) == scene["sumBlocks"]
             assert_travels(scene)
 
@@ -93,7 +95,7 @@ def test_blocks_scene_has_the_counts_of_the_summary(root):
 def test_blocks_scene_of_a_huge_layer_is_aggregated_and_says_so():
     root = pcv.figure_5_layer()
     scene = blocks_scene(root, 1, 1)
-    assert scene["rows"] <= 256 and scene["cols"] <= 256 and scene["sumBlocks"] == 28_928
+    assert max(scene[mode][side] for mode in ("matrix", "packed") for side in ("rows", "cols")) <= 256 and scene["sumBlocks"] == 28_928
     assert "Aggregated" in scene["caption"] and "113 sum blocks" in scene["caption"]
     assert len(pack(scene)) < 30_000
     assert blocks_scene(root, 2, 64)["caption"] == ""
@@ -123,16 +125,28 @@ def test_cost_scene_adds_up_the_report(summaries, reports):
             assert both == pytest.approx(getattr(total, key), rel=1e-4) and both == pytest.approx(forward + backward, rel=1e-4)
             layers = sum(scene["layers"][str(layer.index)]["forward"][key][i] for layer in summaries[size].layers)
             assert layers == pytest.approx(forward, rel=1e-4)
-    assert scene["modelLabel"] == "model (planned launch), H100-SXM"
+    assert scene["modelLabel"] == "model (Triton launch), H100-SXM"
     assert "bound by" in " ".join(scene["formulas"]["1"]["16"])
     assert_travels(scene)
 
 
 def test_naive_parallelization_is_a_line_of_its_own(summaries, reports):
     naive = scenes.scene_cost("PD", summaries, reports)["naive"]
-    want = pcv.estimate(summaries[1], naive=True).forward
+    want = pcv.estimate(summaries[1], precision="fp16", naive=True).forward
     assert naive["total"]["forward"]["l2_bytes"] == pytest.approx(want.l2_bytes, rel=1e-4)
     assert naive["total"]["forward"]["time_ms"] > reports[32].forward.time_ms
+
+
+def test_loads_of_an_input_fall_from_m_to_m_over_tile_m():
+    """One fully connected layer of M = 64 sums: section 3 loads each input M times, a program of tile_m sums M / tile_m times."""
+    products = multiply(*(inputs(var, num_nodes=64, dist=pcv.Categorical(num_cats=2)) for var in (0, 1)))
+    root = summate(multiply(summate(products, num_nodes=64), inputs(2, num_nodes=64, dist=pcv.Categorical(num_cats=2))), num_nodes=1)
+    sizes = {size: pcv.plan_summary(root, block_size=size) for size in (1, 8, 64)}
+    models = {size: pcv.estimate(summary, passes=("forward",)) for size, summary in sizes.items()}
+    scene = scenes.scene_cost("dense", sizes, models)
+    tiles = [next(r.config.tile_m for r in models[size].records if r.layer == 1) for size in sizes]
+    assert scene["layers"]["1"]["forward"]["loads"] == [64 / tile for tile in tiles] and tiles[0] == 1 < tiles[-1]
+    assert scene["naive"]["layers"]["1"]["forward"]["loads"] == 64 and scene["naive"]["layers"]["2"]["forward"]["loads"] == 1
 
 
 def test_sizes_without_a_report_are_gaps(summaries, reports):
@@ -217,7 +231,7 @@ def test_dag_scene_has_the_layers_of_the_summary(pd, summaries, reports):
     assert sum(c["params"] for c in scene["columns"]) == sum(nodes.num_params for nodes in sum_vectors(pd))
     assert scene["model"] == "model, H100-SXM, forward, batch 512"
     glyphs, links = scene["regions"]["glyphs"], np.frombuffer(scene["regions"]["links"], "<u2").reshape(-1, 2)
-    assert len(glyphs) <= MAX_GLYPHS and len(links) <= MAX_LINKS
+    assert len(glyphs) <= MAX_GLYPHS and len(links) <= MAX_LINKS * scene["regions"]["stride"]
     assert all(glyphs[parent]["column"] > glyphs[child]["column"] for parent, child in links)
     assert sum(glyph.get("edges", 0) for glyph in glyphs) == summaries[16].total("edges")
     assert all(0 <= glyph["row"] <= 1 for glyph in glyphs)
@@ -271,12 +285,12 @@ def test_memory_scene_adds_up_the_report(summaries, reports):
 def test_the_axes_of_the_roofline_are_the_devices(reports):
     """Every ridge is inside, and neither block size nor circuit moves them."""
     ranges = {str(scenes.scene_memory("PD", {size: reports[size]})["axes"]) for size in SIZES}
-    axes = roofline_axes(H100_SXM, "tf32")
+    axes = roofline_axes(H100_SXM, "fp16")
     assert ranges == {str(axes)}
     for roof in (3.0, 7.67, 21.9):
-        for peak in (51.1, 368.0):
+        for peak in (51.1, 756.0):
             assert axes["x"][0] < np.log10(peak / roof) < axes["x"][1] and axes["y"][0] < np.log10(peak) < axes["y"][1]
-    assert roofline_axes(H100_SXM, "bf16")["y"][1] > axes["y"][1]
+    assert roofline_axes(H100_SXM, "tf32")["y"][1] < axes["y"][1]
 
 
 def test_a_cpu_has_no_names_of_a_gpu(summaries):
@@ -298,6 +312,36 @@ def test_many_launches_are_cut_to_the_slowest(monkeypatch, reports):
     slowest = sorted((record.time_ms for record in reports[4].records), reverse=True)
     assert [point[POINT.index("time_ms")] for point in scene["points"]["4"]] == pytest.approx(slowest[:5], rel=1e-4)
     assert scene["hidden"]["4"] == len(slowest) - 5
+
+
+# ---- Tiles --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_tiles_have_the_models_figures_and_the_rule_is_among_them(summaries, reports, size):
+    scene = scenes.scene_tiles(summaries[size], reports[size], 3)
+    records = {(record.phase, record.group): record for record in reports[size].records if record.layer == 3}
+    assert len(scene["launches"]) == len(records)
+    for launch in scene["launches"]:
+        record = records[launch["phase"], int(launch["title"].split()[-1]) - 1]
+        table = np.frombuffer(launch["table"], "<f4").reshape(len(launch["tiles"]), -1)
+        own = dict(zip(scene["metrics"], table[launch["tiles"].index(launch["rule"])]))
+        assert launch["rule"] == [record.config.tile_m, record.config.tile_k, record.config.tile_b]
+        for name in ("time_ms", "l2_bytes", "hbm_bytes", "programs", "waves"):
+            assert own[name] == pytest.approx(getattr(record, name), rel=1e-5)
+        assert scene["bounds"][int(own["bound"])] == record.bound
+        why = np.frombuffer(launch["why"], np.uint8)
+        assert (why == 0).sum() == len(launch["tiles"]) and why.max() == len(launch["reasons"])
+    other = scene["launches"][0]["tiles"][0]
+    again = pcv.estimate(summaries[size], config={"forward": LaunchConfig(*other)}).records
+    want = next(record for record in again if (record.layer, record.group, record.phase) == (3, 0, "forward"))
+    assert np.frombuffer(scene["launches"][0]["table"], "<f4")[0] == pytest.approx(want.time_ms, rel=1e-5)
+    assert_travels(scene)
+
+
+def test_a_cpu_has_no_tiles(summaries):
+    scene = scenes.scene_tiles(summaries[4], pcv.estimate(summaries[4], device=LAPTOP), 1)
+    assert scene["launches"] == [] and "torch engine of this CPU has none" in scenes.static_tiles(scene)
 
 
 # ---- Training -----------------------------------------------------------------------------------------------------------
@@ -352,6 +396,7 @@ def test_static_fallbacks_are_small_and_escaped(pd, summaries, reports):
         scenes.static_blocks(blocks_scene(pd, 2, 4)),
         scenes.static_cost(scenes.scene_cost(evil, summaries, reports, (), [measurement(4)])),
         scenes.static_dag(scenes.scene_dag(pd, summaries[4], reports[4])),
+        scenes.static_tiles(scenes.scene_tiles(summaries[4], reports[4], 1)),
         scenes.static_memory(scenes.scene_memory(evil, reports)),
         scenes.static_table(scenes.scene_table(summaries[4], reports[4])),
         scenes.static_training(scenes.scene_training(steps(5000, per_epoch=1))),
@@ -367,13 +412,15 @@ def test_static_fallbacks_are_small_and_escaped(pd, summaries, reports):
 PAGE_JS = """
 const store = { state: { blockSize: 16, layer: 1, nodeRange: null, phase: "forward", theme: "light", circuit: "", presenter: false },
   get() { return this.state; }, set(patch) { this.state = { ...this.state, ...patch }; }, subscribe() {}, send() {} };
-const draws = { blocks: draw_blocks, cost: draw_cost, dag: draw_dag, memory: draw_memory, table: draw_table, training: draw_training };
+const draws = {
+  blocks: draw_blocks, cost: draw_cost, dag: draw_dag, memory: draw_memory, table: draw_table, tiles: draw_tiles, training: draw_training,
+};
 function revive(value) {
   if (Array.isArray(value)) return value.map(revive);
   if (value && value.$u8) return Uint8Array.from(value.$u8);
   return value && typeof value === "object" ? Object.fromEntries(Object.entries(value).map(([k, v]) => [k, revive(v)])) : value;
 }
-Object.assign(window, { store, draws, revive, blocks_pixels, blocks_packed, extendTraining, table_csv, loadPlotly: () => window.plotlyReady });
+Object.assign(window, { store, draws, revive, blocks_pixels, blocks_picture, extendTraining, table_csv, loadPlotly: () => window.plotlyReady });
 """
 
 
@@ -427,12 +474,51 @@ def test_blocks_view_shows_the_plan(page):
             assert value(page, "blocks-pseudo-total") == summary.total("pseudo_edges")
             assert page.evaluate(SAME_PIXELS)
     page.click("[data-pcv=blocks-mode-matrix]")
-    assert page.evaluate(SAME_PIXELS.replace("blocks_packed(scene)", "scene"))
+    assert page.evaluate(SAME_PIXELS.replace("'launch'", "'matrix'"))
+    page.draw("blocks", blocks_scene(root, 1, 2, 1.0), blockSize=2, layer=1)
+    zoom_by_keys(page)
+
+
+def zoom_by_keys(page):
+    """In, along, and out again; a page without a kernel says so."""
+    whole, canvas = page.get_attribute(CANVAS, "data-window"), "document.querySelector('[data-pcv=blocks-canvas]').dataset"
+    page.focus(".pcv-map")
+    page.keyboard.press("ArrowRight")
+    assert "sum block" in page.inner_text(".pcv-map [role=status]")
+    for keys, changes in (("+++", True), ("Shift+ArrowRight", True), ("-", True), ("0", False)):
+        before = page.get_attribute(CANVAS, "data-window")
+        for key in [keys] if len(keys) > 3 else keys:
+            page.keyboard.press(key)
+        page.wait_for_function(f"before => {canvas}.window !== before", arg=before)
+        assert (page.get_attribute(CANVAS, "data-window") != whole) == changes
+        assert page.evaluate(SAME_PIXELS.replace("'launch'", "'matrix'"))
+    page.keyboard.press("Enter")
+    page.wait_for_function("() => document.querySelector('.pcv-blocks-note').textContent.includes('No kernel answers')")
+    page.keyboard.press("0")
+
+
+CANVAS = "[data-pcv=blocks-canvas]"
+
+
+@pytest.mark.browser
+def test_kinds_of_cells_are_told_apart_by_pattern_alone(page):
+    """Ink or no ink, whatever the colours: no two kinds look alike, in either theme."""
+    looks = page.evaluate("""() => ['light', 'dark'].map(theme => [1, 2, 4, 8, 16].map(kind => {
+        const raster = { rows: 1, cols: 1, r0: 0, r1: 1, c0: 0, c1: 1, pr: 1, pc: 1, m: 1, k: 1, cells: true };
+        Object.assign(raster, { kinds: [kind], fill: [kind === 1 ? 255 : 0] });
+        const g = { mapWidth: 24, mapHeight: 24, sx: 24, sy: 24, r0: 0, r1: 1, c0: 0, c1: 1, stripWidth: 0, dpr: 1 };
+        const { pixels, width } = blocks_pixels({ raster, bounds: [], R: 1, C: 1 }, g, theme);
+        const inner = [...pixels].filter((_, i) => i % width < 22 && i / width < 22);
+        return inner.map(pixel => Number(pixel === inner[inner.length >> 1])).join('');
+    }))""")
+    inverse = str.maketrans("01", "10")
+    for kinds in looks:
+        assert len({min(kind, kind.translate(inverse)) for kind in kinds}) == 5 and all("0" in kind for kind in kinds[1:])
 
 
 SAME_PIXELS = """() => {
   const el = document.getElementById('el'), canvas = el.querySelector('[data-pcv=blocks-canvas]'), view = el._pcv;
-  const want = blocks_pixels(blocks_packed(scene), view.geometry, 'light');
+  const want = blocks_pixels(blocks_picture(scene, 'launch'), view.geometry, 'light');
   const got = new Uint32Array(canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.buffer);
   return got.length === want.pixels.length && got.length > 100 && got.every((pixel, i) => pixel === want.pixels[i]);
 }"""
@@ -494,6 +580,23 @@ def test_memory_view_moves_points_and_not_axes(page, reports):
     page.click("[data-pcv=memory-table-toggle]")
     page.click("[data-pcv=memory-level-L1]")
     assert page.locator("[data-pcv=memory-table] tbody tr").count() == 4 + reports[32].forward.launches
+
+
+@pytest.mark.browser
+def test_a_tile_is_chosen_by_key_and_an_impossible_one_says_why(page, summaries, reports):
+    scene = scenes.scene_tiles(summaries[32], reports[32], 3)
+    page.draw("tiles", scene, layer=3, blockSize=32, phase="forward")
+    grid, rule = page.locator("[data-pcv=tiles-grid]"), scene["launches"][0]["rule"]
+    grid.press("ArrowLeft")
+    tile = [rule[0], rule[1] // 2, rule[2]]
+    assert page.get_attribute("#el", "data-tile") == " ".join(map(str, tile))
+    records = pcv.estimate(summaries[32], config={"forward": LaunchConfig(*tile)}).records
+    want = next(record for record in records if (record.layer, record.phase) == (3, "forward"))
+    assert float(page.get_attribute("[data-pcv=tiles-time]", "data-value")) == pytest.approx(want.time_ms, rel=1e-5)
+    grid.press("ArrowDown")
+    assert "a tile of sum rows lies inside one sum block, which has 32" in page.inner_text("[data-pcv=tiles-reason]")
+    grid.press("Home")
+    assert page.locator("[data-pcv=tiles-reason]").count() == 0 and page.locator("[data-pcv=tiles-rule]").is_disabled()
 
 
 @pytest.mark.browser
@@ -559,6 +662,34 @@ def test_table_sorts_filters_saves_and_chooses_a_layer(page, summaries, reports)
 
 
 @pytest.mark.browser
+def test_dag_opens_down_to_nodes_and_traces_without_a_kernel(page):
+    dist = pcv.Categorical(num_cats=2)
+    leaves = [multiply(*(inputs(var, num_nodes=4, dist=dist) for var in (0, 1)), name=f"<i>{i}</i>") for i in range(2)]
+    root = summate(summate(*leaves, num_nodes=8, name="sums"), num_nodes=1, name="top")
+    page.draw("dag", scenes.scene_dag(root, pcv.plan_summary(root, block_size=4)), layer=1, blockSize=4)
+    page.click("[data-pcv=dag-mode-regions]")
+    page.locator("[data-pcv=dag-layer][data-layer='1']").focus()
+    for key, opened in (("ArrowDown", None), ("Enter", "vector:6"), ("Enter", "rows:6:0-4"), ("Enter", "node:24"), ("Escape", "rows:6:0-4")):
+        page.keyboard.press(key)
+        assert page.get_attribute("#el", "data-open") == opened
+    page.fill("[data-pcv=dag-find]", "node 25")
+    page.keyboard.press("Enter")
+    assert page.get_attribute("#el", "data-open") == "node:25" and page.inner_text("[data-pcv=dag-crumbs]").endswith("node 25")
+    assert page.evaluate("document.activeElement.dataset.main") == ""
+    lit = page.evaluate("() => [...document.querySelectorAll('.pcv-dag-on')].map(node => node.getAttribute('aria-label'))")
+    assert sum(label.startswith("node") and "product" in label for label in lit) == 8 and any("<i>0</i>" in label for label in lit)
+    assert "16–23" in page.text_content("[data-pcv=dag-reads]") or "16–19" in page.text_content("[data-pcv=dag-reads]")
+    page.select_option("[data-pcv=dag-trace]", "up")
+    assert page.locator(".pcv-dag-on").count() == 2  # itself and the root's
+    page.fill("[data-pcv=dag-find]", "elsewhere")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("[data-pcv=dag-find][aria-invalid=true]")
+    assert "no kernel" in page.inner_text("[data-pcv=dag-said]")
+    page.click("[data-pcv=dag-mode-layers]")
+    assert page.get_attribute("#el", "data-open") is None
+
+
+@pytest.mark.browser
 def test_training_view_counts_points_and_says_how_to_begin(page):
     page.draw("training", scenes.scene_training([]))
     assert value(page, "training-points") == 0 and "press Train" in page.inner_text(".pcv-note").replace("Press", "press")
@@ -574,6 +705,7 @@ def test_training_view_counts_points_and_says_how_to_begin(page):
 def test_every_control_keeps_jupyterlab_shortcuts_away(page, pd, summaries, reports):
     for name, scene in (("blocks", blocks_scene(pd, 2, 4)), ("cost", scenes.scene_cost("PD", summaries, reports)),
                         ("dag", scenes.scene_dag(pd, summaries[4], reports[4])), ("memory", scenes.scene_memory("PD", reports)),
+                        ("tiles", scenes.scene_tiles(summaries[4], reports[4], 1)),
                         ("training", scenes.scene_training(steps(3))), ("table", scenes.scene_table(summaries[4], reports[4]))):  # fmt: skip
         page.draw(name, scene, layer=2)
         controls = page.locator("#el button, #el select, #el [tabindex]")

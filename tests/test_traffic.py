@@ -3,6 +3,8 @@
 import subprocess
 import sys
 import time
+from functools import partial
+from statistics import median
 
 import pytest
 from pcviz_kernels.config import NAIVE, LaunchConfig
@@ -10,9 +12,10 @@ from test_tracing import dense_summary
 
 import pcviz as pcv
 from pcviz.devices import H100_SXM, THIS_MACHINE, DeviceSpec, ThisMachine, device_spec
-from pcviz.recorded import figure_5_rows, recorded_roofs
-from pcviz.traffic import estimate, model_error
+from pcviz.recorded import figure_5_rows, own_launches, recorded_roofs
+from pcviz.traffic import launch_errors, model_error
 
+estimate = partial(pcv.estimate, impl="planned")
 TINY_L2 = DeviceSpec("tiny", "gpu", 4, 4096, 1.0, 1.0, 1.0, 1.0)
 
 
@@ -156,6 +159,53 @@ def test_model_against_recorded_counters(figure_5, capsys):
         assert 0.55 < error.hbm_ratio < 1.05
         if error.block_size >= 16:
             assert 0.9 < error.hbm_ratio < 1.05
+
+
+MOVES = 1e7  # bytes: below it a launch's traffic is of the size of what other launches left in L2
+
+
+def test_model_of_our_launches_against_recorded_counters(figure_5, capsys):
+    """Launch by launch: bytes within 10 % (median) and 25 % (95 of 100) of Nsight Compute's; the others are printed. Time is a bound."""
+    errors = launch_errors(figure_5, [row for row in own_launches() if row.provenance.circuit == "fig5-dense"])
+    assert {error.block_size for error in errors} >= {4, 8, 16, 32, 64}
+    counted = [error for error in errors if error.hbm_bytes >= MOVES]
+    assert len(counted) > 40 and sum(error.recorded_ms for error in counted) > 0.97 * sum(error.recorded_ms for error in errors)
+    with capsys.disabled():
+        print("\nmodel of our launches / counters, |ratio - 1| (figure-5 layer, H100, batch 512): median, 95 of 100, largest")
+        for name in ("l2_ratio", "hbm_ratio", "time_ratio"):
+            off = sorted(abs(getattr(error, name) - 1) for error in counted)
+            print(f"{name:10} {median(off):5.3f} {off[int(0.95 * len(off))]:5.3f} {off[-1]:5.3f}")
+            if name != "time_ratio":
+                assert median(off) < 0.1 and off[int(0.95 * len(off))] < 0.25, name
+        for error in counted:
+            if max(abs(error.l2_ratio - 1), abs(error.hbm_ratio - 1)) > 0.1:
+                print(f"  block {error.block_size:2} {error.kernel:28} L2 {error.l2_ratio:.2f} HBM {error.hbm_ratio:.2f} time {error.time_ratio:.2f}")
+    assert all(error.time_ratio < 1.1 for error in counted)
+
+
+def test_the_error_of_our_sum_kernels(figure_5):
+    errors = model_error(figure_5, figure_5_rows(own_launches()))
+    assert {error.engine.split()[0] for error in errors} == {"pcviz"} and len(errors) >= 10
+    for error in errors:
+        assert 0.75 < error.l2_to_l1_ratio < 1.25 and 0.9 < error.hbm_ratio < 1.1
+
+
+def test_launches_of_another_circuit_are_refused(figure_5):
+    rows = [row for row in own_launches() if row.block_size == 64]
+    with pytest.raises(ValueError, match="block size 64: the recorded launches are not those of this plan"):
+        launch_errors({64: figure_5[64]}, rows[:-1])
+
+
+def test_a_gpu_runs_triton_launches_unless_a_precision_is_asked_for():
+    summary = pcv.plan_summary(pcv.figure_5_layer(2, 16), block_size=16)
+    report = pcv.estimate(summary)
+    assert (report.impl, report.precision, report.label) == ("triton", "fp16", "model, Triton launch")
+    assert [record.phase for record in report.records] == ["forward", "forward", "param_flows", "element_flows", "param_flows", "element_flows"]
+    assert len(report.records) + len(report.around) == len(pcv.trace(summary, 512, impl="triton"))
+    assert pcv.estimate(summary, precision="tf32").impl == pcv.estimate(summary, naive=True).impl == "planned"
+    assert pcv.estimate(summary, device=TINY_L2).impl == "planned"  # no tensor cores for float16
+    with pytest.raises(ValueError, match="impl='triton'.*models float16 operands, got precision 'tf32'"):
+        pcv.estimate(summary, precision="tf32", impl="triton")
 
 
 def test_this_machine_is_measured_once():

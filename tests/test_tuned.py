@@ -1,8 +1,11 @@
 """Tuned LaunchConfigs: a table in the rule's place, kept in a file; autotune itself runs in interpreted_triton.py and on a GPU."""
 
+from dataclasses import replace
+
 import pytest
 from circuits import random_circuit
 from pcviz_kernels.config import PHASES, LaunchConfig, default_config
+from pcviz_kernels.tiles import resources, why_not, with_sides
 from pcviz_kernels.tuned import UNIT, TunedConfigs, neighbours
 
 import pcviz as pcv
@@ -42,6 +45,25 @@ def test_neighbours_are_legal_and_differ_in_one_number(phase, sum_block, child_b
         assert config.fit(phase, sum_block, child_block) == config, "an owned tile lies inside its block"
         walked, side = (sum_block, config.tile_m) if phase == "element_flows" else (child_block, config.tile_k)
         assert not rule.uses_tensor_cores or walked < side or side <= UNIT, "a step has one scale"
+
+
+@pytest.mark.parametrize("phase, sum_block, child_block", SHAPES)
+def test_what_runs_is_possible_and_the_rest_says_why(phase, sum_block, child_block):
+    rule = default_config(phase, sum_block, child_block)
+    assert with_sides(phase, sum_block, child_block, rule.tile_m, rule.tile_k, rule.tile_b) == rule
+    for config in (rule, *neighbours(rule, phase, sum_block, child_block)):
+        assert not why_not(config, phase, sum_block, child_block)
+    assert "256" in why_not(LaunchConfig(rule.tile_m, rule.tile_k, 256), phase, sum_block, child_block)
+    own = {"tile_k" if phase == "element_flows" else "tile_m": 2 * (child_block if phase == "element_flows" else sum_block)}
+    assert "lies inside one" in why_not(replace(rule, **own), phase, sum_block, child_block)
+
+
+def test_resources_of_a_tile():
+    """Forward, 64 x 64 x 128 with 8 warps and 4 stages: 8,192 sums on 256 threads; P and e of a step in float16, four times."""
+    need = resources(LaunchConfig(64, 64, 128, num_warps=8, num_stages=4), "forward")
+    assert (need.accumulators, need.in_flight_bytes) == (32, 4 * 2 * (64 * 64 + 64 * 128))
+    assert resources(LaunchConfig(4, 8, 128), "param_flows").accumulators == 32
+    assert "512 registers a thread" in why_not(LaunchConfig(8, 64, 128), "forward", 8, 8)
 
 
 def test_trace_and_engine_take_the_same_tables():

@@ -6,8 +6,10 @@ Two routes to the same record: a test holds them equal, so the numbers on screen
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
+from pcviz_kernels.tuned import UNIT
 
 from ..ir.distributions import Gaussian
 from ..ir.nodes import InputNodes, Nodes, ProdNodes
@@ -15,7 +17,17 @@ from .arguments import check_block_size, check_tolerance
 from .grouping import Histogram, group_bounds, histogram
 from .layer_arrays import blocks_of
 from .layering import Layer, Layering, block_of, layering, num_blocks
-from .plan import BackwardGroupSummary, CircuitPlan, GroupSummary, LayerPlan, LayerSummary, PlanSummary, SumGroup
+from .plan import (
+    BackwardGroupSummary,
+    CircuitPlan,
+    FactorSummary,
+    GroupSummary,
+    InputSummary,
+    LayerPlan,
+    LayerSummary,
+    PlanSummary,
+    SumGroup,
+)
 from .tiles import TileGrid, edges_per_tile, tile_grid
 
 
@@ -35,6 +47,18 @@ def plan_summary(root: Nodes | Layering, *, block_size: int, padding_tolerance: 
         num_input_nodes=sum(nodes.num_nodes for nodes in layers.inputs),
         input_launches=len({input_shape(nodes, block_size) for nodes in layers.inputs}),
         layers=tuple(_summarise(layer, block_size, padding_tolerance) for layer in layers.layers),
+        inputs=_inputs(layers.inputs, block_size),
+    )
+
+
+def _inputs(vectors: tuple[InputNodes, ...], block_size: int) -> tuple[InputSummary, ...]:
+    shapes: dict[tuple, list[InputNodes]] = {}
+    for nodes in vectors:
+        shapes.setdefault(input_shape(nodes, block_size), []).append(nodes)
+    ordered = sorted(shapes.items(), key=lambda item: -item[0][0])  # as compile lays them out
+    return tuple(
+        InputSummary(shape[0], len(members), len({id(nodes.storage) for nodes in members}), shape[2] if shape[1] == "categories" else 0)
+        for shape, members in ordered
     )
 
 
@@ -121,6 +145,9 @@ def _summarise(layer: Layer, block_size: int, tolerance: float) -> LayerSummary:
         groups=tuple(_groups(count.forward(), tolerance, GroupSummary)),
         backward_groups=tuple(_groups(count.backward(), tolerance, BackwardGroupSummary, count.tied_parents)),
         product_launches=len({product_shape(e, w, block_size) for e, w in zip(layer.elements, count.element_block.tolist())}),
+        arity=max(2, int(count.arrays.arity.max())),
+        element_units=count.element_units(),
+        factors=tuple(count.factors(block_size)),
     )
 
 
@@ -198,14 +225,38 @@ class _LayerCount:
         widest = int(self.element_block.max())
         return num_blocks(widest + int((self.cols * self.element_block).sum()), widest) * widest
 
+    def element_units(self) -> int:
+        """Runs of up to UNIT rows that an element vector, or the null block, is cut into."""
+        rows = np.append(self.cols * self.element_block, self.element_block.max())
+        return int((-(-rows // UNIT)).sum())
+
+    def factors(self, block_size: int) -> Iterator[FactorSummary]:
+        """By launch of products, in the order of ``compile``: its shape is (arity, run, element block), see ``product_shape``."""
+        a = self.arrays
+        run = blocks_of(a.element_len, block_size)
+        run[[element for element, *_ in a.gathered]] = 1
+        widest = int(self.element_block.max()) + 1
+        keys = (a.arity * widest + run) * widest + self.element_block
+        for key in np.unique(keys):
+            mine = keys == key
+            width, found = int(key // widest % widest), np.unique(a.factor[mine[a.factor_element]])
+            runs = -(-a.factor_len[found] // width)
+            gathered = [np.stack([np.full(len(nodes), factor), nodes]) for element, factor, nodes in a.gathered if mine[element]]
+            alone = np.unique(np.concatenate(gathered, axis=1), axis=1) if gathered else np.zeros((2, 0), dtype=np.int64)
+            alone = alone[:, ~np.isin(alone[0], found)]  # of the others all nodes are counted already
+            parents = -(-a.element_len[mine] // run[mine]) * a.arity[mine]
+            yield FactorSummary(width, int(runs.sum()) + alone.shape[1], int(parents.sum()))
+
     def _shapes(self) -> list[tuple[int, int]]:
         return sorted({*zip(self.sum_block.tolist(), self.child_block.tolist())}, reverse=True)
 
     def forward(self) -> dict[tuple[int, int], Histogram]:
-        """Stored children per sum block, for each (sum_block, child_block); extra: edges, missing edges, tied blocks."""
+        """Stored children per sum block, for each (sum_block, child_block); extra: edges, missing edges, tied blocks, tied sum blocks."""
         owner, a = np.repeat(np.arange(len(self.rows)), self.rows), self.arrays
         missing = self.dense_tiles * self.cells - a.num_edges
-        sums = ((a.num_edges, self.row_edges), (missing, self.row_missing), (self.dense_tiles * a.tied, self.row_children * a.tied[owner]))
+        sums = ((a.num_edges, self.row_edges), (missing, self.row_missing),
+                (self.dense_tiles * a.tied, self.row_children * a.tied[owner]),
+                (self.rows * a.tied, a.tied[owner] * 1))  # fmt: skip
         result = {}
         for shape in self._shapes():
             mine = (self.sum_block == shape[0]) & (self.child_block == shape[1])
@@ -265,6 +316,10 @@ def summary_of_plan(plan: CircuitPlan) -> PlanSummary:
         num_input_nodes=sum(nodes.num_nodes for group in plan.inputs for nodes in group.vectors),
         input_launches=len(plan.inputs),
         layers=tuple(_count_layer(index, layer) for index, layer in enumerate(plan.layers, start=1)),
+        inputs=tuple(
+            InputSummary(group.stride, len(group.vectors), len(group.sources), 0 if group.is_gaussian else group.dist.num_cats)
+            for group in plan.inputs
+        ),
     )
 
 
@@ -292,7 +347,23 @@ def _count_layer(index: int, layer: LayerPlan) -> LayerSummary:
             for g in layer.backward_groups
         ),
         product_launches=len(layer.products),
+        arity=max(2, *(group.cids.shape[1] for group in layer.products)),
+        element_units=len(element_units(layer)[0]),
+        factors=tuple(FactorSummary(group.width, len(group.nids), len(group.parids)) for group in layer.products),
     )
+
+
+def element_units(layer: LayerPlan) -> tuple[np.ndarray, np.ndarray]:
+    """First element row and rows of every unit, a run of up to UNIT rows: those of the null block, then of each element vector."""
+    null = layer.sections[0]
+    pieces = [(null.start, null.width)]
+    sections = np.array([section.start for section in layer.sections])
+    for element, start in layer.elements:
+        width = layer.sections[int(np.searchsorted(sections, start, side="right")) - 1].width
+        pieces.append((start, num_blocks(element.num_nodes, width) * width))
+    starts = np.concatenate([np.arange(start, start + rows, UNIT) for start, rows in pieces])
+    ends = np.concatenate([np.minimum(np.arange(start, start + rows, UNIT) + UNIT, start + rows) for start, rows in pieces])
+    return starts, ends - starts
 
 
 def _cells_by_row(layer: LayerPlan) -> tuple[np.ndarray, np.ndarray]:
@@ -315,7 +386,8 @@ def _count_group(group: SumGroup, cells: tuple[np.ndarray, np.ndarray]) -> Group
     nids, values = cells
     edges, missing = values[:, np.searchsorted(nids, group.nids)].sum(axis=1)
     stored, tied = int((group.cids > 0).sum()), _repeated(group.pids) if group.repeats else 0
-    return GroupSummary(group.sum_block, group.child_block, *group.cids.shape, stored, int(edges), int(missing), tied)
+    tied_rows = len(group.pids) - len(np.unique(group.pids, axis=0)) if group.repeats else 0
+    return GroupSummary(group.sum_block, group.child_block, *group.cids.shape, stored, int(edges), int(missing), tied, tied_rows)
 
 
 def _repeated(pids: np.ndarray) -> int:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..ir.nodes import ProdNodes
 from ..ir.ties import tie_classes
-from .layering import Layer
+from .layering import Layer, factors_of
 
 
 def blocks_of(lengths: np.ndarray, block_size: int) -> np.ndarray:
@@ -20,6 +21,8 @@ class LayerArrays:
     Sparse vectors' edges end to end: ``edge_sum``, ``edge_element`` vector numbers; ``edge_row``, ``edge_col`` first node
     within the vector; ``edge_block`` nodes. ``sum_longest``, ``element_longest``: see Layer.longest. ``ties``: per class
     that has several vectors in this layer, their numbers; ``tied`` [S]: all but the first of each class.
+    ``arity`` [P]; of products of node i with node i: ``factor_element``, ``factor`` [F] numbers, ``factor_len`` by factor; of others
+    (``gathered``): element number and, per factor, its number and the nodes of it that are read.
     """
 
     def __init__(self, layer: Layer):
@@ -38,6 +41,23 @@ class LayerArrays:
         for _, *others in self.ties:
             self.tied[others] = True
         self._collect_edges(layer)
+        self._collect_factors(layer)
+
+    def _collect_factors(self, layer: Layer) -> None:
+        number: dict[int, int] = {}
+        lengths, self.gathered, pairs = [], [], []
+        for i, element in enumerate(layer.elements):
+            for a, factor in enumerate(factors_of(element)):
+                if id(factor) not in number:
+                    number[id(factor)] = len(lengths)
+                    lengths.append(factor.num_nodes)
+                if not isinstance(element, ProdNodes) or element.edge_ids is None:
+                    pairs.append((i, number[id(factor)]))
+                else:
+                    self.gathered.append((i, number[id(factor)], np.unique(element.edge_ids[:, a])))
+        self.arity = np.array([len(factors_of(element)) for element in layer.elements], dtype=np.int64)
+        self.factor_element, self.factor = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
+        self.factor_len = np.array(lengths, dtype=np.int64)
 
     def _collect_edges(self, layer: Layer) -> None:
         first_link = np.searchsorted(self.link_sum, np.arange(len(layer.sums)))

@@ -79,6 +79,13 @@ class Layering:
     def num_vars(self) -> int:
         return self.root.scope.bit_length()
 
+    @cached_property
+    def numbering(self):
+        """Numbers of the vectors and nodes, made once."""
+        from .numbering import Numbering
+
+        return Numbering(self)
+
 
 def layering(root: Nodes) -> Layering:
     """Check ``root`` and cut it into layers; kept on the root, whose structure never changes. Raises CircuitError."""

@@ -38,6 +38,7 @@ class GroupSummary:
     edges: int
     missing_edges: int
     tied_blocks: int = 0  # stored blocks whose parameters another block of the launch has already
+    tied_sum_blocks: int = 0  # sum blocks of which that is true
 
     @property
     def absent_edges(self) -> int:
@@ -73,6 +74,26 @@ class BackwardGroupSummary:
 
 
 @dataclass(frozen=True)
+class FactorSummary:
+    """Counts of one launch that hands flows of products to their factors: ``runs`` of ``width`` node rows, each a factor somewhere,
+    and ``parents``, the runs of products that all of them together are factors of."""
+
+    width: int
+    runs: int
+    parents: int
+
+
+@dataclass(frozen=True)
+class InputSummary:
+    """Counts of one launch of input vectors, of ``stride`` rows each; tied ones share a table. ``num_cats``: 0 for Gaussian inputs."""
+
+    stride: int
+    num_vectors: int
+    num_tables: int
+    num_cats: int
+
+
+@dataclass(frozen=True)
 class LayerSummary:
     """Counts of one layer: products (elements) first, then the sums over them."""
 
@@ -89,6 +110,9 @@ class LayerSummary:
     groups: tuple[GroupSummary, ...]
     backward_groups: tuple[BackwardGroupSummary, ...]
     product_launches: int
+    arity: int = 2  # of the product with most factors, at least 2
+    element_units: int = 0  # runs of up to 64 rows that share a log-scale in impl="triton", the null block's included
+    factors: tuple[FactorSummary, ...] = ()
 
     @property
     def stored_edges(self) -> int:
@@ -118,6 +142,7 @@ class PlanSummary:
     num_input_nodes: int
     input_launches: int
     layers: tuple[LayerSummary, ...]
+    inputs: tuple[InputSummary, ...] = ()
 
     def total(self, name: str) -> int:
         """Sum of a count over all layers, e.g. ``total("pseudo_edges")``."""

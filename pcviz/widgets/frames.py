@@ -14,15 +14,20 @@ from .headline import recorded_points, scene_headline, short_gpu
 from .outbox import Outbox
 from .packing import pack
 from .scenes.blocks import scene_blocks
+from .scenes.blocks_window import scene_window
 from .scenes.cost import scene_cost
 from .scenes.dag import scene_dag
+from .scenes.dag_parts import scene_dag_part
+from .scenes.dag_search import find_part
 from .scenes.kernel import scene_no_kernel
 from .scenes.memory import scene_memory
 from .scenes.table import scene_table
+from .scenes.tiles import scene_tiles
 from .scenes.training import scene_training
 
 PRELOAD_BYTES = 1_500_000  # beyond this, frames of further layers are sent when they are asked for
-VIEWS = ["blocks", "cost", "dag", "memory", "training", "table"]
+VIEWS = ["blocks", "cost", "dag", "memory", "tiles", "training", "table"]
+OF_A_LAYER = ("blocks", "tiles")
 
 
 @dataclass(frozen=True)
@@ -53,11 +58,14 @@ class Generation:
         self._summaries: dict[int, object] = {}
         self._reports: dict[int, object] = {}
         self._layering = None
+        self._blocks: tuple = (None, None)
+        self._zeros: int | None = None
 
     def tasks(self, num_layers: int) -> set[Task]:
         once = {Task(view, None, None) for view in ("cost", "memory", "training", "kernel")}
         sized = {Task(view, size, None) for view in ("headline", "dag", "table") for size in self.entry.sizes}
-        return once | sized | {Task("blocks", size, layer) for size in self.entry.sizes for layer in range(1, num_layers + 1)}
+        layers = range(1, num_layers + 1)
+        return once | sized | {Task(view, size, layer) for view in OF_A_LAYER for size in self.entry.sizes for layer in layers}
 
     @property
     def layering(self):
@@ -91,7 +99,7 @@ class Generation:
             case "headline":
                 return self._headline(task.size)
             case "blocks":
-                return scene_blocks(self.summary(task.size), self._block_map(task), task.layer)
+                return scene_blocks(self.summary(task.size), self._block_map(task), task.layer, self._total_zeros())
             case "cost":
                 summaries = {size: self.summary(size) for size in self.entry.sizes}
                 reports = {size: self.report(size) for size in self.entry.sizes}
@@ -104,9 +112,16 @@ class Generation:
                 return scene_memory(self.entry.label, {size: self.report(size) for size in self.entry.sizes}, *self._model_error())
             case "table":
                 return scene_table(self.summary(task.size), self.report(task.size), recorded_points(self.entry.recorded), self.measured())
+            case "tiles":
+                return scene_tiles(self.summary(task.size), self.report(task.size), task.layer)
             case "training":
                 return scene_training([], live=self.entry.can_train)  # the page adds the rows as they come
         raise ValueError(f"no view is called {task.view!r}")
+
+    def dag_answer(self, wish: dict, size: int) -> dict:
+        """The part ``wish["open"]`` of the circuit, or the one that ``wish["find"]`` finds, or several names that fit."""
+        found = {"key": wish["open"]} if "open" in wish else find_part(self.layering.numbering, wish["find"])
+        return found | ({"part": scene_dag_part(self.layering.numbering, found["key"], size)} if "key" in found else {})
 
     def _headline(self, size: int) -> dict:
         measured = [record for record in self.measured() if record.block_size == size]
@@ -129,6 +144,29 @@ class Generation:
 
         return block_map(self.layering, task.layer, task.size, self.settings.padding_tolerance)
 
+    def _total_zeros(self) -> int:
+        if self._zeros is None:
+            from ..compiler.blockmap import count_zeros
+
+            self._zeros = sum(count_zeros(nodes) for layer in self.layering.layers for nodes in layer.sums)
+        return self._zeros
+
+    def part(self, name: str, size: int, layer: int, wish: dict) -> dict:
+        """A part of a scene that is too large to be sent at once, as the page asks for it."""
+        if name == "window":
+            scene = scene_window(self.blocks(size, layer), wish["packed"], wish["window"], wish["cells"])
+            return scene | {"hasFlows": self.entry.x is not None}
+        raise ValueError(f"no part of a view is called {name!r}")
+
+    def blocks(self, size: int, layer: int):
+        """The blocks of a layer; those asked for last are kept."""
+        from ..compiler.blockmap import LayerBlocks
+
+        key = size, layer, self.settings.padding_tolerance
+        if self._blocks[0] != key:
+            self._blocks = key, LayerBlocks(self.layering, layer, size, self.settings.padding_tolerance)
+        return self._blocks[1]
+
     def _recorded(self, size: int) -> dict | None:
         """{phase: row} of the recorded run, if it was made under these settings."""
         rows = [row for row in self.entry.recorded if row.block_size == size and row.batch_size == self.settings.batch_size]
@@ -146,6 +184,7 @@ class FrameWorker:
         self._generation: Generation | None = None
         self._tasks: set[Task] = set()
         self._asked: set[Task] = set()
+        self._parts: dict[str, tuple] = {}  # parts of scenes that the page waits for, by name; a newer wish replaces an older one
         self._wish = (1, 1)
         self._sent = 0
         self._fresh = False
@@ -156,7 +195,7 @@ class FrameWorker:
     def show(self, generation: Generation, size: int, layer: int) -> None:
         with self._change:
             self._generation, self._wish, self._sent = generation, (size, layer), 0
-            self._tasks, self._asked = set(), set()
+            self._tasks, self._asked, self._parts = set(), set(), {}
             self._fresh = True
             self._change.notify()
 
@@ -164,7 +203,13 @@ class FrameWorker:
         with self._change:
             self._wish = (size, layer)
             if self._generation is not None:
-                self._asked |= {Task("blocks", each, layer) for each in self._generation.entry.sizes} & self._tasks
+                self._asked |= {Task(view, each, layer) for view in OF_A_LAYER for each in self._generation.entry.sizes} & self._tasks
+            self._change.notify()
+
+    def want_part(self, name: str, size: int, layer: int, wish: dict) -> None:
+        """The page waits for a part of the Blocks view: it comes before any frame."""
+        with self._change:
+            self._parts[name] = (size, layer, wish)
             self._change.notify()
 
     def refresh(self, *tasks: Task) -> None:
@@ -191,35 +236,38 @@ class FrameWorker:
                     return
                 generation, fresh = self._generation, self._fresh
                 self._fresh = False
-                task = None if fresh else min(self._candidates(), key=self._rank)
+                part = None if fresh or not self._parts else self._parts.popitem()
+                task = None if fresh or part else min(self._candidates(), key=self._rank)
                 self._tasks.discard(task)
             try:
                 if fresh:
                     self._begin(generation)
+                elif part:
+                    self._make_part(generation, *part)
                 else:
                     self._make(generation, task)
             except Exception as error:  # shown to the person; the last good picture stays
-                what = "the circuit" if task is None else f"the {task.view} view at block size {task.size}"
+                what = part[0] if part else "the circuit" if task is None else f"the {task.view} view at block size {task.size}"
                 self._outbox.error(f"Could not prepare {what}: {error}")
 
     def _ready(self) -> bool:
         if self._generation is None:
             return False
-        return self._fresh or bool(self._candidates())
+        return self._fresh or bool(self._parts) or bool(self._candidates())
 
     def _candidates(self) -> set[Task]:
         """Frames to make: all, or beyond the preload only those that someone looks at."""
         layer = self._wish[1]
         if self._sent < PRELOAD_BYTES:
             return self._tasks
-        return {task for task in self._tasks if task.view != "blocks" or task.layer == layer or task in self._asked}
+        return {task for task in self._tasks if task.view not in OF_A_LAYER or task.layer == layer or task in self._asked}
 
     def _rank(self, task: Task) -> tuple:
         size, layer = self._wish
         sizes = self._generation.entry.sizes
         distance = abs(sizes.index(task.size) - sizes.index(size)) if task.size in sizes and size in sizes else 0
         off = abs(task.layer - layer) if task.layer is not None else 0
-        order = {"headline": 0, "blocks": 1, "cost": 2, "training": 3, "kernel": 3, "memory": 3, "dag": 4, "table": 4}[task.view]
+        order = {"headline": 0, "blocks": 1, "cost": 2, "training": 3, "kernel": 3, "memory": 3, "dag": 4, "table": 4, "tiles": 5}[task.view]
         if task.size == size and off == 0 and task.view in ("headline", "blocks"):
             return (0, order)
         if task.size is None:
@@ -245,6 +293,14 @@ class FrameWorker:
                 return
             self._sent += len(container)
         self._outbox.send("frame", [container], gen=generation.number, view=task.view, size=task.size, layer=task.layer)
+
+    def _make_part(self, generation: Generation, name: str, wanted: tuple) -> None:
+        size, layer, wish = wanted
+        container = pack(generation.part(name, size, layer, wish))
+        with self._change:
+            if self._closed or self._generation is not generation:
+                return
+        self._outbox.send("frame", [container], gen=generation.number, view="blocks", size=size, layer=layer, part=name)
 
 
 class timed_status:

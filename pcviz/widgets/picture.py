@@ -8,17 +8,20 @@ from base64 import b64encode
 
 import numpy as np
 
-MAX_SIDE = 256  # pixels; wider maps keep every n-th cell
-# Of the cell kinds of a BlockMap: nothing stored, every cell an edge, with absent edges, with missing rows or columns, pseudo.
-COLOURS = np.array([(244, 245, 247), (36, 92, 168), (250, 205, 135), (150, 156, 166), (176, 20, 84)], np.uint8)
-LEGEND = "blue: blocks of edges; orange: with absent edges; grey: with missing rows; red: pseudo blocks"
+from ..compiler.blockmap import ABSENT, MISSING
+
+NOTHING, EDGES = (244, 245, 247), (36, 92, 168)
+PADDINGS = ((MISSING, (150, 156, 166)), (ABSENT, (250, 205, 135)))  # a cell with both has the colour of the last
+LEGEND = "blue: blocks of edges; orange: with absent edges; grey: with missing rows or columns"
 
 
 def block_map_picture(scene: dict, pixels: int = 420) -> str:
     """An HTML figure of the block matrix of a Blocks scene; rows are sum blocks, columns child blocks."""
-    kinds = np.frombuffer(scene["kinds"], np.uint8).reshape(scene["rows"], scene["cols"])
-    stride = -(-max(kinds.shape) // MAX_SIDE)
-    image = COLOURS[np.minimum(kinds[::stride, ::stride], len(COLOURS) - 1)]
+    matrix = scene["matrix"]
+    kinds = np.frombuffer(matrix["kinds"], np.uint8).reshape(matrix["rows"], matrix["cols"])
+    image = np.where((kinds > 0)[..., None], np.uint8(EDGES), np.uint8(NOTHING))
+    for bit, colour in PADDINGS:
+        image[(kinds & bit) > 0] = colour
     data = b64encode(png(image)).decode()
     text = f"Block matrix of layer {scene['layer']} at block size {scene['blockSize']}"
     height = max(8, round(pixels * kinds.shape[0] / max(kinds.shape)))

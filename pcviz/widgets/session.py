@@ -8,11 +8,13 @@ from dataclasses import asdict
 from .bundle import plotly_js
 from .circuits import DIGITS, Entry
 from .device import DeviceWorker, prepare_digits
+from .flows_job import FlowsJob
 from .frames import FrameWorker, Generation, Settings, Task
 from .kernel_job import KernelJob
 from .learned_job import learned
 from .outbox import Outbox
 from .packing import pack
+from .scenes.blocks_window import scene_flows
 from .scenes.training import training_row
 from .settings import changed_settings, describe
 from .state import PAGE, SETTINGS, VERSION, checked_state, page_state, scene_for_page, scene_state
@@ -39,6 +41,7 @@ class Session:
         self._device = DeviceWorker(outbox, self._on_steps, self._send_all_steps, self._on_learned, self._on_measured, self._send_run)
         self._learned: tuple[Training, bytes] | None = None  # the last scene of what a circuit has learned
         self._kernel = KernelJob()
+        self._flows = FlowsJob()
         self._num_layers: dict[str, list[dict]] = {}
         self._scene: Scene | None = None
         self._page = page_state({})
@@ -185,6 +188,30 @@ class Session:
 
     def _do_restore(self, message: dict) -> None:
         self._restore(checked_state(message["state"]))
+
+    def _do_dag(self, message: dict) -> None:
+        """A part of the circuit for the DAG view, or what a search there finds."""
+        try:
+            answer = self._generation.dag_answer(message, self.block_size)
+        except ValueError as error:
+            answer = {"error": str(error)}
+        self._outbox.send("answer", [pack(answer)], ask=message["ask"])
+
+    def _do_part(self, wish: dict) -> None:
+        """Part of the Blocks view: a finer picture, and the flows of its cells where the circuit has data."""
+        self._frames.want_part(wish["part"], self.block_size, self.layer, wish)
+        if wish.get("cells") and self._entry.x is not None:
+            self._send_flows(wish)
+
+    def _send_flows(self, wish: dict) -> None:
+        entry, settings, generation, size, layer = self._entry, self._settings, self._generation, self.block_size, self.layer
+
+        def work() -> None:
+            flows_of, samples = self._flows.of(entry, settings)
+            scene = scene_flows(self._flows.blocks(generation, size, layer), wish["packed"], wish["window"], flows_of, samples)
+            self._outbox.send("frame", [pack(scene)], gen=generation.number, view="blocks", size=size, layer=layer, part="flows")
+
+        self._device.submit(work)
 
     def _do_cancel(self, _message: dict) -> None:
         self._device.cancelled.set()

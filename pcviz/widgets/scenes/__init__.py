@@ -6,6 +6,7 @@ from .dag import scene_dag, static_dag
 from .learned import scene_learned, static_learned
 from .memory import scene_memory, static_memory
 from .table import scene_table, static_table
+from .tiles import scene_tiles, static_tiles
 from .training import scene_training, static_training
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "scene_memory",
     "scene_learned",
     "scene_table",
+    "scene_tiles",
     "scene_training",
     "static_blocks",
     "static_cost",
@@ -22,5 +24,6 @@ __all__ = [
     "static_memory",
     "static_learned",
     "static_table",
+    "static_tiles",
     "static_training",
 ]

@@ -10,8 +10,9 @@ MAX_GROUPS = 64  # launches listed
 MAX_LABEL = 60  # characters of a block's name
 
 
-def scene_blocks(summary: PlanSummary, block_map, layer: int) -> dict:
-    """Scene of layer ``layer`` (1 is next to the inputs). ``block_map``: a BlockMap of the same layer and block size."""
+def scene_blocks(summary: PlanSummary, block_map, layer: int, total_zeros: int | None = None) -> dict:
+    """Scene of layer ``layer`` (1 is next to the inputs). ``block_map``: a BlockMap of the same layer and block size;
+    ``total_zeros``: edges of the whole circuit whose parameter is 0."""
     index = [one.index for one in summary.layers]
     if layer not in index:
         raise ValueError(f"layer must be one of 1 to {max(index)} (1 is next to the inputs), got {layer!r}.")
@@ -23,8 +24,6 @@ def scene_blocks(summary: PlanSummary, block_map, layer: int) -> dict:
         "layer": layer,
         "layers": [_layer_row(one) for one in _shown_layers(summary.layers, layer)],
         "numLayers": len(summary.layers),
-        "rows": int(block_map.rows),
-        "cols": int(block_map.cols),
         "sumBlocks": int(block_map.sum_blocks),
         "childBlocks": int(block_map.child_blocks),
         "sumBlock": int(block_map.sum_block),
@@ -32,18 +31,29 @@ def scene_blocks(summary: PlanSummary, block_map, layer: int) -> dict:
         "mixed": len({(group.sum_block, group.child_block) for group in chosen.groups}) > 1,
         "numSums": chosen.num_sums,
         "numProducts": chosen.num_products,
-        "kinds": bytes(block_map.kinds),
-        "fill": bytes(block_map.fill),
-        "blocksPerRow": int(block_map.blocks_per_row),
-        "blocksPerCol": int(block_map.blocks_per_col),
+        "matrix": picture(block_map.matrix),
+        "packed": picture(block_map.packed),
         "rowGroup": bytes(min(group, 255) for group in block_map.row_groups),
         "rowPseudo": [int(n) for n in block_map.row_pseudo],
         "rowLabels": [label[:MAX_LABEL] for label in block_map.row_labels],
         "colLabels": [label[:MAX_LABEL] for label in block_map.col_labels],
         "groups": [_group_row(i, group) for i, group in enumerate(chosen.groups[:MAX_GROUPS])],
-        "counts": _counts(chosen, chosen.stored_edges, len(chosen.groups), chosen.product_launches + len(chosen.groups)),
-        "total": _counts(_Totals(summary), summary.total("stored_edges"), summary.num_groups, summary.forward_launches),
+        "counts": _counts(chosen, chosen.stored_edges, len(chosen.groups), chosen.product_launches + len(chosen.groups))
+        | {"zero": block_map.zero_edges},
+        "total": _counts(_Totals(summary), summary.total("stored_edges"), summary.num_groups, summary.forward_launches) | {"zero": total_zeros},
         "caption": _caption(block_map, len(chosen.groups)),
+    }
+
+
+def picture(raster) -> dict:
+    """A Raster for the page; windows count blocks."""
+    return {
+        "window": list(raster.window),
+        "per": [raster.per_row, raster.per_col],
+        "rows": raster.rows,
+        "cols": raster.cols,
+        "kinds": raster.kinds,
+        "fill": raster.fill,
     }
 
 
@@ -54,7 +64,7 @@ def static_blocks(scene: dict) -> str:
         [f"launch {g['launch']}", *(count(g[key]) for key in ("G", "E", "stored", "pseudoBlocks", "cells")), f"{g['sumBlock']} x {g['childBlock']}"]
         for g in scene["groups"]
     ]
-    caption = ", ".join(f"{count(counts[key])} {key}" for key in ("edges", "absent", "missing", "pseudo"))
+    caption = ", ".join(f"{count(counts[key])} {'of them 0' if key == 'zero' else key}" for key in ("edges", "zero", "absent", "missing", "pseudo"))
     title = f"Layer {scene['layer']} of {scene['numLayers']} at block size {scene['blockSize']}"
     head = ["launch", "sum blocks G", "child blocks E", "stored blocks", "pseudo blocks", "cells multiplied", "block"]
     return html_table(title, head, rows, f"{caption}; padding {percent(counts['paddingShare'])}. {scene['caption']}")
@@ -113,9 +123,10 @@ def _shown_layers(layers: tuple[LayerSummary, ...], chosen: int) -> list[LayerSu
 
 def _caption(block_map, num_groups: int) -> str:
     parts = []
-    if block_map.blocks_per_row > 1 or block_map.blocks_per_col > 1:
-        rows, cols = count(block_map.blocks_per_row), count(block_map.blocks_per_col)
-        parts.append(f"Aggregated: a row stands for {rows} sum blocks (as launched: their mean), a cell of the matrix for {rows} x {cols} blocks.")
+    matrix = block_map.matrix
+    if matrix.per_row > 1 or matrix.per_col > 1:
+        rows, cols = count(matrix.per_row), count(matrix.per_col)
+        parts.append(f"Aggregated: a row stands for {rows} sum blocks, a cell of the matrix for {rows} x {cols} blocks. Zoom in for finer cells.")
     if num_groups > MAX_GROUPS:
         parts.append(f"The first {MAX_GROUPS} of {count(num_groups)} launches are listed.")
     return " ".join(parts)

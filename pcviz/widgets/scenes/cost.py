@@ -14,6 +14,7 @@ from .common import html_table, milliseconds, rounded, si_bytes
 
 QUANTITIES = ("time_ms", "l2_bytes", "hbm_bytes", "l1_bytes")
 PHASES = ("forward", "backward", "both")
+LOADS = "loads"  # of each input of a sum layer by the forward launches, on average
 MAX_LAYERS = 128  # layers with lines of their own
 MAX_MEASURED = 200
 
@@ -33,7 +34,7 @@ def scene_cost(circuit_name: str, summaries: Mapping[int, PlanSummary], reports:
         "sizes": sizes,
         "batchSize": getattr(some, "batch_size", None),
         "device": device,
-        "modelLabel": f"model (planned launch), {device}",
+        "modelLabel": f"model ({some.launch_kind if some is not None else 'no estimate'}), {device}",
         "phases": list(PHASES),
         "model": _series(sizes, reports, None),
         "layers": {str(layer): _series(sizes, reports, layer) for layer in shown},
@@ -52,17 +53,20 @@ def static_cost(scene: dict) -> str:
     lines = [line for line in scene["recorded"] if line["phase"] == "forward"]
     recorded = [dict(zip(line["sizes"], line["time_ms"], strict=True)) for line in lines]
     for i, size in enumerate(scene["sizes"]):
-        row = [size, milliseconds(model["time_ms"][i]), *(si_bytes(model[key][i]) for key in QUANTITIES[1:])]
+        loads = "-" if model[LOADS][i] is None else f"{model[LOADS][i]:.3g}"
+        row = [size, milliseconds(model["time_ms"][i]), *(si_bytes(model[key][i]) for key in QUANTITIES[1:]), loads]
         row += [milliseconds(times.get(size)) for times in recorded]
         point = measured.get(size)
         rows.append([*row, f"{milliseconds(point[1])} ({milliseconds(point[2])} to {milliseconds(point[3])})" if point else "-"])
-    head = ["block size", "time", "L1-L2", "HBM", "L1", *(line["label"] for line in lines), "measured, this machine (p20 to p80)"]
+    names = ["block size", "time", "L1-L2", "HBM", "L1", "loads per input"]
+    head = [*names, *(line["label"] for line in lines), "measured, this machine (p20 to p80)"]
     return html_table(f"{scene['circuit']}: forward pass, {scene['modelLabel']}", head, rows, scene["caption"])
 
 
 def _series(sizes: list[int], reports: Mapping[int, TrafficReport], layer: int | None) -> dict:
-    """phase -> quantity -> one value per size; of one layer, or of the whole circuit."""
+    """phase -> quantity -> one value per size; of one layer, or of the whole circuit. Forward also LOADS."""
     series = {phase: {key: [] for key in QUANTITIES} for phase in PHASES}
+    series["forward"][LOADS] = [loads_of_each_input(reports[size], layer) if size in reports else None for size in sizes]
     for size in sizes:
         report = reports.get(size)
         sums = {phase: dict.fromkeys(QUANTITIES, 0.0) for phase in PHASES}
@@ -70,7 +74,7 @@ def _series(sizes: list[int], reports: Mapping[int, TrafficReport], layer: int |
         for record in report.records if report is not None else ():
             if layer is not None and record.layer != layer:
                 continue
-            phase = "forward" if record.phase == "forward" else "backward"
+            phase = record.direction
             seen |= {phase, "both"}
             for key in QUANTITIES:
                 value = getattr(record, key)
@@ -82,6 +86,14 @@ def _series(sizes: list[int], reports: Mapping[int, TrafficReport], layer: int |
     return series
 
 
+def loads_of_each_input(report: TrafficReport, layer: int | None) -> float | None:
+    """Loads / distinct values of elements by the forward launches: M / tile_m where all M sums of a layer read the same
+    elements (section 4.1); M by the naive parallelization, where each sum loads its own."""
+    launches = [r.launch.operand("elements") for r in report.records if r.phase == "forward" and layer in (None, r.layer)]
+    distinct = sum(operand.unique for operand in launches)
+    return rounded(sum(operand.loads for operand in launches) / distinct) if distinct else None
+
+
 def _naive(summaries: Mapping[int, PlanSummary], report: TrafficReport | None, layers: list[int]) -> dict:
     """Section 3's parallelization, one processor per sum and sample: a constant, as blocks do not occur in it."""
     if report is None:
@@ -91,7 +103,7 @@ def _naive(summaries: Mapping[int, PlanSummary], report: TrafficReport | None, l
 
     def of(layer: int | None) -> dict:
         series = _series([size], {size: naive}, layer)
-        return {phase: {key: values[0] for key, values in series[phase].items()} for phase in PHASES}
+        return {phase: {key: values[0] for key, values in of_phase.items()} for phase, of_phase in series.items()}
 
     return {"total": of(None), "layers": {str(layer): of(layer) for layer in layers}}
 

@@ -10,6 +10,7 @@ from ...compiler.layering import Layering, factors_of, layering
 from ...compiler.plan import LayerSummary, PlanSummary
 from ...ir.nodes import InputNodes, Nodes, SumNodes, describe_scope
 from .common import count, html_table, milliseconds, percent, rounded
+from .dag_search import kept_parts
 
 MAX_GLYPHS = 300
 MAX_COLUMNS = (MAX_GLYPHS - 1) // 2  # a column has two glyphs: products and sums
@@ -29,6 +30,7 @@ def scene_dag(root: Nodes | Layering, summary: PlanSummary, report=None) -> dict
         "inputs": {"vectors": summary.num_input_vectors, "nodes": summary.num_input_nodes, "variables": summary.num_vars},
         "columns": columns,
         "regions": regions,
+        "parts": kept_parts(cut, summary.block_size),
         "timeLabel": f"estimated time, forward (model, {report.device.name})" if report is not None else "estimated time (none yet)",
         "model": f"model, {report.device.name}, forward, batch {report.batch_size}" if report is not None else "",
         "key": f"{summary.num_input_nodes}|{summary.total('edges')}|{summary.total('num_products')}|{len(columns)}",
@@ -132,27 +134,28 @@ def _regions(cut: Layering) -> tuple[dict | None, str]:
     if num_sums + 1 > MAX_GLYPHS:
         return None, f"{count(num_sums)} regions are too many to draw one by one: the layers are drawn."
     fold_inputs = num_sums + len(cut.inputs) > MAX_GLYPHS
-    glyphs = [] if fold_inputs else [_input_glyph(nodes) for nodes in cut.inputs]
+    number = cut.numbering.number
+    glyphs = [] if fold_inputs else [_input_glyph(nodes, number[id(nodes)]) for nodes in cut.inputs]
     where = {id(nodes): 0 if fold_inputs else i for i, nodes in enumerate(cut.inputs)}
     if fold_inputs:
         nodes = sum(nodes.num_nodes for nodes in cut.inputs)
-        glyphs.append({"name": f"{count(len(cut.inputs))} input vectors", "column": 0, "sums": nodes, "repeats": len(cut.inputs)})
+        name = f"{count(len(cut.inputs))} input vectors"
+        glyphs.append({"name": name, "column": 0, "sums": nodes, "repeats": len(cut.inputs), "key": "layer:0"})
     links: list[tuple[int, int]] = []
     for column, layer in enumerate(cut.layers, 1):
         for nodes in layer.sums:
             where[id(nodes)] = len(glyphs)
             below = dict.fromkeys(where[id(factor)] for element in nodes.children for factor in factors_of(element))
             links += [(len(glyphs), child) for child in below]
-            glyphs.append(_region_glyph(nodes, column))
+            glyphs.append(_region_glyph(nodes, column, number[id(nodes)]))
     rows = _rows(glyphs, links)
     for glyph, row in zip(glyphs, rows, strict=True):
         glyph["row"] = row
     caption = f"Inputs are one glyph for {count(len(cut.inputs))} vectors." if fold_inputs else ""
-    if len(links) > MAX_LINKS:
-        stride = -(-len(links) // MAX_LINKS)
+    stride = -(-len(links) // MAX_LINKS)
+    if stride > 1:
         caption = f"{caption} One of {stride} links is drawn.".strip()
-        links = links[::stride]
-    return {"glyphs": glyphs, "links": np.asarray(links, dtype="<u2").tobytes(), "caption": caption}, ""
+    return {"glyphs": glyphs, "links": np.asarray(links, dtype="<u2").tobytes(), "stride": stride, "caption": caption}, ""
 
 
 def _rows(glyphs: list[dict], links: list[tuple[int, int]]) -> list[float]:
@@ -170,12 +173,12 @@ def _rows(glyphs: list[dict], links: list[tuple[int, int]]) -> list[float]:
     return rows
 
 
-def _input_glyph(nodes: InputNodes) -> dict:
-    return {"name": f"input, variable {nodes.var}", "column": 0, "sums": nodes.num_nodes, "repeats": 1}
+def _input_glyph(nodes: InputNodes, number: int) -> dict:
+    return {"name": f"input, variable {nodes.var}", "column": 0, "sums": nodes.num_nodes, "repeats": 1, "key": f"vector:{number}"}
 
 
-def _region_glyph(nodes: SumNodes, column: int) -> dict:
-    counts = {"sums": nodes.num_nodes, "edges": nodes.num_edges, "params": nodes.num_params}
+def _region_glyph(nodes: SumNodes, column: int, number: int) -> dict:
+    counts = {"sums": nodes.num_nodes, "edges": nodes.num_edges, "params": nodes.num_params, "key": f"vector:{number}"}
     return {"name": _region_name(nodes), "column": column, **counts, "repeats": 1}
 
 

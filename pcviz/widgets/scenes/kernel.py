@@ -26,15 +26,17 @@ def scene_no_kernel(why: str = "") -> dict:
 
 def scene_kernel(program: ForwardProgram, launch: Launch, levels: list[tuple[str, str]], *, number: int, sample: int, variant: str, num_groups: int,
                  num_sms: int, device: str, entry: int, run: int) -> dict:  # fmt: skip
-    """``levels``: (of parameters, of children) for each step, from ``kernel_steps.levels``. ``entry``: bytes of a value in the model."""
+    """``levels``: (of parameters, of children) for each step, from ``kernel_steps.levels``. ``entry``: bytes of a value in the model of a
+    planned launch."""
     from ...kernel_steps import bytes_before, program_bytes, wave_of  # torch comes with it, and the first picture needs none
 
     config, column = launch.config, number % launch.grid[0]
     low = column * config.tile_b
-    high = min(low + config.tile_b, launch.batch_size)
+    high = low + config.tile_b if launch.kernel else min(low + config.tile_b, launch.batch_size)
     left = min(max(0, sample - low - MAX_CELLS // 2), max(0, high - low - MAX_CELLS))
     window = slice(left, min(left + MAX_CELLS, high - low))
     sizes = program_bytes(launch, column, entry)
+    widths = [launch.operand(name).width(entry) for name in ("parameters", "elements")]
     steps = program.steps[:MAX_STEPS]
     wave, waves = wave_of(launch, number, num_sms)
     return {
@@ -42,12 +44,13 @@ def scene_kernel(program: ForwardProgram, launch: Launch, levels: list[tuple[str
         "program": number, "programs": launch.programs, "grid": list(launch.grid), "wave": wave, "waves": waves, "device": device,
         "sums": (number // launch.grid[0]) * config.tile_m, "samples": [low, high], "shown": [low + window.start, low + window.stop],
         "sample": sample, "batchSize": launch.batch_size, "tile": [config.tile_m, config.tile_k, config.tile_b],
-        "steps": [_step(step, window, size, level, variant, entry, config, high - low) for step, size, level in zip(steps, sizes[1:], levels)],
+        "steps": [_step(step, window, size, level, variant, widths, config, high - low) for step, size, level in zip(steps, sizes[1:], levels)],
         "numSteps": len(program.steps), "indexBytes": sizes[0], "storeBytes": sizes[-1], "before": bytes_before(launch, number, entry),
-        "hidden": sum(sizes[1 + len(steps) : -1]), "launchBytes": sum(operand_bytes(launch, entry)),
+        "hidden": sum(sizes[1 + len(steps) : -1]), "launchBytes": launch_bytes(launch, entry),
+        "startReads": "indices and scales" if any(operand.name == "scales" for operand in launch.operands) else "indices (nids, cids, pids)",
         "stored": _floats(np.where(np.isinf(program.logs) & (program.logs > 0), np.nan, program.logs * np.float32(np.log(2)))[:MAX_CELLS, window]),
         "source": source(variant, config.uses_tensor_cores, run, config.tile_k),
-        "caption": _caption(launch, window, high - low, len(program.steps)),
+        "caption": _caption(launch, window, high - low, len(program.steps), high > launch.batch_size),
     }  # fmt: skip
 
 
@@ -58,15 +61,15 @@ def static_kernel(scene: dict) -> str:
     return html_table(title, ["step", "what it does", "bytes (model)"], rows, scene["why"] or scene["caption"])
 
 
-def operand_bytes(launch: Launch, entry: int) -> list[int]:
-    return [(operand.loads + operand.stores) * (4 if operand.is_index else entry) for operand in launch.operands]
+def launch_bytes(launch: Launch, entry: int) -> int:
+    return sum((operand.loads + operand.stores) * operand.width(entry) for operand in launch.operands)
 
 
-def _step(step, window: slice, size: int, level: tuple[str, str], variant: str, entry: int, config, samples: int) -> dict:
+def _step(step, window: slice, size: int, level: tuple[str, str], variant: str, widths: list[int], config, samples: int) -> dict:
     factor = step.factor[window].astype(np.float32)
     last = step.first + step.count - 1
-    parts = f"{si_bytes(entry * step.count * config.tile_m)} from {level[0]}, e[children {step.first}..{last}]: "
-    parts += f"{si_bytes(entry * step.count * samples)} from {level[1]}"
+    parts = f"{si_bytes(widths[0] * step.count * config.tile_m)} from {level[0]}, e[children {step.first}..{last}]: "
+    parts += f"{si_bytes(widths[1] * step.count * samples)} from {level[1]}"
     then = "new maximum, rescale the accumulator, multiply, add." if variant == "paper" else "bring to the block's scale, multiply, add."
     return {
         "theta": _floats(step.theta.T[:MAX_CELLS, :MAX_CELLS] * SCALE),
@@ -84,10 +87,12 @@ def _floats(values: np.ndarray) -> bytes:
     return np.ascontiguousarray(values, dtype="<f4").tobytes()
 
 
-def _caption(launch: Launch, window: slice, samples: int, steps: int) -> str:
-    parts = ["Numbers: numpy, equal to the Triton kernel by test. Bytes: model, planned launch."]
+def _caption(launch: Launch, window: slice, samples: int, steps: int, padded: bool) -> str:
+    parts = ["Numbers: numpy, equal to the Triton kernel by test. Bytes: model of the launch."]
     if window.stop - window.start < samples:
         parts.append(f"{window.stop - window.start} of the tile's {samples} samples are drawn.")
+    if padded:
+        parts.append(f"Samples from {count(launch.batch_size)} on are padding, p = 0.")
     if max(launch.config.tile_m, launch.config.tile_k) > MAX_CELLS:
         parts.append(f"Tiles are cut to their first {MAX_CELLS} rows and columns.")
     if steps > MAX_STEPS:

@@ -31,7 +31,7 @@ def scene_memory(circuit_name: str, reports: Mapping[int, TrafficReport], errors
     terms = [_limit(device, name) for name, _ in some.records[0].terms_ms]
     return {
         "view": "memory", "circuit": circuit_name, "sizes": sizes, "layers": layers, "batchSize": some.batch_size, "precision": some.precision,
-        "modelLabel": f"model (planned launch), {device.name}", "device": _device(device),
+        "modelLabel": f"model ({some.launch_kind}), {device.name}", "device": _device(device),
         "links": _links(device), "peaks": _peaks(device, some.precision),
         "axes": roofline_axes(device, some.precision), "columns": list(COLUMNS), "phases": list(PHASES), "terms": terms,
         "points": {str(size): _points(reports[size]) for size in sizes},
@@ -103,7 +103,7 @@ def _totals(report: TrafficReport, layers: list[int]) -> dict[str, dict]:
     """"all" or layer -> "forward" | "backward" -> sums, and the time for which each limiter decides."""
     found: dict[str, dict] = {"all": {}, **{str(layer): {} for layer in layers}}
     for record in report.records:
-        phase = "forward" if record.phase == "forward" else "backward"
+        phase = record.direction
         for key in ("all", str(record.layer)):
             if key in found:
                 sums = found[key].setdefault(phase, {**dict.fromkeys(SUMS, 0), "launches": 0, "bounds": {}})
@@ -143,7 +143,7 @@ def _limiter(sums: dict) -> str:
 
 def _caption(report: TrafficReport, layers: list[int]) -> str:
     device = report.device
-    parts = [f"Model, planned launches of the sum layers; roofs of {device.name} measured {device.date}."]
+    parts = [f"Model, {report.launch_kind}es of the sum layers; roofs of {device.name} measured {device.date}."]
     if device.kind == "cpu":
         parts = [f"Model of planned launches with a GPU kernel's tiles; roofs measured here {device.date}. Measured times of the torch engine: Cost."]
     number = len({record.layer for record in report.records})

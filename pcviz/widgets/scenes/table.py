@@ -64,7 +64,7 @@ def scene_table(summary: PlanSummary, report: TrafficReport, recorded: Iterable[
     return {
         "view": "table",
         "blockSize": summary.block_size,
-        "model": f"model (planned launch), {report.device.name}, batch {report.batch_size:,}",
+        "model": f"model ({report.launch_kind}), {report.device.name}, batch {report.batch_size:,}",
         "layers": {
             "columns": [list(column) for column in (*LAYER_COLUMNS, *costs, *extra)],
             "rows": {name: [_layer_row(layer, report, name, labels, points, bool(own)) for layer in shown] for name in PASSES},

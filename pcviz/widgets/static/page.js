@@ -19,8 +19,8 @@ class PageModel {
   }
 
   send(message) {
-    const answer = { ready: () => this.open(this.page.sessions[0]), painted: () => this.painted(), plotly: () => this.plotly(), set: () => this.set(message), restore: () => this.restore(message.state) }[message.kind];
-    const quiet = ["want", "commit", "kernel", "state"];
+    const answer = { ready: () => this.open(this.page.sessions[0]), painted: () => this.painted(), plotly: () => this.plotly(), dag: () => this.hear({ kind: "answer", ask: message.ask, error: this.page.live }), set: () => this.set(message), restore: () => this.restore(message.state) }[message.kind];
+    const quiet = ["want", "commit", "kernel", "state", "part"];
     if (answer) setTimeout(answer);
     else if (!quiet.includes(message.kind)) this.say(this.page.live, "error");
   }

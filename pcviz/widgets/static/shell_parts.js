@@ -4,6 +4,7 @@ const STAGES = [
   { name: "blocks", title: "Blocks", draw: (...args) => draw_blocks(...args) },
   { name: "kernel", title: "Kernel", draw: (...args) => draw_kernel(...args) },
   { name: "memory", title: "Memory", draw: (...args) => draw_memory(...args) },
+  { name: "tiles", title: "Tiles", draw: (...args) => draw_tiles(...args) },
   { name: "cost", title: "Cost", draw: (...args) => draw_cost(...args) },
   { name: "dag", title: "DAG", draw: (...args) => draw_dag(...args) },
   { name: "training", title: "Training", draw: (...args) => draw_training(...args) },

@@ -3,7 +3,7 @@
 // "before" is the block size before the present move of the slider.
 const LIVE_STATE = { blockSize: 1, before: null, layer: 1, nodeRange: null, phase: "forward", theme: "light", circuit: "", presenter: false };
 
-function createStore(send) {
+function createStore(send, ask) {
   let state = { ...LIVE_STATE };
   const listeners = new Set();
   return {
@@ -19,6 +19,7 @@ function createStore(send) {
       return () => listeners.delete(listener);
     },
     send,
+    ask, // a question to the kernel: a promise of its answer
   };
 }
 
@@ -36,8 +37,10 @@ class Frames {
     this.scenes = new Map();
   }
 
-  put({ view, size, layer }, scene) {
-    this.scenes.set(`${view}|${size ?? ""}|${layer ?? ""}`, scene);
+  // A part belongs to the scene that is there already.
+  put({ view, size, layer, part }, scene) {
+    if (part) Object.assign(this.get(view, size, layer) ?? {}, { [part]: scene });
+    else this.scenes.set(`${view}|${size ?? ""}|${layer ?? ""}`, scene);
   }
 
   get(view, size, layer) {
@@ -77,7 +80,9 @@ async function gunzip(buffer) {
 class Hub {
   constructor(model) {
     this.model = model;
-    this.store = createStore((message) => this.send(message));
+    this.store = createStore((message) => this.send(message), (message) => this.ask(message));
+    this.answers = new Map(); // number of a question -> what waits for its answer
+    this.asked = 0;
     this.frames = null; // active generation
     this.pending = null; // newer generation, until the current size is there
     this.status = { text: "Opening …", level: "info", progress: null, cancel: false };
@@ -99,6 +104,19 @@ class Hub {
     if (!this.closed) this.model.send({ block_size: blockSize, layer, ...message });
   }
 
+  ask(message) {
+    return new Promise((resolve) => {
+      this.answers.set(++this.asked, resolve);
+      this.send({ ...message, ask: this.asked });
+    });
+  }
+
+  async answer(message, buffer) {
+    const resolve = this.answers.get(message.ask);
+    this.answers.delete(message.ask);
+    resolve?.(buffer ? await unpackFrame(buffer) : message);
+  }
+
   fail(error) {
     console.error(error);
     this.status = { text: error.message || String(error), level: "error", progress: null, cancel: false };
@@ -112,6 +130,7 @@ class Hub {
   async receive(message, buffers = []) {
     if (message.kind === "session") this.openGeneration(message);
     else if (message.kind === "frame") await this.receiveFrame(message, buffers[0]);
+    else if (message.kind === "answer") await this.answer(message, buffers[0]);
     else if (message.kind === "status") {
       this.status = message;
       this.tell("status");
@@ -173,5 +192,6 @@ class Hub {
     this.frames = this.pending = null;
     this.steps = [];
     this.learned = null;
+    this.answers.clear();
   }
 }

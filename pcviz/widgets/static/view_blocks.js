@@ -1,15 +1,15 @@
 // Blocks: the blocks of one layer's parameter matrix, rows in plan order. "as launched" packs each sum block's child blocks
 // side by side, as a launch reads them, with its pseudo blocks at the end; "matrix" puts them at their columns, with the
-// pseudo blocks in a strip at the right. Full blocks are solid, absent edges diagonal stripes, missing rows or columns
-// level stripes, pseudo blocks crossed lines.
+// pseudo blocks in a strip at the right. view_blocks_map.js paints, view_blocks_zoom.js moves.
 
-const BLOCKS_KINDS = ["no block", "stored block, all cells are edges", "stored block with absent edges", "stored block with missing rows or columns", "pseudo block: probability 0, reads the null block"];
+const BLOCKS_EDGE = 1, BLOCKS_ZERO = 2, BLOCKS_ABSENT = 4, BLOCKS_MISSING = 8, BLOCKS_PSEUDO = 16; // what a cell holds, as bits
 const BLOCKS_MODES = { launch: "as launched", matrix: "matrix" };
 const BLOCKS_LEGEND = [
-  ["edges", "edges", "cells that the circuit connects"],
-  ["absent", "absent", "cells of stored blocks that the circuit does not connect: the block grid is coarser than the circuit"],
-  ["missing", "missing", "cells in missing rows or columns: a vector's length is no multiple of its block"],
-  ["pseudo", "pseudo", "cells of pseudo blocks, which give every sum block of a launch equally many child blocks"],
+  ["edges", "edges", "cells that the circuit connects", BLOCKS_EDGE],
+  ["zero", "zero", "edges whose parameter is 0: multiplied like the others; EM keeps them at 0", BLOCKS_ZERO],
+  ["absent", "absent", "cells of stored blocks that the circuit does not connect: the block grid is coarser than the circuit", BLOCKS_ABSENT],
+  ["missing", "missing", "cells in missing rows or columns: a vector's length is no multiple of its block", BLOCKS_MISSING],
+  ["pseudo", "pseudo", "cells of pseudo blocks, which give every sum block of a launch equally many child blocks", BLOCKS_PSEUDO],
 ];
 
 function draw_blocks(el, scene, store) {
@@ -17,8 +17,11 @@ function draw_blocks(el, scene, store) {
   if (!frame || !scene) return;
   const view = frame.view;
   if (!view.canvas) blocks_build(frame);
+  if (view.scene && view.scene.layer !== scene.layer) Object.assign(view, { zoom: { f: 1, u: 0, v: 0 }, cursor: null });
+  if (view.scene && view.scene.blockSize !== scene.blockSize) view.cursor = null;
   view.scene = scene;
   view.frame = frame;
+  blocks_keep(scene);
   const font = frame.font, mode = frame.width >= 900 && frame.height > 24 * font ? "columns" : frame.height < 30 * font ? "tight" : frame.width >= 43 * font ? "rows" : "stack";
   if (view.body.dataset.mode !== mode) view.body.dataset.mode = mode;
   view.side.style.width = mode === "columns" ? `${Math.round(25 * font)}px` : "100%";
@@ -30,15 +33,19 @@ function draw_blocks(el, scene, store) {
   const mapHeight = mode === "columns" ? height : mode === "stack" ? Math.round(0.5 * height) : height - legend - 8;
   const tableHeight = mode === "columns" ? height - legend - 8 : mode === "rows" || mode === "tight" ? legend : height - mapHeight - legend - 8;
   const width = mode === "columns" ? frame.width - Math.round(25 * font) - 8 : frame.width;
-  const shown = view.mode === "matrix" ? scene : blocks_packed(scene);
-  view.shown = shown;
-  const g = blocks_geometry(shown, width, mapHeight, font, window.devicePixelRatio || 1);
+  const shown = (view.shown = blocks_picture(scene, view.mode));
+  const g = (view.geometry = blocks_geometry(shown, view.zoom, width, mapHeight, font, window.devicePixelRatio || 1));
+  Object.assign(view.zoom, { u: g.c0 / shown.C, v: g.r0 / shown.R });
+  shown.raster = blocks_best(shown, g);
   view.map.style.height = mode === "columns" ? "auto" : `${mapHeight}px`;
-  view.geometry = g;
   blocks_table(view, scene, tableHeight, font);
   blocks_paint(view, shown, g, frame.theme);
   blocks_gutter(view.svg, shown, g, font);
+  blocks_numbers(view, shown, g, frame.theme);
+  blocks_ask(view);
+  blocks_notes(view, shown, g);
   view.mark.hidden = view.tip.hidden = true;
+  if (document.activeElement === view.map) blocks_show_cursor(view);
 }
 
 function blocks_build(frame) {
@@ -50,21 +57,34 @@ function blocks_build(frame) {
   view.mode = "launch";
   view.modes = Object.entries(BLOCKS_MODES).map(([mode, label]) => {
     const button = pv_button(label, () => {
-      view.mode = mode;
+      Object.assign(view, { mode, zoom: { f: 1, u: 0, v: 0 }, cursor: null });
       draw_blocks(frame.el, view.scene, view.frame.store);
     });
     button.dataset.pcv = `blocks-mode-${mode}`;
     button.dataset.mode = mode;
     return button;
   });
-  view.bar.append(view.select, ...view.modes, view.title);
+  const zoom = pv_el("span", "pcv-zoom");
+  view.zooms = [["−", "Zoom out (minus key)", () => blocks_zoom(view, 1 / 1.5), "out"], ["+", "Zoom in (plus key, Ctrl + wheel, double click)", () => blocks_zoom(view, 1.5), "in"],
+    ["whole", "The whole layer (0 key)", () => blocks_reset(view), "reset"]].map(([text, title, act, name]) => {
+    const button = pv_button(text, act);
+    Object.assign(button, { title }).dataset.pcv = `blocks-zoom-${name}`;
+    button.setAttribute("aria-label", title);
+    return button;
+  });
+  zoom.append(...view.zooms);
+  view.zoom = { f: 1, u: 0, v: 0 };
+  view.bar.append(view.select, ...view.modes, zoom, view.title);
   view.body = pv_el("div", "pcv-body");
   view.map = pv_el("div", "pcv-map");
   view.canvas = pv_el("canvas", "pcv-canvas");
   view.canvas.dataset.pcv = "blocks-canvas";
   view.svg = pv_svg("svg", { class: "pcv-overlay", "aria-hidden": "true" });
   view.mark = pv_el("div", "pcv-mark");
-  view.map.append(view.canvas, view.svg, view.mark);
+  view.note = pv_el("div", "pcv-blocks-note");
+  view.said = pv_el("div", "pcv-sr");
+  view.said.setAttribute("role", "status");
+  view.map.append(view.canvas, view.svg, view.mark, view.note, view.said);
   view.tip = pv_tip(view.map);
   view.side = pv_el("div", "pcv-side");
   blocks_legend(view);
@@ -75,8 +95,7 @@ function blocks_build(frame) {
   view.side.append(launches);
   view.body.append(view.map, view.side);
   frame.el.append(view.bar, view.body);
-  view.map.addEventListener("mousemove", (event) => blocks_hover(view, event));
-  view.map.addEventListener("mouseleave", () => { view.tip.hidden = view.mark.hidden = true; });
+  blocks_wire(view);
 }
 
 function blocks_legend(view) {
@@ -122,8 +141,7 @@ function blocks_bar(view, scene) {
   view.select.value = String(scene.layer);
   view.title.textContent = view.frame.width < 62 * view.frame.font ? "" : `block size ${scene.blockSize}`;
   for (const button of view.modes) button.setAttribute("aria-pressed", String(button.dataset.mode === view.mode));
-  view.canvas.setAttribute("role", "img");
-  view.canvas.setAttribute("aria-label", `Block map of layer ${scene.layer} at block size ${scene.blockSize}: ${scene.sumBlocks} sum blocks by ${scene.childBlocks} child blocks, ${scene.counts.groups} groups`);
+  view.map.setAttribute("aria-label", `Block map of layer ${scene.layer} at block size ${scene.blockSize}: ${scene.sumBlocks} sum blocks by ${scene.childBlocks} child blocks, ${scene.counts.groups} groups. Arrows move the cursor, with Shift the picture; plus, minus and 0 zoom.`);
 }
 
 function blocks_counts(view, scene) {
@@ -133,87 +151,126 @@ function blocks_counts(view, scene) {
     pv_number(view.cells[key][2], scene.total[key], pv_short(scene.total[key]));
   }
   for (const [key] of BLOCKS_LEGEND) {
+    if (scene.total[key] === null || scene.total[key] === undefined) scene.total[key] = scene.counts[key];
     pv_number(view.cells[key][0], scene.counts[key]);
     view.cells[key][1].textContent = pv_percent(scene.counts[key] / Math.max(1, scene.counts.cells));
     pv_number(view.cells[key][2], scene.total[key], pv_short(scene.total[key]));
   }
-  const rows = pv_plural(scene.blocksPerRow, "sum block"), matrix = view.mode === "matrix";
-  const aggregated = matrix ? `Aggregated: one cell is ${pv_count(scene.blocksPerRow)} × ${pv_count(scene.blocksPerCol)} blocks.` : `Aggregated: one row is the mean of ${rows}.`;
+  const [down, across] = scene[view.mode === "matrix" ? "matrix" : "packed"].per;
+  const aggregated = down > 1 || across > 1 ? `Aggregated: one cell is ${pv_count(down)} × ${pv_count(across)} blocks.` : "";
   const more = scene.counts.groups > scene.groups.length ? `${scene.groups.length} of ${pv_count(scene.counts.groups)} launches listed.` : "";
-  view.caption.textContent = [scene.blocksPerRow > 1 || (matrix && scene.blocksPerCol > 1) ? aggregated : "", more].filter(Boolean).join(" ");
+  view.caption.textContent = [aggregated, more].filter(Boolean).join(" ");
   view.caption.title = scene.caption;
 }
 
-function blocks_paint(view, scene, g, theme) {
-  const image = blocks_pixels(scene, g, theme), canvas = view.canvas;
+function blocks_paint(view, shown, g, theme) {
+  const image = blocks_pixels(shown, g, theme), canvas = view.canvas;
+  blocks_put(canvas, image);
+  Object.assign(canvas.style, { left: `${g.x}px`, top: `${g.y}px`, width: `${image.width / g.dpr}px`, height: `${image.height / g.dpr}px` });
+  canvas.dataset.blockSize = String(shown.scene.blockSize);
+  canvas.dataset.layer = String(shown.scene.layer);
+  canvas.dataset.window = [g.r0, g.r1, g.c0, g.c1].map((n) => n.toFixed(3)).join(" ");
+  canvas.dataset.cells = shown.raster.cells ? "single" : shown.raster.pr > 1 || shown.raster.pc > 1 ? "aggregated" : "blocks";
+  if (view.swatchKey !== theme + g.dpr) blocks_swatches(view, theme, g.dpr);
+}
+
+function blocks_put(canvas, image) {
   if (canvas.width !== image.width) canvas.width = image.width;
   if (canvas.height !== image.height) canvas.height = image.height;
-  Object.assign(canvas.style, { left: `${g.x}px`, top: `${g.y}px`, width: `${image.width / g.dpr}px`, height: `${image.height / g.dpr}px` });
   canvas.getContext("2d").putImageData(new ImageData(new Uint8ClampedArray(image.pixels.buffer), image.width, image.height), 0, 0);
-  canvas.dataset.blockSize = String(scene.blockSize);
-  canvas.dataset.layer = String(scene.layer);
-  if (view.swatchKey !== theme + g.dpr) blocks_swatches(view, theme, g.dpr);
 }
 
 // Legend swatches come from the same pixels as the map.
 function blocks_swatches(view, theme, dpr) {
   view.swatchKey = theme + dpr;
-  BLOCKS_LEGEND.forEach(([key], i) => {
-    const scene = { rows: 1, cols: 1, kinds: [i + 1], fill: [i ? 128 : 255], rowGroup: [0], rowPseudo: [0] };
-    const image = blocks_pixels(scene, { cw: 0, ch: 0, mapWidth: 22, mapHeight: 13, unit: 0, stripWidth: 0, perRow: 1, dpr }, theme), canvas = view.swatches[key];
-    canvas.width = image.width;
-    canvas.height = image.height;
-    canvas.getContext("2d").putImageData(new ImageData(new Uint8ClampedArray(image.pixels.buffer), image.width, image.height), 0, 0);
-  });
+  const g = { mapWidth: 22, mapHeight: 13, sx: 22, sy: 13, r0: 0, r1: 1, c0: 0, c1: 1, stripWidth: 0, dpr };
+  for (const [key, , , kind] of BLOCKS_LEGEND) {
+    const raster = { rows: 1, cols: 1, r0: 0, r1: 1, c0: 0, c1: 1, pr: 1, pc: 1, m: 1, k: 1, cells: true, kinds: [kind], fill: [255 * (kind === BLOCKS_EDGE)] };
+    blocks_put(view.swatches[key], blocks_pixels({ raster, bounds: [], R: 1, C: 1 }, g, theme));
+  }
+}
+
+// The parameters in their cells, where these are large enough to hold them.
+function blocks_numbers(view, shown, g, theme) {
+  const { raster } = shown, font = view.frame.font;
+  if (!raster.cells || g.sx * raster.pc < 3.4 * font || g.sy * raster.pr < 1.5 * font) return;
+  const params = blocks_floats(raster, "params"), parts = [];
+  for (let i = Math.max(0, Math.floor((g.r0 - raster.r0) / raster.pr)); i < Math.min(raster.rows, (g.r1 - raster.r0) / raster.pr); i++) {
+    for (let j = Math.max(0, Math.floor((g.c0 - raster.c0) / raster.pc)); j < Math.min(raster.cols, (g.c1 - raster.c0) / raster.pc); j++) {
+      const at = i * raster.cols + j, x = g.x + (raster.c0 + (j + 0.5) * raster.pc - g.c0) * g.sx, y = g.y + (raster.r0 + (i + 0.5) * raster.pr - g.r0) * g.sy;
+      if (raster.kinds[at] !== BLOCKS_EDGE || !Number.isFinite(params[at])) continue;
+      if (x < g.x + 1.4 * font || x > g.x + g.mapWidth - 1.4 * font || y < g.y + 0.5 * font || y > g.y + g.mapHeight - 0.5 * font) continue;
+      const ground = blocks_mix(PV_INK[theme].empty, PV_INK[theme].stored, 0.25 + 0.75 * (raster.fill[at] / 255));
+      const bright = ground.reduce((sum, v, k) => sum + [0.2126, 0.7152, 0.0722][k] * (v / 255) ** 2.2, 0) > 0.18;
+      const text = pv_svg("text", { x, y: y + 0.35 * font, "text-anchor": "middle" }, blocks_short(params[at]));
+      text.style.fill = bright ? "#000000" : "#ffffff";
+      parts.push(text);
+    }
+  }
+  view.svg.append(...parts);
+}
+
+function blocks_short(p) {
+  return p >= 0.001 ? p.toFixed(3).replace(/^0/, "") : `1e${Math.floor(Math.log10(p))}`.replace("1e-", "<1e-");
+}
+
+function blocks_floats(raster, key) {
+  const bytes = pv_u8(raster[key]);
+  return new Float32Array(bytes.slice().buffer);
+}
+
+// What stands in the way of a finer picture.
+function blocks_notes(view, shown, g) {
+  const coarse = shown.raster.pr > 1 || shown.raster.pc > 1, finer = blocks_wanted(shown, g);
+  view.note.textContent = !finer ? "" : view.silent ? `No kernel answers: ${coarse ? "the picture stays as coarse as it was sent" : "single cells cannot be shown"}.` : "finer cells …";
+  view.note.hidden = !finer;
+  view.zooms[0].disabled = view.zooms[2].disabled = !g.zoomed;
+  view.zooms[1].disabled = view.zoom.f >= g.most - 1e-9;
+  view.map.classList.toggle("pcv-zoomed", g.zoomed);
 }
 
 // Brackets with launch labels at the left, axes with counts at top and bottom.
-function blocks_gutter(svg, scene, g, font) {
+function blocks_gutter(svg, shown, g, font) {
   svg.setAttribute("width", g.width);
   svg.setAttribute("height", g.height);
-  const parts = [], say = (x, y, text, cls, anchor) => parts.push(pv_svg("text", { x, y, class: cls || "", "text-anchor": anchor || "start" }, text));
-  const of = (size) => `of ${scene.mixed ? "≤ " : ""}${size}`;
-  say(g.x, font, scene.isPacked ? `up to ${pv_plural(scene.childBlocks, "child block")} per sum block →` : `${pv_plural(scene.childBlocks, "child block")} →`, "pcv-strong");
-  say(g.x, 2.2 * font, scene.isPacked ? `${of(scene.childBlock)}, stored first, then pseudo` : `${of(scene.childBlock)}: ${pv_plural(scene.numProducts, "product")}`, "pcv-soft");
-  say(g.x - 12, font, `${pv_plural(scene.sumBlocks, "sum block")}`, "pcv-strong", "end");
-  say(g.x - 12, 2.2 * font, `${of(scene.sumBlock)}: ${pv_plural(scene.numSums, "sum")}`, "pcv-soft", "end");
+  const { scene } = shown, parts = [], say = (x, y, text, cls, anchor) => parts.push(pv_svg("text", { x, y, class: cls || "", "text-anchor": anchor || "start" }, text));
+  const of = (size) => `of ${scene.mixed ? "≤ " : ""}${size}`, range = (a, b) => (Math.ceil(b) - Math.floor(a) > 1 ? `${pv_count(Math.floor(a))}–${pv_count(Math.ceil(b) - 1)}` : pv_count(Math.floor(a)));
+  say(g.x, font, shown.isPacked ? `up to ${pv_plural(shown.C, "child block")} per sum block →` : `${pv_plural(shown.C, "child block")} →`, "pcv-strong");
+  say(g.x, 2.2 * font, g.zoomed ? `${range(g.c0, g.c1)} in sight` : shown.isPacked ? `${of(scene.childBlock)}, stored first, then pseudo` : `${of(scene.childBlock)}: ${pv_plural(scene.numProducts, "product")}`, "pcv-soft");
+  say(g.x - 12, font, `${pv_plural(shown.R, "sum block")}`, "pcv-strong", "end");
+  say(g.x - 12, 2.2 * font, g.zoomed ? range(g.r0, g.r1) : `${of(scene.sumBlock)}: ${pv_plural(scene.numSums, "sum")}`, "pcv-soft", "end");
   if (g.stripWidth) say(g.stripX, 2.2 * font, "pseudo", "pcv-pseudo");
   const base = g.y + g.mapHeight;
-  const unit = g.mapWidth / (scene.cols * scene.blocksPerCol);
-  for (const n of blocks_ticks(scene.childBlocks, unit, font)) {
-    const x = g.x + n * unit;
+  for (const n of blocks_ticks(g, shown.C, font)) {
+    const x = g.x + (n - g.c0) * g.sx;
     parts.push(pv_svg("path", { d: `M${x},${base + 1}v4`, class: "pcv-axis" }));
-    say(x, base + 5 + font, pv_count(n), "pcv-soft", n === 0 ? "start" : n === scene.childBlocks ? "end" : "middle");
+    say(x, base + 5 + font, pv_count(n), "pcv-soft", x < g.x + font ? "start" : x > g.x + g.mapWidth - font ? "end" : "middle");
   }
-  blocks_brackets(parts, say, scene, g, font);
+  blocks_brackets(parts, say, shown, g, font);
   svg.replaceChildren(...parts);
 }
 
-// 0, steps of a power of two that leave room for their numbers, and n itself; unit: pixels per block.
-function blocks_ticks(n, unit, font) {
+// Steps of a power of two that leave room for their numbers, and the end of what is visible; in blocks.
+function blocks_ticks(g, C, font) {
   let step = 1;
-  while (step < n && step * unit < 4 * font) step *= 2;
-  const ticks = [], last = 0.6 * font * pv_count(n).length + 0.3 * font * pv_count(n - step).length + font;
-  for (let t = 0; t < n && (t === 0 || (n - t) * unit > last); t += step) ticks.push(t);
-  return [...ticks, n];
+  while (step * g.sx < 4 * font && step < C) step *= 2;
+  const end = Math.floor(g.c1 + 1e-9), ticks = [], last = (0.6 * pv_count(end).length + 0.3 * pv_count(end - step).length + 1) * font;
+  for (let t = Math.max(0, Math.ceil(g.c0 / step - 1e-9)) * step; t < end && (end - t) * g.sx > last; t += step) ticks.push(t);
+  return end >= g.c0 ? [...ticks, end] : ticks;
 }
 
-function blocks_bands(scene, g) {
-  const groups = pv_u8(scene.rowGroup), bands = [];
-  for (let r = 0; r < scene.rows; r++) {
-    const last = bands[bands.length - 1];
-    if (last && last.group === groups[r]) last.end = r + 1;
-    else bands.push({ group: groups[r], start: r, end: r + 1 });
-  }
-  for (const band of bands) {
-    band.y0 = g.y + (band.start * g.mapHeight) / scene.rows;
-    band.y1 = g.y + (band.end * g.mapHeight) / scene.rows;
-  }
+// The launches in sight: their rows on the page; those beyond the listed ones as one.
+function blocks_bands({ bounds, R }, g) {
+  const ends = bounds.length && bounds[bounds.length - 1] < R ? [...bounds, R] : bounds, bands = [];
+  ends.forEach((end, group) => {
+    const first = Math.max(g.r0, group ? ends[group - 1] : 0), last = Math.min(g.r1, end);
+    if (last > first) bands.push({ group, y0: g.y + (first - g.r0) * g.sy, y1: g.y + (last - g.r0) * g.sy });
+  });
   return bands;
 }
 
-function blocks_brackets(parts, say, scene, g, font) {
-  const line = 1.15 * font, bands = blocks_bands(scene, g), x = g.x - 6;
+function blocks_brackets(parts, say, shown, g, font) {
+  const { scene } = shown, line = 1.15 * font, bands = blocks_bands(shown, g), x = g.x - 6;
   const least = Math.max(line, Math.min(2 * line, (g.height - g.y) / Math.max(1, bands.length)));
   let free = g.y - 0.2 * line;
   bands.forEach((band, i) => {
@@ -283,39 +340,7 @@ function blocks_pager(view, start, size) {
 }
 
 function blocks_mark(view, group) {
-  const band = blocks_bands(view.scene, view.geometry).find((one) => one.group === group), g = view.geometry;
+  const g = view.geometry, band = blocks_bands(view.shown, g).find((one) => one.group === group);
   view.mark.hidden = !band;
   if (band) Object.assign(view.mark.style, { left: `${g.x - 2}px`, top: `${band.y0 - 2}px`, width: `${g.mapWidth + (g.stripWidth ? g.stripWidth + 8 : 0) + 4}px`, height: `${band.y1 - band.y0 + 4}px` });
-}
-
-function blocks_range(cell, per, blocks, label) {
-  const first = cell * per, last = Math.min(first + per, blocks) - 1;
-  return first === last ? `${pv_count(first)} (${label})` : `${pv_count(first)}–${pv_count(last)} (from ${label})`;
-}
-
-function blocks_hover(view, event) {
-  const g = view.geometry, scene = view.shown, box = view.map.getBoundingClientRect();
-  const x = event.clientX - box.left, y = event.clientY - box.top;
-  const row = Math.floor(((y - g.y) * scene.rows) / g.mapHeight), col = Math.floor(((x - g.x) * scene.cols) / g.mapWidth);
-  const inRow = row >= 0 && row < scene.rows, inStrip = x >= g.stripX && x < g.stripX + g.stripWidth;
-  if (!inRow || !(inStrip || (col >= 0 && col < scene.cols))) {
-    view.tip.hidden = view.mark.hidden = true;
-    return;
-  }
-  const w = g.mapWidth / scene.cols, h = g.mapHeight / scene.rows, left = inStrip ? g.stripX : g.x + col * w;
-  Object.assign(view.mark.style, { left: `${left - 1}px`, top: `${g.y + row * h - 1}px`, width: `${(inStrip ? g.stripWidth : w) + 1}px`, height: `${h + 1}px` });
-  view.mark.hidden = false;
-  pv_show_tip(view.tip, blocks_lines(view, row, inStrip ? -1 : col), x, y);
-}
-
-// What a hover says about a cell (column -1: the strip of pseudo blocks).
-function blocks_lines(view, row, col) {
-  const scene = view.shown, pseudo = view.scene.rowPseudo[row], group = pv_u8(scene.rowGroup)[row], cell = row * scene.cols + col, kind = col < 0 ? BLOCKS_PSEUDO : pv_u8(scene.kinds)[cell];
-  const lines = [`launch ${group + 1}, sum blocks ${blocks_range(row, scene.blocksPerRow, scene.sumBlocks, scene.rowLabels[row])}`];
-  if (col >= 0 && !scene.isPacked) lines.push(`child blocks ${blocks_range(col, scene.blocksPerCol, scene.childBlocks, scene.colLabels[col])}`);
-  else if (col >= 0 && kind) lines.push(`child block ${pv_count(Math.floor(col * scene.blocksPerCol) + 1)} of ${scene.groups[group] ? pv_count(scene.groups[group].E) : "–"} in the launch`);
-  lines.push(BLOCKS_KINDS[kind]);
-  if (kind && kind !== BLOCKS_PSEUDO) lines.push(`${pv_percent(pv_u8(scene.fill)[cell] / 255)} of its stored cells are edges`);
-  if (pseudo) lines.push(`${pv_plural(pseudo, "pseudo block")} in this row`);
-  return lines;
 }

@@ -2,10 +2,11 @@
 // move of the slider only shifts rules and changes numbers.
 
 const COST_PANELS = {
-  time_ms: { title: "Time", short: "Time", text: pv_ms, why: "Sum of the planned launches" },
+  time_ms: { title: "Time", short: "Time", text: pv_ms, why: "Sum of the launches" },
   l2_bytes: { title: "L1↔L2 traffic", short: "L1↔L2", text: pv_bytes, why: "Bytes between L1 and L2, both directions" },
   hbm_bytes: { title: "HBM traffic", short: "HBM", text: pv_bytes, why: "Bytes read from and written to memory" },
   l1_bytes: { title: "L1 requests", short: "L1", text: pv_bytes, why: "Bytes that programs request; the model assumes no reuse in L1" },
+  loads: { title: "Loads per input", short: "loads per input", text: (n) => (n === null ? "–" : `${pv_digits(n)}×`), why: "How often the forward pass loads a value that a sum layer reads: M times by the naive parallelization, M / tile_m times by a program of tile_m sums" },
   cpu: { title: "Torch engine, this CPU, not modelled", short: "Torch engine, this CPU, not modelled", text: pv_ms, why: "Measured here; no model of this machine is drawn beside it" },
 };
 const COST_PHASES = { forward: "forward", backward: "backward", both: "forward + backward" };
@@ -29,6 +30,8 @@ function draw_cost(el, scene, store) {
     view.phaseSelect.value = phase;
     view.tight = frame.height < 30 * frame.font;
     view.panelSelect.hidden = !view.tight;
+    view.wide = frame.width >= 75 * frame.font;
+    view.thirdSelect.hidden = view.tight || view.wide;
     view.title.hidden = view.tight;
     for (const button of view.sources) {
       button.hidden = !recorded;
@@ -62,6 +65,13 @@ function cost_build(frame) {
     view.key = "";
     draw_cost(frame.el, view.scene, view.frame.store);
   });
+  view.third = "hbm_bytes"; // and of the panels that do not fit, the one beside time, traffic and this CPU
+  view.thirdSelect = pv_select(["hbm_bytes", "loads", "l1_bytes"].map((name) => [name, COST_PANELS[name].short]), view.third, "third panel", (value) => {
+    view.third = value;
+    view.key = "";
+    draw_cost(frame.el, view.scene, view.frame.store);
+  });
+  view.thirdSelect.dataset.pcv = "cost-third";
   // recorded runs are of another implementation than the model's: never both on one axis
   view.sources = ["recorded", "model"].map((source) => {
     const button = pv_button(source, () => {
@@ -72,7 +82,7 @@ function cost_build(frame) {
     button.dataset.pcv = `cost-source-${source}`;
     return button;
   });
-  bar.append(view.phaseSelect, view.panelSelect, ...view.sources, view.title, pv_el("span", "pcv-grow"), view.sheetButton);
+  bar.append(view.phaseSelect, view.panelSelect, view.thirdSelect, ...view.sources, view.title, pv_el("span", "pcv-grow"), view.sheetButton);
   view.keys = pv_el("div", "pcv-keys");
   view.plot = pv_el("div", "pcv-plot");
   view.chart = pv_el("div", "pcv-chart");
@@ -98,12 +108,13 @@ function cost_modelled(scene, phase, layer) {
   model("model", `${scene.modelLabel}: circuit`, scene.model[phase], { ink: "model", symbol: "circle" });
   if (one && many) model("layer", `${scene.modelLabel}: layer ${layer}`, one[phase], { ink: "layer", dash: "dash", symbol: "circle" });
   const naive = (scene.naive.total || {})[phase];
-  if (naive) for (const panel of ["time_ms", "l2_bytes", "l1_bytes"]) if (naive[panel]) lines.push({ key: "naive", name: `${scene.modelLabel}: naive parallelization, circuit`, panel, x: scene.sizes, y: scene.sizes.map(() => naive[panel]), ink: "naive", dash: "dot" });
+  if (naive) for (const panel of ["time_ms", "l2_bytes", "l1_bytes", "loads"]) if (naive[panel]) lines.push({ key: "naive", name: `${scene.modelLabel}: naive parallelization, circuit`, panel, x: scene.sizes, y: scene.sizes.map(() => naive[panel]), ink: "naive", dash: "dot" });
   return lines;
 }
 
 function cost_panel_lines(key, name, values, style) {
-  return ["time_ms", "l2_bytes", "hbm_bytes", "l1_bytes"].map((panel) => ({ key, name, panel, y: values[panel] || [], ...style }));
+  const panels = ["time_ms", "l2_bytes", "hbm_bytes", "l1_bytes", ...(values.loads ? ["loads"] : [])];
+  return panels.map((panel) => ({ key, name, panel, y: values[panel] || [], ...style }));
 }
 
 function cost_recorded(scene, phase) {
@@ -143,7 +154,8 @@ function cost_keys(view, frame) {
 // Where each panel lies in the plot, in pixels, with its ranges (log2 of the block size, log10 of the quantity).
 function cost_panels(view, frame) {
   const width = view.plot.clientWidth, height = view.plot.clientHeight, font = frame.font;
-  const wide = width >= 75 * font, names = view.tight ? [view.one] : wide ? ["time_ms", "l2_bytes", "hbm_bytes", "cpu", "l1_bytes"] : ["time_ms", "l2_bytes", "hbm_bytes", "cpu"];
+  const { wide } = view, fifth = view.source === "model" ? "loads" : "l1_bytes"; // the model's L1 requests are its L2 traffic
+  const names = view.tight ? [view.one] : wide ? ["time_ms", "l2_bytes", "hbm_bytes", "cpu", fifth] : ["time_ms", "l2_bytes", view.third, "cpu"];
   const cols = view.tight ? 1 : wide ? 3 : 2, rows = view.tight ? 1 : 2, left = 4.9 * font, top = 1.7 * font, bottom = 1.9 * font, right = 0.8 * font;
   const last = view.scene.sizes.length - 1, sizes = view.scene.sizes;
   const xr = [Math.log2(sizes[0]) - 0.4, Math.log2(sizes[Math.max(0, last)]) + 0.4];
@@ -168,7 +180,7 @@ function cost_heads(view) {
   view.overlay.replaceChildren();
   for (const panel of view.panels) {
     const { box, name } = panel, head = pv_el("div", "pcv-panel-head"), font = view.frame.font, place = (node, left, top, width) => Object.assign(node.style, { left: `${left}px`, top: `${top}px`, width: `${width}px` });
-    const narrow = box.w < 26 * font, inside = name === "cpu" && narrow; // the long title leaves no room beside it
+    const narrow = box.w < (name === "cpu" ? 34 : 26) * font, inside = name === "cpu" && narrow; // the long title leaves no room beside it
     panel.marks = cost_marks(view, name).map((line) => ({ line, value: pv_el("span", inside ? "pcv-cost-inside" : "pcv-value"), dot: pv_el("div", "pcv-dot") }));
     const out = narrow && (inside || panel.marks.length > 1) ? 4.4 * font : 0;
     place(head, box.x - out, box.y - 1.45 * font, box.w + out);
@@ -210,6 +222,7 @@ function cost_marks(view, name) {
 }
 
 function cost_note(view, name) {
+  if (name === "loads") return view.source === "model" ? "Of the forward pass." : "Modelled, not recorded.";
   if (name !== "cpu") return "No estimate yet.";
   const other = view.scene.measured.filter((line) => line.points.length).map((line) => line.phase);
   if (other.length) return `Measured for ${[...new Set(other)].join(", ")} only.`;
@@ -314,10 +327,10 @@ function cost_layout(view, frame) {
     const { box, xr, yr, name } = panel, n = i ? String(i + 1) : "";
     layout[`xaxis${n}`] = {
       ...pv_axis(frame), anchor: `y${n}`, domain: [box.x / width, (box.x + box.w) / width], range: xr, tickmode: "array", showgrid: false,
-      tickvals: view.scene.sizes.map(Math.log2), ticktext: view.scene.sizes.map(String), tickfont: { size: Math.max(9, frame.font - 1) }, tickangle: 0,
+      tickvals: view.scene.sizes.map(Math.log2), ticktext: view.scene.sizes.map(String), tickfont: { size: frame.font }, tickangle: 0,
     };
     layout[`yaxis${n}`] = {
-      ...pv_axis(frame), anchor: `x${n}`, domain: [1 - (box.y + box.h) / height, 1 - box.y / height], type: "log", range: yr, ...cost_ticks(yr, COST_PANELS[name].text), tickfont: { size: Math.max(9, frame.font - 1) },
+      ...pv_axis(frame), anchor: `x${n}`, domain: [1 - (box.y + box.h) / height, 1 - box.y / height], type: "log", range: yr, ...cost_ticks(yr, COST_PANELS[name].text), tickfont: { size: frame.font },
     };
   });
   layout.annotations = [{ text: "block size", xref: "paper", yref: "paper", x: 0.5, y: 0, yanchor: "bottom", showarrow: false, font: { size: frame.font } }];

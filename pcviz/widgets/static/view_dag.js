@@ -1,5 +1,6 @@
 // DAG: a column per layer, inputs left, root right. Layers: bars of products and sums, tall by count. Regions: a glyph per
-// sum vector with links to what it reads. Colour is one chosen quantity. A frame only changes colours and numbers.
+// sum vector with links to what it reads. Either opens into its parts, down to single nodes (view_dag_parts.js).
+// Colour is one chosen quantity. A frame only changes colours and numbers.
 
 const DAG_QUANTITIES = {
   edges: { label: "edges", row: "edges", text: pv_count, short: pv_short, own: true, kind: "count" },
@@ -12,7 +13,7 @@ const DAG_QUANTITIES = {
   flops: { label: "FLOPs", row: "FLOPs", text: pv_flops, short: pv_flops, model: true, says: "floating-point operations" },
 };
 const DAG_RAMP = { light: [[222, 233, 247], [120, 171, 222], [31, 95, 180], [9, 40, 92]], dark: [[30, 48, 72], [44, 96, 160], [92, 164, 240], [214, 235, 255]] };
-const DAG_HELP = "Arrow keys move, Enter chooses. Plus and minus zoom, Shift with arrows moves the picture, 0 shows all of it.";
+const DAG_HELP = "Arrow keys move, Enter chooses and opens, Escape goes back. Plus and minus zoom, Shift with arrows moves the picture, 0 shows all of it.";
 
 function pv_flops(n) {
   for (const [unit, scale] of [["TFLOP", 1e12], ["GFLOP", 1e9], ["MFLOP", 1e6], ["kFLOP", 1e3]]) if (n >= scale) return `${pv_digits(n / scale)} ${unit}`;
@@ -25,42 +26,72 @@ function draw_dag(el, scene, store) {
   const { view } = frame;
   if (!view.svg) dag_build(frame);
   Object.assign(view, { scene, frame });
-  const mode = scene.regions && view.mode !== "layers" ? "regions" : "layers";
+  view.part = dag_part(view);
+  const mode = view.part ? "part" : scene.regions && view.mode !== "layers" ? "regions" : "layers";
+  view.shown = mode;
+  dag_nav(view);
   dag_bar(view, scene, mode, frame);
-  const key = [scene.key, mode, frame.width, frame.height, frame.font, view.host.clientHeight, Object.values(view.zoom)].join();
+  const key = [scene.key, mode, view.part && `${view.part.key}|${view.part.blockSize}`, frame.width, frame.height, frame.font, view.host.clientHeight, Object.values(view.zoom)].join();
   if (view.key !== key) {
     view.key = key;
-    const focused = view.svg.contains(document.activeElement) ? document.activeElement.dataset.layer : null;
-    dag_structure(view, scene, mode, frame);
-    if (focused) view.svg.querySelector(`[tabindex][data-layer="${focused}"]`)?.focus({ preventScroll: true });
+    dag_forget(view);
+    const focused = view.svg.contains(document.activeElement) ? dag_focus_key(document.activeElement) : null;
+    if (mode === "part") dag_part_structure(view, view.part, frame);
+    else dag_structure(view, scene, mode, frame);
+    view.picture = mode === "part" ? view.part : mode === "regions" ? scene.regions : null;
+    dag_refocus(view, focused);
     dag_zoom_state(view);
   }
   dag_values(view, scene, frame);
+  dag_trace(view);
+}
+
+// Another picture: what was chosen in the last one means nothing here.
+function dag_forget(view) {
+  const shown = view.part || view.shown;
+  if (view.chosenIn === shown) return;
+  Object.assign(view, { chosenIn: shown, selected: null });
+  dag_say(view, "");
+}
+
+function dag_again(view) {
+  draw_dag(view.frame.el, view.scene, view.frame.store);
+}
+
+// Which element has the focus, in words that hold after the picture is built anew.
+function dag_focus_key(node) {
+  return node.dataset.glyph !== undefined ? `[data-glyph="${node.dataset.glyph}"]` : node.dataset.layer !== undefined ? `[tabindex][data-layer="${node.dataset.layer}"]` : null;
+}
+
+function dag_refocus(view, selector) {
+  const node = view.wantFocus ? view.svg.querySelector("[data-main]") : selector && view.svg.querySelector(selector);
+  view.wantFocus = false;
+  node?.focus({ preventScroll: true });
 }
 
 function dag_build(frame) {
-  const { view } = frame, bar = pv_el("div", "pcv-bar");
-  Object.assign(view, { quantity: "edges", zoom: dag_zoom_none() });
-  const again = () => draw_dag(frame.el, view.scene, view.frame.store);
+  const { view } = frame, bar = pv_el("div", "pcv-bar pcv-dag-bar");
+  Object.assign(view, { quantity: "edges", zoom: dag_zoom_none(), open: "", selected: null, tracing: "both", parts: new Map() });
   view.select = pv_select(Object.entries(DAG_QUANTITIES).map(([key, q]) => [key, `colour: ${q.label}`]), "edges", "quantity shown by colour", (value) => {
     view.quantity = value;
-    again();
+    dag_again(view);
   });
   view.select.dataset.pcv = "dag-quantity";
   view.modes = ["layers", "regions"].map((mode) => {
-    const button = pv_button(mode, () => { view.mode = mode; again(); });
+    const button = pv_button(mode, () => { view.mode = mode; dag_open(view, ""); });
     button.dataset.pcv = `dag-mode-${mode}`;
     button.dataset.mode = mode;
     return button;
   });
-  bar.append(view.select, ...view.modes, dag_zoom_buttons(view), pv_el("span", "pcv-grow"), dag_legend(view));
+  dag_nav_build(view);
+  bar.append(view.select, ...view.modes, dag_zoom_buttons(view), view.find, dag_legend(view), view.trace, view.opener, view.crumbs, view.found);
   view.host = pv_el("div", "pcv-map");
   view.svg = pv_svg("svg", { class: "pcv-dag-svg", role: "group", "aria-label": `The circuit, inputs left, root right. ${DAG_HELP}` });
   view.host.append(view.svg);
   view.tip = pv_tip(view.host);
   view.caption = pv_el("div", "pcv-caption");
-  view.caption.style.padding = "0 6px 2px";
-  frame.el.append(bar, view.host, view.caption);
+  for (const line of [view.caption, view.said]) line.style.padding = "0 6px 2px";
+  frame.el.append(bar, view.host, view.said, view.caption, view.reads);
   dag_events(view);
 }
 
@@ -78,8 +109,10 @@ function dag_legend(view) {
 function dag_events(view) {
   view.svg.addEventListener("mousemove", (event) => dag_hover(view, event));
   view.svg.addEventListener("mouseleave", () => { view.tip.hidden = true; });
-  view.svg.addEventListener("click", (event) => { if (!view.dragged) dag_choose(view, event.target.closest("[data-layer]")); });
+  view.svg.addEventListener("click", (event) => { if (!view.dragged) dag_click(view, event); });
+  view.svg.addEventListener("dblclick", (event) => { if (!view.dragged) dag_open_at(view, event.target.closest("[data-glyph], [data-layer]")); });
   view.svg.addEventListener("keydown", (event) => { if (!dag_zoom_key(view, event)) dag_key(view, event); });
+  view.svg.addEventListener("focusin", (event) => dag_select(view, event.target.dataset.glyph));
   view.svg.addEventListener("wheel", (event) => dag_wheel(view, event), { passive: false });
   dag_drag(view);
 }
@@ -91,36 +124,58 @@ function dag_bar(view, scene, mode, frame) {
     button.disabled = button.dataset.mode === "regions" && !scene.regions;
     button.title = button.disabled ? scene.caption : "";
   }
-  const q = DAG_QUANTITIES[view.quantity], own = mode === "regions" && Boolean(q.own);
-  const values = own ? scene.regions.glyphs.filter((glyph) => glyph.column).map((glyph) => glyph[view.quantity]) : scene.columns.map((column) => column[view.quantity]);
-  const known = values.filter((v) => v !== null && v !== undefined);
-  view.own = own;
+  const q = DAG_QUANTITIES[view.quantity];
+  view.own = mode !== "layers" && Boolean(q.own);
+  const glyphs = mode === "part" ? view.part.glyphs : view.own ? scene.regions.glyphs.filter((glyph) => glyph.column) : null;
+  const known = (glyphs ? glyphs.map((glyph) => dag_value(view, glyph)) : scene.columns.map((column) => column[view.quantity])).filter((v) => v !== null && v !== undefined);
   view.range = known.length ? [Math.min(...known), Math.max(...known)] : null;
   view.low.textContent = view.range ? q.text(view.range[0]) : "no value yet";
-  view.high.textContent = view.range ? `${q.text(view.range[1])} per ${own ? "region" : "layer"}` : "";
+  view.high.textContent = view.range ? `${q.text(view.range[1])} per ${!view.own ? "layer" : mode === "part" ? "glyph" : "region"}` : "";
   view.kind.textContent = q.model ? "model" : q.kind;
   view.ramp.style.background = `linear-gradient(90deg, ${[0, 0.33, 0.67, 1].map((t) => dag_colour(t, frame.theme)).join(", ")})`;
-  const what = q.model ? `Colour: ${q.says} of a layer (${scene.model || "none yet"}).` : q.says ? `Colour: ${q.says}.` : "";
-  const how = mode === "layers" ? "Height: number of nodes, on a square-root scale." : "A glyph is a region (a vector of sums), lines lead to what it reads.";
-  const brief = frame.height < 28 * frame.font; // presenter size in a small stage
-  const caption = brief ? what || how : ["Inputs left, root right.", how, what, mode === "regions" ? scene.regions.caption : "", scene.caption].filter(Boolean).join(" ");
-  view.caption.title = scene.caption;
-  if (view.caption.textContent !== caption) view.caption.textContent = caption;
+  const text = dag_caption(view, scene, mode, q, frame.height < 28 * frame.font); // presenter size in a small stage: brief
+  view.caption.title = mode === "part" ? view.part.caption : scene.caption;
+  if (view.caption.textContent !== text) view.caption.textContent = text;
 }
 
+// What the person just did is answered in the caption's place.
+function dag_say(view, text, wrong = false) {
+  view.said.textContent = view.said.title = text;
+  view.said.hidden = !text;
+  view.caption.hidden = Boolean(text);
+  view.find.setAttribute("aria-invalid", String(wrong));
+}
+
+function dag_caption(view, scene, mode, q, brief) {
+  const what = q.model ? `Colour: ${q.says} of a layer (${scene.model || "none yet"}).` : q.says ? `Colour: ${q.says}.` : "";
+  if (mode === "part") return [view.part.caption, brief ? "" : what].filter(Boolean).join(" ");
+  const how = mode === "layers" ? "Height: number of nodes, on a square-root scale." : "A glyph is a region (a vector of sums), lines lead to what it reads.";
+  return brief ? what || how : ["Inputs left, root right.", how, what, mode === "regions" ? scene.regions.caption : "", scene.caption].filter(Boolean).join(" ");
+}
+
+// Of a glyph of regions or of a part: its own count, else the figure of its layer.
 function dag_value(view, glyph) {
-  if (view.own) return view.scene.regions.glyphs[glyph.region][view.quantity];
-  return view.scene.columns[glyph.column - 1][view.quantity];
+  if (DAG_QUANTITIES[view.quantity].own) return glyph[view.quantity];
+  return dag_layer(view.scene, glyph)?.[view.quantity];
+}
+
+function dag_layer(scene, glyph) {
+  return glyph.layer === undefined ? scene.columns[glyph.column - 1] : scene.columns.find((column) => glyph.layer >= column.layer && glyph.layer <= column.last);
 }
 
 // Colours, numbers and the chosen layer: all that a move of the slider or a click changes.
 function dag_values(view, scene, frame) {
   const q = DAG_QUANTITIES[view.quantity], [low, high] = view.range || [0, 1], neutral = frame.theme === "dark" ? "#3a404a" : "#e3e6ea";
   for (const glyph of view.glyphs) {
-    const v = glyph.neutral ? null : dag_value(view, glyph);
-    const fill = v === null || v === undefined ? neutral : dag_colour(high > low ? (v - low) / (high - low) : 0.5, frame.theme);
-    if (glyph.fill !== fill) glyph.node.setAttribute("fill", (glyph.fill = fill));
+    const v = glyph.neutral ? null : glyph.of ? dag_value(view, glyph.of) : scene.columns[glyph.column - 1][view.quantity];
+    const known = v !== null && v !== undefined, t = high > low ? (v - low) / (high - low) : 0.5, fill = known ? dag_colour(t, frame.theme) : neutral;
+    if (glyph.fill === fill) continue;
+    glyph.node.setAttribute("fill", (glyph.fill = fill));
+    glyph.text?.setAttribute("class", `pcv-dag-label ${(known ? t : 0) > 0.5 ? "pcv-dag-inverse" : ""}`);
   }
+  if (view.shown === "part") return dag_part_values(view, q);
+  delete frame.el.dataset.open;
+  view.svg.setAttribute("aria-label", `The circuit, inputs left, root right. Colour: ${q.label}. ${DAG_HELP}`);
   view.rowName.textContent = q.row === "sums" || !view.rowName.hasAttribute("x") ? "" : q.row;
   dag_columns(view, scene, frame, q);
 }
@@ -147,21 +202,47 @@ function dag_colour(t, theme) {
   return `rgb(${stops[i].map((v, k) => Math.round(v + (stops[i + 1][k] - v) * (at - i))).join(",")})`;
 }
 
+function dag_click(view, event) {
+  const glyph = event.target.closest("[data-glyph]"), column = event.target.closest("[data-layer]");
+  if (glyph) glyph.focus({ preventScroll: true });
+  else dag_select(view);
+  if (view.shown !== "part") dag_choose(view, column);
+}
+
 function dag_choose(view, node) {
   if (node) view.frame.store.set({ layer: Number(node.dataset.layer) }, { commit: true });
 }
 
+function dag_open_at(view, node) {
+  if (node?.dataset.glyph !== undefined) dag_open(view, view.picture.glyphs[Number(node.dataset.glyph)].key, true);
+  else if (node?.dataset.layer !== undefined) dag_open(view, `layer:${node.dataset.layer}`, true);
+}
+
+// Columns: arrows left and right, Enter chooses the layer, Enter again opens it; down enters the glyphs.
 function dag_key(view, event) {
-  const node = event.target.closest("[data-layer]"), step = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1 }[event.key];
+  const glyph = event.target.closest("[data-glyph]"), node = glyph || event.target.closest("[data-layer]");
   if (!node) return;
   if (event.key === "Enter" || event.key === " ") {
-    event.preventDefault();
-    dag_choose(view, node);
-  } else if (step) {
-    event.preventDefault();
-    const nodes = view.columns.slice(1).map((column) => column.node), next = nodes[pv_clamp(nodes.indexOf(node) + step, 0, nodes.length - 1)];
-    next.focus();
-  }
+    if (glyph || node.getAttribute("aria-pressed") === "true") dag_open_at(view, node);
+    else dag_choose(view, node);
+  } else if ((event.key === "Escape" || event.key === "Backspace") && view.open) dag_open(view, view.part ? view.part.crumbs.at(-2)[0] : "", true);
+  else if (event.key.startsWith("Arrow")) dag_arrow(view, glyph, node, event.key);
+  else return;
+  event.preventDefault();
+}
+
+function dag_arrow(view, glyph, node, key) {
+  const side = { ArrowRight: 1, ArrowLeft: -1 }[key] || 0, step = { ArrowDown: 1, ArrowUp: -1 }[key] || 0;
+  if (glyph) return dag_arrow_glyph(view, view.glyphs[Number(glyph.dataset.glyph)], side, step);
+  const nodes = view.columns.slice(1).map((column) => column.node), at = nodes.indexOf(node), first = view.glyphs.find((each) => each.of && each.column === at + 1);
+  if (step === 1 && first) return first.node.focus();
+  nodes[pv_clamp(at + (side || -step), 0, nodes.length - 1)].focus();
+}
+
+function dag_arrow_glyph(view, from, side, step) {
+  const near = view.glyphs.filter((each) => each.of && each.column === from.column + side).sort((a, b) => a.of.row - b.of.row);
+  if (step) near[pv_clamp(near.indexOf(from) + step, 0, near.length - 1)].node.focus();
+  else if (near.length) near.reduce((a, b) => (Math.abs(b.of.row - from.of.row) < Math.abs(a.of.row - from.of.row) ? b : a)).node.focus();
 }
 
 function dag_hover(view, event) {
@@ -170,15 +251,19 @@ function dag_hover(view, event) {
     view.tip.hidden = true;
     return;
   }
-  const box = view.host.getBoundingClientRect(), index = at.dataset.column !== undefined ? Number(at.dataset.column) : scene.columns.findIndex((c) => String(c.layer) === at.dataset.layer) + 1;
-  const column = scene.columns[index - 1], lines = [];
-  if (at.dataset.region !== undefined) {
-    const glyph = scene.regions.glyphs[Number(at.dataset.region)];
-    lines.push(glyph.name, `${pv_count(glyph.sums)} ${glyph.column ? "sums" : "input nodes"}${glyph.edges ? `, ${pv_count(glyph.edges)} edges` : ""}`);
-  }
+  const box = view.host.getBoundingClientRect(), glyph = at.dataset.glyph === undefined ? null : view.picture.glyphs[Number(at.dataset.glyph)];
+  const index = at.dataset.column !== undefined ? Number(at.dataset.column) : scene.columns.findIndex((c) => String(c.layer) === at.dataset.layer) + 1;
+  const column = glyph ? dag_layer(scene, glyph) : scene.columns[index - 1], lines = glyph ? dag_words(view, glyph) : [];
   if (column) {
     lines.push(`${column.label}: ${pv_plural(column.groups, "group")}`, `${pv_count(column.products)} products → ${pv_count(column.sums)} sums, ${pv_count(column.edges)} edges, ${pv_count(column.params)} parameters`, `padding ${pv_percent(column.padding)} of multiplied cells`);
     if (column.time_ms !== null) lines.push(`${pv_ms(column.time_ms)}, ${pv_bytes(column.l2_bytes)} L1–L2, ${pv_bytes(column.hbm_bytes)} HBM, ${pv_flops(column.flops)}`, scene.model);
   } else lines.push(`inputs: ${pv_count(scene.inputs.nodes)} nodes of ${pv_plural(scene.inputs.variables, "variable")}`);
   pv_show_tip(view.tip, lines, event.clientX - box.left, event.clientY - box.top);
+}
+
+function dag_words(view, glyph) {
+  const kind = glyph.kind || (glyph.column ? "sum" : "input"), counts = [pv_plural(glyph.sums, kind)];
+  if (glyph.edges) counts.push(pv_plural(glyph.edges, "edge"));
+  if (glyph.theta !== null && glyph.theta !== undefined) counts.push(`parameter ${pv_digits(glyph.theta)}`);
+  return [glyph.name, counts.join(", ")];
 }

@@ -11,12 +11,12 @@ function dag_structure(view, scene, mode, frame) {
   for (const [key, value] of [["width", width], ["height", height]]) view.svg.setAttribute(key, value);
   view.svg.style.fontSize = `${font}px`;
   view.svg.classList.toggle("pcv-dag-zoomed", k > 1);
-  const links = mode === "regions" ? dag_links(scene, g) : dag_flows(scene, g);
+  const links = mode === "regions" ? dag_links(view, scene.regions, dag_places(scene, g)) : [dag_flows(scene, g)];
   const shapes = mode === "regions" ? dag_regions(view, scene, g) : dag_bars(view, scene, g);
   view.columns = [dag_column(g, 0, null, scene), ...scene.columns.map((column, i) => dag_column(g, i + 1, column, scene))];
   shapes.forEach((list, i) => view.columns[i].node.append(dag_field(g, list)));
   const area = pv_svg("svg", { x: gutter, y: 0, width: wide + 3, height });
-  area.append(dag_field(g, [links]), ...view.columns.map((column) => column.node));
+  area.append(dag_field(g, links), ...view.columns.map((column) => column.node));
   const name = (text, i) => foot ? pv_svg("text", { x: gutter - 8, y: g.foot + (i + 1) * 1.25 * font, "text-anchor": "end", class: "pcv-soft" }, text) : pv_svg("text", {});
   const names = ["products", "sums", ""].map(name);
   view.rowName = names[2];
@@ -95,20 +95,37 @@ function dag_regions(view, scene, g) {
   const places = dag_places(scene, g), lists = Array.from({ length: scene.columns.length + 1 }, () => []);
   scene.regions.glyphs.forEach((glyph, i) => {
     const p = places[i], box = { x: p.x - p.w / 2, y: p.y - p.h / 2, width: p.w, height: p.h, rx: Math.min(3, p.h / 2) };
-    const rect = pv_svg("rect", { ...box, class: "pcv-dag-glyph", "data-column": glyph.column, "data-region": i });
-    view.glyphs.push({ node: rect, column: glyph.column, region: i, neutral: glyph.column === 0 });
+    const rect = pv_svg("rect", { ...box, class: "pcv-dag-glyph", "data-column": glyph.column, ...dag_glyph_button(view, glyph, i) });
+    view.glyphs.push({ node: pv_focusable(rect), column: glyph.column, of: glyph, neutral: glyph.column === 0 });
     lists[glyph.column].push(rect);
     if (glyph.repeats > 1) lists[glyph.column].push(pv_svg("text", { x: p.x, y: p.y - p.h / 2 - 4, "text-anchor": "middle", class: "pcv-soft" }, `× ${pv_count(glyph.repeats)}`));
   });
   return lists;
 }
 
-function dag_links(scene, g) {
-  const bytes = pv_u8(scene.regions.links), places = dag_places(scene, g), d = [];
-  for (let i = 0; i + 3 < bytes.length; i += 4) {
-    const p = places[bytes[i] | (bytes[i + 1] << 8)], c = places[bytes[i + 2] | (bytes[i + 3] << 8)];
-    const x0 = c.x + c.w / 2, x1 = p.x - p.w / 2, bend = (x1 - x0) * 0.45;
-    d.push(`M${x0.toFixed(1)},${c.y.toFixed(1)}C${(x0 + bend).toFixed(1)},${c.y.toFixed(1)} ${(x1 - bend).toFixed(1)},${p.y.toFixed(1)} ${x1.toFixed(1)},${p.y.toFixed(1)}`);
-  }
-  return pv_svg("path", { d: d.join(""), class: "pcv-dag-edge", "stroke-opacity": pv_clamp(60 / Math.sqrt(bytes.length / 4 + 1) / 10, 0.12, 0.6) });
+function dag_glyph_button(view, glyph, i) {
+  return { "data-glyph": i, role: "button", tabindex: "-1", "aria-label": dag_words(view, glyph).join(": ") };
+}
+
+function dag_links(view, picture, places) {
+  const pairs = dag_pairs(picture), stride = picture.stride || 1;
+  view.places = places;
+  view.strong = pv_svg("path", { class: "pcv-dag-strong" });
+  const drawn = pairs.filter((_, i) => i % stride === 0);
+  const edge = pv_svg("path", { d: dag_curves(places, drawn), class: "pcv-dag-edge", "stroke-opacity": pv_clamp(60 / Math.sqrt(drawn.length + 1) / 10, 0.12, 0.6) });
+  return [edge, view.strong];
+}
+
+// [reader, what it reads] of each link.
+function dag_pairs(picture) {
+  const bytes = pv_u8(picture.links), pairs = [];
+  for (let i = 0; i + 3 < bytes.length; i += 4) pairs.push([bytes[i] | (bytes[i + 1] << 8), bytes[i + 2] | (bytes[i + 3] << 8)]);
+  return pairs;
+}
+
+function dag_curves(places, pairs) {
+  return pairs.map(([parent, child]) => {
+    const p = places[parent], c = places[child], x0 = c.x + c.w / 2, x1 = p.x - p.w / 2, bend = (x1 - x0) * 0.45;
+    return `M${x0.toFixed(1)},${c.y.toFixed(1)}C${(x0 + bend).toFixed(1)},${c.y.toFixed(1)} ${(x1 - bend).toFixed(1)},${p.y.toFixed(1)} ${x1.toFixed(1)},${p.y.toFixed(1)}`;
+  }).join("");
 }

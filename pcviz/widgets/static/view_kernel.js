@@ -178,7 +178,7 @@ function kernel_paint(frame) {
   const base = kernel_values(step.base)[column];
   const where = `Sample ${scene.sample}: ${reference} ${pv_digits_any(base)} nats${scene.variant === "paper" ? `, old accumulator × ${pv_digits_any(kernel_values(step.kept)[column])}` : ""}.`;
   const texts = {
-    start: `Start: read ${pv_bytes(scene.indexBytes)} of indices (nids, cids, pids), accumulator = 0.`,
+    start: `Start: read ${pv_bytes(scene.indexBytes)} of ${scene.startReads}, accumulator = 0.`,
     step: `Step ${at} of ${scene.numSteps}: ${step.text} ${where}`,
     store: `Store log p of ${scene.tile[0]} sums: ${pv_bytes(scene.storeBytes)}. NaN: lost in float16, the guard computes it again.`,
   };

@@ -1,0 +1,177 @@
+"""The opened DAG: node numbers, true children and parents at every granularity, caps, search; drawn once in a browser."""
+
+import time
+
+import numpy as np
+import pytest
+from circuits import small_circuits
+from hypothesis import given, settings
+
+import pcviz as pcv
+from pcviz.compiler.layering import layering
+from pcviz.compiler.numbering import edges_per_row, pair_counts, parameters, read_by, readers
+from pcviz.ir.nodes import ProdNodes, SumNodes, init_params, inputs, multiply, summate, topological
+from pcviz.widgets.packing import pack, unpack
+from pcviz.widgets.scenes.dag import MAX_GLYPHS, scene_dag
+from pcviz.widgets.scenes.dag_parts import MAX_COLUMN, ranges, scene_dag_part
+from pcviz.widgets.scenes.dag_search import MAX_KEPT_NODES, find_part
+
+
+def true_edges(numbering):
+    """Every edge of the circuit as (reader, read), written out one by one from the definition of the node vectors."""
+    edges = set()
+    for number, nodes in enumerate(numbering.vectors):
+        first = int(numbering.starts[number])
+        if isinstance(nodes, ProdNodes):
+            for row in range(nodes.num_nodes):
+                for place, child in enumerate(nodes.children):
+                    read = row if nodes.edge_ids is None else int(nodes.edge_ids[row, place])
+                    edges.add((first + row, int(numbering.starts[numbering.number[id(child)]]) + read))
+        elif isinstance(nodes, SumNodes):
+            ids = [int(numbering.starts[numbering.number[id(child)]]) + i for child in nodes.children for i in range(child.num_nodes)]
+            b = nodes.edge_block
+            blocks = nodes.edge_ids.T.tolist() if nodes.edge_ids is not None else None
+            pairs = np.ndindex(nodes.num_nodes, len(ids))
+            if blocks:
+                pairs = ((r * b + i, c * b + j) for r, c in blocks for i in range(b) for j in range(b))
+            edges |= {(first + row, ids[child]) for row, child in pairs}
+    return edges
+
+
+def shown_edges(numbering, scene):
+    """Pairs of node numbers that the links of a picture stand for, where both ends are single nodes."""
+    names = [int(glyph["key"].split(":")[1]) if glyph["key"].startswith("node:") else None for glyph in scene["glyphs"]]
+    links = np.frombuffer(scene["links"], "<u2").reshape(-1, 2).tolist()
+    return {(names[a], names[b]) for a, b in links if names[a] is not None and names[b] is not None}
+
+
+@given(root=small_circuits())
+@settings(max_examples=25, deadline=None)
+def test_a_node_shows_its_true_children_and_parents(root):
+    numbering = layering(root).numbering
+    assert numbering.num_nodes == sum(nodes.num_nodes for nodes in topological(root))
+    edges = true_edges(numbering)
+    for node in range(0, numbering.num_nodes, 3):
+        scene = scene_dag_part(numbering, f"node:{node}", 2)
+        below, above = {b for a, b in edges if a == node}, {a for a, b in edges if b == node}
+        written = {int(n) for _, text, _ in scene["reads"] for part in text.replace(",", "").split() for n in _numbers(part)}
+        assert written == below and sum(number for *_, number in scene["reads"]) == len(below)
+        shown = shown_edges(numbering, scene)
+        assert shown <= edges
+        if len(below) <= MAX_COLUMN:
+            assert {b for a, b in shown if a == node} == below
+        if len(above) <= MAX_COLUMN:
+            assert {a for a, b in shown if b == node} == above
+        assert unpack(pack(scene)) == scene
+
+
+def _numbers(text):
+    low, _, high = text.partition("–")
+    return range(int(low), int(high or low) + 1)
+
+
+@given(root=small_circuits())
+@settings(max_examples=15, deadline=None)
+def test_sets_of_nodes_are_linked_as_their_edges_are(root):
+    numbering, rng = layering(root).numbering, np.random.default_rng(0)
+    edges = np.array(sorted(true_edges(numbering)))
+    for number, nodes in enumerate(numbering.vectors):
+        own = edges[(edges[:, 0] >= numbering.starts[number]) & (edges[:, 0] < numbering.starts[number + 1])]
+        assert np.array_equal(np.bincount(own[:, 0] - numbering.starts[number], minlength=nodes.num_nodes), edges_per_row(nodes))
+        for place, child in enumerate(nodes.children):
+            first, other = numbering.starts[number], numbering.starts[numbering.number[id(child)]]
+            pairs = own[(own[:, 1] >= other) & (own[:, 1] < other + child.num_nodes)] - [first, other]
+            rows, columns = rng.integers(-1, 3, nodes.num_nodes), rng.integers(-1, 2, child.num_nodes)
+            expected = np.zeros((3, 2), dtype=int)
+            for i, j in pairs:
+                if rows[i] >= 0 and columns[j] >= 0:
+                    expected[rows[i], columns[j]] += 1
+            assert np.array_equal(pair_counts(nodes, place, rows, columns, (3, 2)), expected)
+            mask, wanted = rows >= 0, columns >= 0
+            assert set(np.flatnonzero(read_by(nodes, place, mask))) == {j for i, j in pairs if mask[i]}
+            assert set(np.flatnonzero(readers(nodes, place, wanted))) == {i for i, j in pairs if wanted[j]}
+
+
+def test_opening_step_by_step_loses_no_node():
+    """From the layer by its glyphs down to nodes: each picture's middle holds exactly what its key says, in at most 300 glyphs."""
+    root = pcv.figure_5_layer(num_regions=113, num_latents=256)
+    numbering = layering(root).numbering
+    key, expected = "layer:1", 113 * 256
+    for size in (1, 16, 64):
+        for _ in range(8):
+            scene = scene_dag_part(numbering, key, size)
+            main = [glyph for glyph in scene["glyphs"] if glyph["main"]]
+            assert sum(glyph["sums"] for glyph in main) == expected and len(scene["glyphs"]) <= MAX_GLYPHS
+            assert scene["crumbs"][-1][0] == key
+            if key.startswith("node:"):
+                break
+            key, expected = main[-1]["key"], main[-1]["sums"]
+        assert expected == 1
+        key, expected = "vector:1400", 256
+
+
+def test_strongest_children_come_first_and_the_others_are_folded():
+    root = pcv.figure_5_layer(num_regions=1, num_latents=64)
+    init_params(root, 0)
+    numbering = layering(root).numbering
+    vector = numbering.members[1, True][0]
+    theta = parameters(numbering.vectors[vector], 5)
+    scene = scene_dag_part(numbering, f"node:{numbering.starts[vector] + 5}", 16)
+    below = [glyph for glyph in scene["glyphs"] if glyph["kind"] == "product"]
+    single = sorted((glyph["theta"] for glyph in below if glyph["repeats"] == 1), reverse=True)
+    assert np.allclose(single, np.sort(theta)[::-1][: len(single)], rtol=1e-4) and len(single) == MAX_COLUMN - 4
+    assert sum(glyph["theta"] for glyph in below) == pytest.approx(1, rel=1e-3)
+    assert sum(glyph["sums"] for glyph in below) == 256
+
+
+def test_parameters_of_a_sum_with_edge_blocks():
+    child = inputs(0, num_nodes=8, dist=pcv.Categorical(num_cats=2))
+    nodes = summate(child, num_nodes=4, edge_ids=np.array([[0, 0, 1], [3, 0, 2]]), edge_block=2)
+    init_params(summate(nodes, num_nodes=1), 0)
+    assert np.array_equal(np.flatnonzero(parameters(nodes, 1)), [0, 1, 6, 7]) and parameters(nodes, 1).sum() == pytest.approx(1)
+    assert np.array_equal(parameters(nodes, 3)[4:6], nodes.params[2, 1])
+
+
+def test_search_by_number_layer_and_name():
+    numbering = layering(pcv.figure_5_layer(num_regions=3, num_latents=4)).numbering
+    assert find_part(numbering, "1,2") == {"key": "node:12"} and find_part(numbering, "Layer 1") == {"key": "layer:1"}
+    vector = find_part(numbering, "region 1")["key"]  # an exact name wins over "region 1, product 0"
+    assert numbering.vectors[int(vector.split(":")[1])].name == "region 1"
+    several = find_part(numbering, "product 2")
+    assert several["total"] == 3 and several["matches"][0][1] == "region 0, product 2 (product, layer 1)"
+    for text in ("nowhere", "node 9999", "layer 7", "vector 999", ""):
+        with pytest.raises(ValueError):
+            find_part(numbering, text)
+    for key in ("layer:9", "rows:0:3-99", "vectors:0-40", "node:x", "walk:3", "vector:-1"):
+        with pytest.raises(ValueError):
+            scene_dag_part(numbering, key, 2)
+
+
+def test_ranges_are_written_short():
+    assert ranges(np.array([3, 5, 6, 7, 1200])) == "3, 5–7, 1,200" and ranges(np.arange(0, 20, 2), 2) == "0, 2, … 10 ranges"
+
+
+def test_a_small_circuit_keeps_all_its_parts():
+    dist = pcv.Categorical(num_cats=2)
+    root = summate(multiply(*(inputs(var, num_nodes=3, dist=dist) for var in (0, 1))), num_nodes=1)
+    scene = scene_dag(root, pcv.plan_summary(root, block_size=2))
+    numbering = layering(root).numbering
+    assert {f"node:{node}" for node in range(numbering.num_nodes)} <= scene["parts"].keys()
+    for key, part in scene["parts"].items():
+        assert part == scene_dag_part(numbering, key, 2)
+        assert all(glyph["key"] in scene["parts"] for glyph in part["glyphs"] if glyph["key"])
+    large = pcv.figure_5_layer(num_regions=1, num_latents=MAX_KEPT_NODES)
+    assert scene_dag(large, pcv.plan_summary(large, block_size=2))["parts"] == {}
+
+
+def test_a_million_nodes_open_and_are_searched_in_time():
+    root = pcv.PD((28, 28), 64, split_intervals=4, dist=pcv.Categorical(num_cats=256), seed=0)
+    started = time.perf_counter()
+    scene = scene_dag(root, pcv.plan_summary(root, block_size=16))
+    opened = time.perf_counter()
+    numbering = layering(root).numbering
+    assert numbering.num_nodes > 1_000_000 and scene["columns"]
+    part = scene_dag_part(numbering, find_part(numbering, "1,000,003")["key"], 16)
+    found = time.perf_counter()
+    assert len(part["glyphs"]) <= MAX_GLYPHS and part["reads"]
+    assert opened - started < 2 and found - opened < 2  # half of it on an idle core

@@ -15,7 +15,7 @@ from pcviz_kernels.torch_gaussian import raw_moments
 
 from . import queries
 from .compiler.compile import compile as compile_circuit
-from .compiler.params import edge_values, gather_params, gather_tables, input_values, store_params, write_params
+from .compiler.params import edge_values, gather_params, input_values, write_params
 from .compiler.plan import CircuitPlan
 from .domain import Domain, Evidence
 from .footprint import MemoryUse
@@ -115,14 +115,8 @@ class TensorCircuit:
     def load_params(self) -> None:
         """Copy the parameters of the node vectors into the plan's layout."""
         init_params(self.root)
-        dtype = np.float64 if self.dtype == torch.float64 else np.float32
-        if self.device.type == "cpu":
-            flat, tables = gather_params(self.plan, dtype)
-            flat = torch.from_numpy(flat)
-        else:  # arrays travel as they are, and their blocks are turned there
-            flat, tables = torch.zeros(self.plan.num_params, dtype=self.dtype, device=self.device), gather_tables(self.plan, dtype)
-            store_params(self.plan, flat, lambda params: torch.from_numpy(params).to(self.device, self.dtype))
-        self.engine.load(flat, [torch.from_numpy(table) for table in tables])
+        flat, tables = gather_params(self.plan, np.float64 if self.dtype == torch.float64 else np.float32)
+        self.engine.load(torch.from_numpy(flat), [torch.from_numpy(table) for table in tables])
 
     @property
     def params(self) -> torch.Tensor:
@@ -136,11 +130,7 @@ class TensorCircuit:
 
     def write_back(self) -> SumNodes:
         """Copy the parameters to the node vectors; returns the root."""
-        tables = [self._numpy32(table) for table in self.tables]
-        if self.device.type == "cpu":
-            write_params(self.plan, self._numpy32(self.params), tables)
-        else:
-            write_params(self.plan, self.params, tables, fetch=self._numpy32)
+        write_params(self.plan, self._numpy32(self.params), [self._numpy32(table) for table in self.tables])
         return self.root
 
     def recompile(self, *, block_size: int, padding_tolerance: float | None = None) -> TensorCircuit:

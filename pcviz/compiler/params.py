@@ -1,12 +1,9 @@
-"""Parameters between canonical form (on the node vectors) and the flat buffer of a plan; both ways, bit-exact.
-
-A flat buffer is a numpy array or, where the blocks are to be turned on a GPU, a torch tensor: what differs is in the last lines.
-"""
+"""Parameters between canonical form (on the node vectors) and the flat buffer of a plan; both ways, bit-exact."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -20,31 +17,20 @@ def gather_params(plan: CircuitPlan, dtype=np.float32) -> tuple[np.ndarray, list
     """(flat buffer [num_params], one array [tables, stride, num_params] per input group); zeros in every padding."""
     flat = np.zeros(plan.num_params, dtype=dtype)
     for_each(lambda slot: _store(slot, slot.grid.nodes.params, flat), _first_uses(plan), plan.num_params)
-    return flat, gather_tables(plan, dtype)
-
-
-def store_params(plan: CircuitPlan, flat, place: Callable[[np.ndarray], object]) -> None:
-    """Sum parameters into ``flat``, a tensor of zeros [num_params]; ``place`` brings an array to where it is."""
-    for slot in _first_uses(plan):
-        _store(slot, place(slot.grid.nodes.params), flat)
-
-
-def gather_tables(plan: CircuitPlan, dtype=np.float32) -> list[np.ndarray]:
-    """One array [tables, stride, num_params] per input group; zeros in every padding."""
     tables = [np.zeros((len(group.sources), group.stride, group.num_params), dtype=dtype) for group in plan.inputs]
 
     def store(place: tuple[np.ndarray, InputNodes]) -> None:
         place[0][: place[1].num_nodes] = place[1].params
 
     for_each(store, _table_places(plan, tables), sum(table.size for table in tables))
-    return tables
+    return flat, tables
 
 
-def write_params(plan: CircuitPlan, flat, tables: list[np.ndarray], fetch: Callable = np.asarray) -> None:
-    """The inverse of ``gather_params``: replaces ``params`` of every input and sum vector. ``fetch`` brings pieces of ``flat`` back."""
+def write_params(plan: CircuitPlan, flat: np.ndarray, tables: list[np.ndarray]) -> None:
+    """The inverse of ``gather_params``: replaces ``params`` of every input and sum vector."""
 
     def write(slot: SumSlot) -> None:
-        slot.grid.nodes.params = fetch(edge_values(slot, flat))
+        slot.grid.nodes.params = edge_values(slot, flat)
 
     for_each(write, _first_uses(plan), plan.num_params)
     for rows, nodes in _table_places(plan, tables):
@@ -66,34 +52,30 @@ def input_values(group: InputGroup, table: np.ndarray) -> list[np.ndarray]:
     return [table[t, : nodes.num_nodes].copy() for t, nodes in zip(group.table_ids, group.vectors)]
 
 
-def edge_values(slot: SumSlot, flat):
+def edge_values(slot: SumSlot, flat: np.ndarray) -> np.ndarray:
     """Values of a sum vector's edges, in canonical shape, out of a flat buffer laid out like the parameters."""
     grid, nodes = slot.grid, slot.grid.nodes
     if nodes.edge_ids is not None:
         cells, at = _sub_blocks(slot, flat)
-        return _turned(cells[at], 0, 1, 4, 2, 3).reshape(nodes.param_shape)
+        return cells[at].transpose(0, 1, 4, 2, 3).reshape(nodes.param_shape)
     tiles = _tiles(slot, flat).reshape(grid.num_rows, grid.num_cols, grid.child_block, grid.sum_block)
-    matrix = _turned(tiles, 0, 3, 1, 2).reshape(grid.num_rows * grid.sum_block, grid.num_cols * grid.child_block)
-    slices = list(_child_slices(grid))
-    values = _zeros(flat, nodes.num_nodes, slices[-1][1].stop)
-    for padded, canonical in slices:
-        values[:, canonical] = matrix[: nodes.num_nodes, padded]
-    return values
+    matrix = tiles.transpose(0, 3, 1, 2).reshape(grid.num_rows * grid.sum_block, grid.num_cols * grid.child_block)
+    return np.concatenate([matrix[: nodes.num_nodes, rows] for rows, _ in _child_slices(grid)], axis=1)
 
 
-def _store(slot: SumSlot, params, flat) -> None:
+def _store(slot: SumSlot, params: np.ndarray, flat: np.ndarray) -> None:
     grid, nodes = slot.grid, slot.grid.nodes
     if nodes.edge_ids is not None:
         cells, at = _sub_blocks(slot, flat)
         (_, rows, cols), (gc, gr) = at[0].shape, cells.shape[2::2]
-        cells[at] = _turned(params.reshape(-1, rows, gr, cols, gc), 0, 1, 3, 4, 2)
+        cells[at] = params.reshape(-1, rows, gr, cols, gc).transpose(0, 1, 3, 4, 2)
         return
     matrix = params
     if grid.missing_edges():
-        matrix = _zeros(flat, grid.num_rows * grid.sum_block, grid.num_cols * grid.child_block)
+        matrix = np.zeros((grid.num_rows * grid.sum_block, grid.num_cols * grid.child_block), dtype=flat.dtype)
         for padded, canonical in _child_slices(grid):
             matrix[: nodes.num_nodes, padded] = params[:, canonical]
-    tiles = _turned(matrix.reshape(grid.num_rows, grid.sum_block, grid.num_cols, grid.child_block), 0, 2, 3, 1)
+    tiles = matrix.reshape(grid.num_rows, grid.sum_block, grid.num_cols, grid.child_block).transpose(0, 2, 3, 1)
     run = _one_run(slot)
     if run is None:
         flat.reshape(-1, grid.child_block * grid.sum_block)[_tile_numbers(slot)] = tiles.reshape(grid.num_tiles, -1)
@@ -101,7 +83,7 @@ def _store(slot: SumSlot, params, flat) -> None:
         flat[run].reshape(tiles.shape)[...] = tiles
 
 
-def _tiles(slot: SumSlot, flat):
+def _tiles(slot: SumSlot, flat: np.ndarray) -> np.ndarray:
     run = _one_run(slot)
     return flat.reshape(-1, slot.grid.child_block * slot.grid.sum_block)[_tile_numbers(slot)] if run is None else flat[run]
 
@@ -127,7 +109,7 @@ def _child_slices(grid: TileGrid):
         start += child.num_nodes
 
 
-def _sub_blocks(slot: SumSlot, flat):
+def _sub_blocks(slot: SumSlot, flat: np.ndarray):
     """(``cells``, ``at``): cells[at] are the parameters of all edges, [E, rows, cols, gc, gr].
 
     Edges join b x b nodes and tiles M x K, so both are made of sub-blocks of gr = gcd(b, M) sums x gc = gcd(b, K)
@@ -143,13 +125,5 @@ def _sub_blocks(slot: SumSlot, flat):
     within = (children - starts[np.searchsorted(starts, children, side="right") - 1]) % K
     key = (sums // M) * grid.num_cols + cols
     tile = _tile_numbers(slot)[np.searchsorted(grid.tile_rows * grid.num_cols + grid.tile_cols, key)]
-    at = [np.ascontiguousarray(index) for index in np.broadcast_arrays(tile, within // gc, sums % M // gr)]
+    at = np.broadcast_arrays(tile, within // gc, sums % M // gr)
     return flat.reshape(-1, K // gc, gc, M // gr, gr), (at[0], at[1], slice(None), at[2], slice(None))
-
-
-def _turned(array, *axes: int):
-    return array.permute(*axes) if hasattr(array, "permute") else array.transpose(*axes)
-
-
-def _zeros(like, *shape: int):
-    return like.new_zeros(shape) if hasattr(like, "new_zeros") else np.zeros(shape, dtype=like.dtype)

@@ -151,8 +151,11 @@ class Ours:
 
     precision = "fp16"
 
-    def __init__(self, root: SumNodes, block_size: int, variant: str | None, device: str = "cuda", impl: str = "triton"):
-        self.pc = TensorCircuit(compile_circuit(root, block_size=block_size), device=device, impl=impl, variant=variant)
+    def __init__(
+        self, root: SumNodes, block_size: int, variant: str | None, deterministic: bool = False, device: str = "cuda", impl: str = "triton"
+    ):
+        plan = compile_circuit(root, block_size=block_size)
+        self.pc = TensorCircuit(plan, device=device, impl=impl, variant=variant, deterministic=deterministic)
         if self.pc.impl != impl:
             raise RuntimeError(f"asked for impl={impl!r}, got {self.pc.impl!r}.")
 

@@ -16,6 +16,7 @@ LAUNCHES = "recorded/fig5_pyjuice_h100.csv"
 OWN_LAUNCHES = "recorded/fig5_pcviz_h100.csv"
 STEPS = "recorded/steps_pyjuice_h100.csv"
 COMPARED_STEPS = "recorded/steps_h100.csv"
+LAYER_TIMES = "recorded/layers_h100.csv"
 ROOFS = "recorded/roofs_h100.csv"
 PHASE_OF_ROLE = {
     **{role: "forward" for role in ("sum_forward", "sum_guard")},
@@ -131,6 +132,33 @@ class ComparedStep:
 
 
 @dataclass(frozen=True)
+class LayerTime:
+    """The large layer of figure 5 at one block size by one engine, from stored values to stored values: medians in ms of the samples.
+    Forward: products and sums; backward: products, element flows, parameter flows and the flows of the products' factors. Errors
+    against float64 in the same run: of the sums' logarithms in nats, of flows as shares of the largest. ``stored_edges``: cells of
+    the parameter blocks, padding included."""
+
+    block_size: int
+    batch_size: int
+    precision: str
+    variant: str
+    kernel_hash: str
+    sums: int
+    edges: int
+    stored_edges: int
+    compile_s: float
+    forward_ms: float
+    backward_ms: float
+    max_abs_error: float
+    mean_error: float
+    element_flow_error: float
+    edge_flow_error: float
+    forward_samples: str
+    backward_samples: str
+    provenance: Provenance
+
+
+@dataclass(frozen=True)
 class RecordedRoof:
     """One measured roof of a device. ``how``: what was run."""
 
@@ -187,6 +215,11 @@ def compared_steps(path: str | Path | None = None) -> tuple[ComparedStep, ...]:
 def own_launches() -> tuple[RecordedLaunch, ...]:
     """Every launch of pcviz's own kernels on the figure-5 layer, by block size and order."""
     return recorded_launches(asset_path(OWN_LAUNCHES))
+
+
+def layer_times(path: str | Path | None = None) -> tuple[LayerTime, ...]:
+    """Both figure-5 layers ("fig5-dense", "fig5-drawn") by pcviz and by PyJuice (``pcviz bench layer --against pyjuice``)."""
+    return _read(path, LAYER_TIMES, LayerTime)
 
 
 def recorded_roofs(path: str | Path | None = None) -> tuple[RecordedRoof, ...]:

@@ -15,7 +15,7 @@ def test_epochs_are_mini_batch_em():
     root = pcv.PD((3, 3), 4, dist=pcv.Categorical(num_cats=17), seed=0)
     pc = pcv.TensorCircuit(pcv.compile(root, block_size=4))
     checked = []
-    rows = list(_train(Ours(root, 4, None, "cpu", "torch"), x, x[:32], 2, 32, checked.append))
+    rows = list(_train(Ours(root, 4, None, device="cpu", impl="torch"), x, x[:32], 2, 32, checked.append))
     assert len(checked) == 1 and [row["epoch"] for row in rows] == [1, 2] and rows[1]["seconds"] > rows[0]["seconds"] > 0
     for epoch, row in enumerate(rows, 1):
         order, lls = torch.randperm(96, generator=torch.Generator().manual_seed(epoch)).numpy(), []

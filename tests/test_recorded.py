@@ -5,7 +5,8 @@ from statistics import median
 
 import pytest
 
-from pcviz.recorded import compared_steps, figure_5_rows, own_launches, recorded_launches, recorded_roofs, recorded_steps
+from pcviz.bench_layer import BLOCK_SIZES
+from pcviz.recorded import compared_steps, figure_5_rows, layer_times, own_launches, recorded_launches, recorded_roofs, recorded_steps
 
 # One PD sum layer (28,928 sums, 29.6M edges), PyJuice 2.6.3, H100, batch 512: block size -> ms, HBM GB, L2->L1 GB, L1 GB.
 FORWARD = {
@@ -74,11 +75,27 @@ def test_own_launches_of_the_figure_5_layer():
     assert own["forward", 64].l2_to_l1_bytes < own["forward", 4].l2_to_l1_bytes / 8
 
 
-def test_recorded_rows_are_of_the_kernels_in_this_tree():
+def test_both_layers_at_every_block_size_are_checked_and_ahead_of_pyjuice():
+    rows = {(row.provenance.circuit, row.block_size, row.provenance.engine.split()[0]): row for row in layer_times()}
+    own = {key[:2]: row for key, row in rows.items() if key[2] == "pcviz"}
+    assert set(own) == {(name, size) for name, sizes in BLOCK_SIZES.items() for size in sizes}
+    for (name, size), row in own.items():
+        assert row.max_abs_error <= 2e-2 and abs(row.mean_error) <= 2e-3 and max(row.element_flow_error, row.edge_flow_error) <= 1e-2
+        for found, samples in ((row.forward_ms, row.forward_samples), (row.backward_ms, row.backward_samples)):
+            assert found == pytest.approx(median(map(float, samples.split())), abs=1e-3)
+        peer = rows.get((name, size, "pyjuice"))
+        if peer is not None:
+            assert row.forward_ms < peer.forward_ms and row.backward_ms < peer.backward_ms and row.edges == peer.edges
+        else:
+            assert (name, size) in {("fig5-drawn", 1), ("fig5-drawn", 2)}, "the run was out of time"
+
+
+@pytest.mark.parametrize("rows", [compared_steps, layer_times])
+def test_recorded_rows_are_of_the_kernels_in_this_tree(rows):
     """Rows of older kernels are still true for what they name, so this says so and does not fail."""
     from pcviz_kernels.api import kernel_hash
 
-    hashes = {row.kernel_hash for row in compared_steps() if row.provenance.engine.startswith("pcviz")}
+    hashes = {row.kernel_hash for row in rows() if row.provenance.engine.startswith("pcviz")}
     assert len(hashes) == 1 and all(len(found) == 12 for found in hashes)
     if hashes != {kernel_hash()}:
         warnings.warn(f"recorded rows are of kernels {hashes.pop()}, the tree has {kernel_hash()}: measure again on a GPU", stacklevel=1)

@@ -42,7 +42,7 @@ function blocks_plan_geometry(data, width, height, font) {
     y += line;
     return y - line;
   });
-  const a = Math.round(width * 0.2), slot = 3.7 * font, both = !two && width > 58 * font, b = Math.round(width * (both ? 0.22 : 0.3)), c = width - a - b - 2 * font;
+  const a = Math.round(width * 0.2), slot = 4.2 * font, both = !two && width > 58 * font, b = Math.round(width * (both ? 0.22 : 0.3)), c = width - a - b - 2 * font;
   const slots = Math.max(1, Math.floor((c - 4.6 * font - (both ? font : 0)) / slot / (both ? 2 : 1)));
   const columns = blocks_first_columns(data.rows.slice(0, rows), Math.max(1, Math.floor((b - 2 * font) / (0.62 * font))));
   return { line, two, y: places, launches, bottom: y, a, b, slot, both, slots, columns, x: { matrix: a + font, launch: a + b + 2 * font }, cell: Math.min(1.3 * font, (b - 2 * font) / columns.length) };

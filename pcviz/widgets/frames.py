@@ -18,6 +18,7 @@ from .scenes.blocks_launches import scene_launches
 from .scenes.blocks_window import scene_window
 from .scenes.cost import scene_cost
 from .scenes.dag import scene_dag
+from .scenes.dag_flow import overview_flows
 from .scenes.dag_parts import scene_dag_part
 from .scenes.dag_search import find_part
 from .scenes.kernel import scene_no_kernel
@@ -121,10 +122,18 @@ class Generation:
                 return scene_training([], live=self.entry.can_train)  # the page adds the rows as they come
         raise ValueError(f"no view is called {task.view!r}")
 
-    def dag_answer(self, wish: dict, size: int) -> dict:
-        """The part ``wish["open"]`` of the circuit, or the one that ``wish["find"]`` finds, or several names that fit."""
-        found = {"key": wish["open"]} if "open" in wish else find_part(self.layering.numbering, wish["find"])
-        return found | ({"part": scene_dag_part(self.layering.numbering, found["key"], size)} if "key" in found else {})
+    def dag_answer(self, wish: dict, size: int, flows_of) -> dict:
+        """The part ``wish["open"]`` of the circuit, or the one that ``wish["find"]`` finds, or several names that fit.
+
+        ``wish["flow"]``: "data" or the number of a sample, whose flows come with it; ``flows_of`` has them. With "regions" instead
+        of a part, the flows of layers and of the glyphs of these keys.
+        """
+        numbering, flow = self.layering.numbering, wish.get("flow")
+        flows, samples = (None, 0) if flow is None else flows_of(None if flow == "data" else int(flow))
+        if "regions" in wish:
+            return overview_flows(numbering, flows, wish["regions"]) | {"samples": samples}
+        found = {"key": wish["open"]} if "open" in wish else find_part(numbering, wish["find"])
+        return found | ({"part": scene_dag_part(numbering, found["key"], size, flows), "samples": samples} if "key" in found else {})
 
     def _headline(self, size: int) -> dict:
         measured = [record for record in self.measured() if record.block_size == size]

@@ -1,5 +1,6 @@
 // The explorer's frame: top bar, headline, stages and status line. Views draw into the stages; the kernel fills the hub.
 
+const LEAST_HEIGHT = 560; // pixels in which every stage shows all it has
 const hubs = new WeakMap();
 let rootCount = 0;
 
@@ -132,13 +133,13 @@ class Shell {
     this.undo.push(() => sized.disconnect(), () => window.removeEventListener("resize", fit), () => document.removeEventListener("fullscreenchange", fullScreen));
   }
 
-  // Height: what the notebook shows, so that nothing scrolls inside. Stages: one under 900 px, two up to 1600, then three.
+  // Height: what the notebook shows, so that nothing scrolls inside; where that is too little (zoom of 150%), the notebook scrolls. Stages: one under 900 px, two up to 1600, then three.
   fit(host) {
     const full = document.fullscreenElement === this.root;
     const width = this.root.clientWidth;
     if (!width) return;
     const visible = full ? window.innerHeight : (host ? host.clientHeight : window.innerHeight) - 28;
-    this.root.style.height = `${Math.max(360, Math.round(visible))}px`;
+    this.root.style.height = `${Math.max(LEAST_HEIGHT, Math.round(visible))}px`;
     this.root.classList.toggle("pcv-wide", width >= 1480 && !this.store.get().presenter);
     this.root.classList.toggle("pcv-compact", width < 1000 || this.store.get().presenter);
     this.root.classList.toggle("pcv-narrow", width < 700);
@@ -168,8 +169,8 @@ class Shell {
       const visible = shown.includes(stage.name);
       stage.section.hidden = !visible;
       stage.tab.setAttribute("aria-pressed", String(visible));
-      if (visible) this.drawStage(stage, "shown");
     }
+    this.drawAll("shown"); // after all of them have their size
   }
 
   toggleFullScreen() {

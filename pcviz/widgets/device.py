@@ -178,7 +178,7 @@ class DeviceWorker:
                 fresh, flushed = [], now
             if now - told >= TELL_SECONDS:
                 told = now
-                self._outbox.status(progress_text(training, row))
+                self._outbox.status(progress_text(training, row), quiet=True)
             self._look(training, row)
             self._rest(started, now)
         if fresh:
@@ -283,7 +283,7 @@ def progress_text(training: Training, row: Row) -> str:
 def prepare_digits(entry: Entry, outbox: Outbox, cancelled: threading.Event, *, num_latents: int = 32, epochs: int = 8, keep: float = 0.4) -> bool:
     """Build, train and prune the default circuit; False when cancelled. Runs in the worker's thread."""
     def tell(text: str, share: float) -> None:
-        outbox.status(f"Preparing the digits circuit: {text}", progress=share, cancel=True)
+        outbox.status(f"Preparing the digits circuit: {text}", progress=share, cancel=True, quiet=0 < share)
 
     tell("loading the engine", 0.0)
     from ..flow_pruning import prune

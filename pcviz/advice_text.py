@@ -18,13 +18,12 @@ def _comparison(choice, best, choices) -> str:
     fastest = min(choices, key=lambda each: each.decides_ms)
     if choice is fastest and choice is best:
         return "fastest"
-    if choice is best:
-        return f"{_times(choice, fastest)} block size {fastest.block_size}, {_memory(choice, fastest)}"
     if choice.on_front:
-        return f"{_times(choice, best)} block size {best.block_size}, {_memory(choice, best)}"
-    better = min((each for each in choices if each.beats(choice)), key=lambda each: each.decides_ms)
-    what = f"{better.variant} at the same block size" if better.block_size == choice.block_size else f"block size {better.block_size}"
-    return f"{_times(choice, better)} {what}, {_memory(choice, better)}"
+        other = fastest if choice is best else best
+    else:
+        other = min((each for each in choices if each.beats(choice)), key=lambda each: each.decides_ms)
+    what = f"{other.variant} at the same block size" if other.block_size == choice.block_size else f"block size {other.block_size}"
+    return f"{_times(choice, other)} {what}, {_memory(choice, other)}"
 
 
 def _times(choice, other) -> str:
@@ -72,7 +71,7 @@ def notes(found) -> list[str]:
         what = "the model's time of the figure-5 layer over that of pcviz's kernels on an H100"
         lines = [f"Model / recorded: {what}, {spread} here (1: agreement; -: nothing recorded)."]
     else:
-        lines = [f"Nothing is recorded for {found.device}."]
+        lines = [f"Nothing is recorded of these block sizes on {found.device}."]
     measured = [choice.measured for choice in found.choices if choice.measured is not None]
     if measured:
         lines.append(f"Measured: forward and backward pass, all layers, {measured[0].device_name}, {measured[0].date}; choices are compared by it.")
@@ -113,7 +112,10 @@ def _milliseconds(value: float) -> str:
 
 
 def _size(count: int) -> str:
-    return f"{count / 2**30:.2f} GiB" if count >= 2**29 else f"{count / 2**20:.1f} MiB"
+    for least, unit, bytes_each in ((2**29, "GiB", 2**30), (2**20, "MiB", 2**20)):
+        if count >= least:
+            return f"{count / bytes_each:.{2 if unit == 'GiB' else 1}f} {unit}"
+    return f"{count / 1024:.1f} KiB"
 
 
 def _rows(found) -> list[tuple[str, ...]]:

@@ -124,7 +124,7 @@ def test_text_table_and_frame(found):
 def test_a_cpu_has_one_variant_and_nothing_recorded():
     found = pcv.recommend(pcv.HCLT(digits(100), 6), CPU, 64)
     assert {choice.variant for choice in found.choices} == {"torch"} and all(choice.model_ratio is None for choice in found.choices)
-    assert "Nothing is recorded for a CPU." in str(found) and "small blocks are slower" in str(found)
+    assert "Nothing is recorded of these block sizes on a CPU." in str(found) and "small blocks are slower" in str(found)
     assert " measured " not in str(found).splitlines()[1]
 
 

@@ -58,7 +58,7 @@ def _causes(choice) -> list[str]:
 def headline(found) -> str:
     return (
         f"{found.sums:,} sums, {found.edges:,} edges; {found.batch_size:,} samples on {found.device}, padding tolerance {found.padding_tolerance:g}. "
-        "Model: time of the sum layers' launches, forward and backward; memory of a training step. "
+        f"Model: time of {found.modelled}, forward and backward; memory of a training step. "
         ">: take this one; *: no other is both faster and smaller."
     )
 
@@ -68,7 +68,7 @@ def notes(found) -> list[str]:
     ratios = [choice.model_ratio for choice in found.choices if choice.model_ratio is not None]
     if ratios:
         spread = f"{min(ratios):.2g} to {max(ratios):.2g}" if len(ratios) > 1 else f"{ratios[0]:.2g}"
-        what = "the model's time of the figure-5 layer over that of pcviz's kernels on an H100"
+        what = "the model's time of the figure-5 layer's sum kernels over that of pcviz's on an H100"
         lines = [f"Model / recorded: {what}, {spread} here (1: agreement; -: nothing recorded)."]
     else:
         lines = [f"Nothing is recorded of these block sizes on {found.device}."]
@@ -86,7 +86,7 @@ def _recorded(choice) -> str:
     row = choice.recorded
     return (
         f"This circuit at block size {choice.block_size}, {row.provenance.label}: forward and backward {row.forward_backward_ms:.2f} ms "
-        f"(model of its sum layers: {choice.time_ms:.2f}), step {row.step_ms:.2f} ms, peak {row.peak_gib:.2f} GiB "
+        f"(model: {choice.time_ms:.2f}), step {row.step_ms:.2f} ms, peak {row.peak_gib:.2f} GiB "
         f"(model: {choice.memory.total / 2**30:.2f})."
     )
 

@@ -1,9 +1,9 @@
 """recommend: which block size and variant suit a circuit, a device and a batch. A model's answer, with what is recorded beside it.
 
-Time is the roofline of the sum layers' launches (``pcviz.traffic``), memory the count of ``pcviz.memory_model``. Neither is a
-measurement, and the first is far below what kernels take where nothing but launches or small tiles is to be seen: so every choice
-carries the ratio of model to recorded time wherever such a run ships with the package. With data, choices are measured, and
-compared by what was measured.
+Time is the roofline of the launches (``pcviz.traffic``: on a GPU of all that impl="triton" runs, elsewhere of the sum layers),
+memory the count of ``pcviz.memory_model``. Neither is a measurement, and the first is far below what kernels take where tiles are
+small: so every choice carries the ratio of model to recorded time wherever such a run ships with the package. With data, choices
+are measured, and compared by what was measured.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from .advice_text import reason, table, text
 from .compiler.counting import plan_summary
-from .compiler.layering import Layering, layering, legal_sizes
+from .compiler.layering import layering, legal_sizes
 from .compiler.plan import PlanSummary
 from .devices import DeviceSpec, device_spec
 from .footprint import MemoryUse
@@ -22,15 +22,13 @@ from .memory_model import model_memory
 from .recorded import ComparedStep, compared_steps, figure_5_rows, own_launches
 from .rows import to_frame
 from .structures import figure_5_layer
-from .traffic import estimate
+from .traffic import TrafficRecord, estimate, model_error
 
 if TYPE_CHECKING:
     from .benchmark import Measurement
 
 PASSES = ("forward", "backward")
-GPU_PRECISIONS = {"scaled": ("fp16", "fp16"), "paper": ("tf32", "fp16")}
-"""How the variants of impl="triton" store what they multiply, per pass. The paper's sum kernel reads logarithms of 4 bytes and takes
-their exponentials; the scaled one reads 2 bytes per value. Backward passes are the same."""
+PAPER_PRECISION = "tf32"  # of the paper's sum kernel, which reads logarithms of 4 bytes and takes their exponentials
 NEAR, SMALLER, EQUAL = 1.25, 0.95, 1.01
 """Times within a factor of 1.25 do not decide, as the model is meant to be no closer than that; but memory does, from 5% less on."""
 MEASURED_NEAR = 1.1  # the same of measured times
@@ -39,11 +37,11 @@ LONGEST_SECONDS = 20  # a choice whose measurement would take longer is given th
 
 @dataclass(frozen=True)
 class Choice:
-    """One block size and variant. ``time_ms``: model, sum layers, forward and backward pass of the batch. ``memory``: model.
+    """One block size and variant. ``time_ms``: model, forward and backward pass of the batch. ``memory``: model, of a training step.
 
     ``bound``: the roof that sets the pace of most of that time, ``bound_share`` of it; ``small_tiles_share``: of the time, in launches
-    whose tiles are too small for tensor cores. ``model_ratio``: model / recorded time of the figure-5 layer at this block size, by
-    the same engine and device, None where nothing was recorded. ``recorded``: the training step of this very circuit, or None.
+    whose tiles are too small for tensor cores. ``model_ratio``: model / recorded time of the figure-5 layer's sum kernels at this
+    block size, by the same engine and device, None where nothing was recorded. ``recorded``: the training step of this very circuit, or None.
     ``measured_ms``: forward and backward pass of the given data on this machine, inputs and products included, or None; with more
     than one run, ``measured`` has them all. ``decides_ms``, which choices are compared by, is what was measured or else the model.
     """
@@ -98,6 +96,7 @@ class Recommendation:
     padding_tolerance: float
     sums: int
     edges: int
+    modelled: str  # which launches the model's time is of
     choices: tuple[Choice, ...]
 
     @property
@@ -141,41 +140,47 @@ def recommend(
     choices = []
     for block_size in legal_sizes(layers):
         summary = plan_summary(layers, block_size=block_size, padding_tolerance=padding_tolerance)
-        for variant, precisions in _variants(spec).items():
-            choices.append(_choice(layers, summary, spec, batch_size, variant, precisions, errors, counted))
+        for variant, records in _variants(summary, spec, batch_size).items():
+            recorded = _recorded(spec, block_size, batch_size, variant, counted)
+            memory = model_memory(layers, summary, batch_size, spec.kind)
+            choices.append(_choice(variant, summary, records, memory, errors.get((variant, block_size)), recorded))
     if x is not None:
         choices = _measured(root, spec.kind, padding_tolerance, x[:batch_size], choices)
-    return Recommendation(spec.name, spec.kind, batch_size, padding_tolerance, counted[3], counted[2], _compared(choices))
+    modelled = "all launches" if spec.kind == "gpu" and spec.fp16_tflops else "the sum layers' launches"
+    return Recommendation(spec.name, spec.kind, batch_size, padding_tolerance, counted[3], counted[2], modelled, _compared(choices))
 
 
-def _variants(spec: DeviceSpec) -> dict[str, tuple[str | None, str | None]]:
-    """Precisions of both passes, by variant; on a GPU without rates for them, its default one."""
+def _variants(summary: PlanSummary, spec: DeviceSpec, batch_size: int) -> dict[str, list[TrafficRecord]]:
+    """The modelled launches of a forward and a backward pass, by variant. The paper's differs in the products of a forward pass."""
+    report = estimate(summary, batch_size, spec, PASSES)
     if spec.kind == "cpu":
-        return {"torch": (None, None)}
-    return {name: tuple(p if spec.tensor_tflops(p) else None for p in precisions) for name, precisions in GPU_PRECISIONS.items()}
+        return {"torch": list(report.records)}
+    records = [*report.records, *report.around]
+    precision = PAPER_PRECISION if spec.tensor_tflops(PAPER_PRECISION) else "fp32"
+    sums = estimate(summary, batch_size, spec, PASSES[:1], precision, impl="planned").records
+    return {"scaled": records, "paper": [*sums, *(record for record in records if record.phase != "forward")]}
 
 
-def _choice(layers: Layering, summary: PlanSummary, spec: DeviceSpec, batch_size: int, variant: str, precisions, errors, counted) -> Choice:
-    reports = [estimate(summary, batch_size, spec, (name,), precision) for name, precision in zip(PASSES, precisions)]
+def _choice(variant: str, summary: PlanSummary, records: list[TrafficRecord], memory: MemoryUse, model_ratio, recorded) -> Choice:
     bounds: dict[str, float] = {}
-    small = total = 0.0
-    for record in (record for report in reports for record in report.records):
+    small = 0.0
+    for record in records:
         bounds[record.bound] = bounds.get(record.bound, 0.0) + record.time_ms
-        small += 0.0 if spec.kind == "cpu" or record.config.uses_tensor_cores else record.time_ms
-        total += record.time_ms
-    bound = max(bounds, key=bounds.get)
+        if record.launch.multiplies and record.device.kind == "gpu" and not record.config.uses_tensor_cores:
+            small += record.time_ms
+    bound, total = max(bounds, key=bounds.get), sum(bounds.values())
     return Choice(
         block_size=summary.block_size,
         variant=variant,
         time_ms=total,
-        memory=model_memory(layers, summary, batch_size, spec.kind),
+        memory=memory,
         padding_share=summary.padding_share,
-        launches=sum(report.total.launches for report in reports),
+        launches=len(records),
         bound=bound,
         bound_share=bounds[bound] / total,
         small_tiles_share=small / total,
-        model_ratio=errors.get((variant, summary.block_size)),
-        recorded=_recorded(spec, summary.block_size, batch_size, variant, counted),
+        model_ratio=model_ratio,
+        recorded=recorded,
     )
 
 
@@ -232,19 +237,16 @@ def _is_recorded(spec: DeviceSpec) -> bool:
 
 
 def _figure_5_ratios(spec: DeviceSpec) -> dict[tuple[str, int], float]:
-    """(variant, block size) -> modelled / recorded time of pcviz's own launches on the figure-5 layer, both passes together."""
+    """(variant, block size) -> modelled / recorded time of pcviz's own sum kernels on the figure-5 layer, both passes together."""
     if not _is_recorded(spec):
         return {}
-    root, times, batches = figure_5_layer(), {}, {}
-    for row in figure_5_rows(own_launches()):
-        times[row.block_size] = times.get(row.block_size, 0.0) + row.time_ms
-        batches[row.block_size] = row.batch_size
-    ratios = {}
-    for block_size, recorded_ms in times.items():
-        summary = plan_summary(root, block_size=block_size)
-        report = estimate(summary, batches[block_size], spec, PASSES, GPU_PRECISIONS["scaled"][0])
-        ratios["scaled", block_size] = report.total.time_ms / recorded_ms
-    return ratios
+    root, rows = figure_5_layer(), figure_5_rows(own_launches())
+    summaries = {size: plan_summary(root, block_size=size) for size in {row.block_size for row in rows}}
+    modelled, recorded = dict.fromkeys(summaries, 0.0), dict.fromkeys(summaries, 0.0)
+    for row, error in zip(rows, model_error(summaries, rows, spec), strict=True):
+        modelled[row.block_size] += error.time_ratio * row.time_ms
+        recorded[row.block_size] += row.time_ms
+    return {("scaled", size): modelled[size] / recorded[size] for size in summaries}
 
 
 def _counts(root: Nodes) -> tuple[int, int, int, int]:

@@ -18,13 +18,12 @@ def _comparison(choice, best, choices) -> str:
     fastest = min(choices, key=lambda each: each.decides_ms)
     if choice is fastest and choice is best:
         return "fastest"
-    if choice is best:
-        return f"{_times(choice, fastest)} block size {fastest.block_size}, {_memory(choice, fastest)}"
     if choice.on_front:
-        return f"{_times(choice, best)} block size {best.block_size}, {_memory(choice, best)}"
-    better = min((each for each in choices if each.beats(choice)), key=lambda each: each.decides_ms)
-    what = f"{better.variant} at the same block size" if better.block_size == choice.block_size else f"block size {better.block_size}"
-    return f"{_times(choice, better)} {what}, {_memory(choice, better)}"
+        other = fastest if choice is best else best
+    else:
+        other = min((each for each in choices if each.beats(choice)), key=lambda each: each.decides_ms)
+    what = f"{other.variant} at the same block size" if other.block_size == choice.block_size else f"block size {other.block_size}"
+    return f"{_times(choice, other)} {what}, {_memory(choice, other)}"
 
 
 def _times(choice, other) -> str:
@@ -59,7 +58,7 @@ def _causes(choice) -> list[str]:
 def headline(found) -> str:
     return (
         f"{found.sums:,} sums, {found.edges:,} edges; {found.batch_size:,} samples on {found.device}, padding tolerance {found.padding_tolerance:g}. "
-        "Model: time of the sum layers' launches, forward and backward; memory of a training step. "
+        f"Model: time of {found.modelled}, forward and backward; memory of a training step. "
         ">: take this one; *: no other is both faster and smaller."
     )
 
@@ -69,10 +68,10 @@ def notes(found) -> list[str]:
     ratios = [choice.model_ratio for choice in found.choices if choice.model_ratio is not None]
     if ratios:
         spread = f"{min(ratios):.2g} to {max(ratios):.2g}" if len(ratios) > 1 else f"{ratios[0]:.2g}"
-        what = "the model's time of the figure-5 layer over that of pcviz's kernels on an H100"
+        what = "the model's time of the figure-5 layer's sum kernels over that of pcviz's on an H100"
         lines = [f"Model / recorded: {what}, {spread} here (1: agreement; -: nothing recorded)."]
     else:
-        lines = [f"Nothing is recorded for {found.device}."]
+        lines = [f"Nothing is recorded of these block sizes on {found.device}."]
     measured = [choice.measured for choice in found.choices if choice.measured is not None]
     if measured:
         lines.append(f"Measured: forward and backward pass, all layers, {measured[0].device_name}, {measured[0].date}; choices are compared by it.")
@@ -87,7 +86,7 @@ def _recorded(choice) -> str:
     row = choice.recorded
     return (
         f"This circuit at block size {choice.block_size}, {row.provenance.label}: forward and backward {row.forward_backward_ms:.2f} ms "
-        f"(model of its sum layers: {choice.time_ms:.2f}), step {row.step_ms:.2f} ms, peak {row.peak_gib:.2f} GiB "
+        f"(model: {choice.time_ms:.2f}), step {row.step_ms:.2f} ms, peak {row.peak_gib:.2f} GiB "
         f"(model: {choice.memory.total / 2**30:.2f})."
     )
 
@@ -113,7 +112,10 @@ def _milliseconds(value: float) -> str:
 
 
 def _size(count: int) -> str:
-    return f"{count / 2**30:.2f} GiB" if count >= 2**29 else f"{count / 2**20:.1f} MiB"
+    for least, unit, bytes_each in ((2**29, "GiB", 2**30), (2**20, "MiB", 2**20)):
+        if count >= least:
+            return f"{count / bytes_each:.{2 if unit == 'GiB' else 1}f} {unit}"
+    return f"{count / 1024:.1f} KiB"
 
 
 def _rows(found) -> list[tuple[str, ...]]:

@@ -69,14 +69,14 @@ def forward_program(
         raise ValueError(f"column expects a batch tile of {node_logs.shape[1]} samples, tile_b {config.tile_b}; got {column!r}.")
     logs[:, : shown.shape[1]] = shown
     with np.errstate(divide="ignore", invalid="ignore", under="ignore"):
-        elements = _element_logs(products, logs)
+        elements = element_logs(products, logs)
         elements[:, shown.shape[1] :] = -np.inf
         walk = _paper if variant == "paper" else _scaled
         steps = tuple(walk(launch, products, elements, half_params, config, tile))
         return ForwardProgram(steps, _stored(launch, steps, config, tile))
 
 
-def _element_logs(products: TritonProducts, logs: np.ndarray) -> np.ndarray:
+def element_logs(products: TritonProducts, logs: np.ndarray) -> np.ndarray:
     """[element rows, tile_b] log p of products; the rows of no product are impossible."""
     total = None
     for factor in products.factors.numpy():
@@ -110,21 +110,21 @@ def _paper(launch: TritonSums, products, elements, half_params, config: LaunchCo
         child = np.where(inside[:, None], elements[rows], np.float32(-np.inf))
         theta = np.where(inside[:, None], half_params[np.where(inside[:, None], at, 0)], np.float16(0))
         new = np.maximum(largest, child.max(axis=0))
-        x = _to_half(np.exp2(child - _finite(new)))
+        x = to_half(np.exp2(child - finite(new)))
         if config.uses_tensor_cores:
             product = np.matmul(x.T, theta, dtype=np.float32)
         else:
             product = (theta.astype(np.float32)[:, :, None] * x.astype(np.float32)[:, None, :]).sum(axis=0).T
-        kept = np.exp2(largest - _finite(new))
+        kept = np.exp2(largest - finite(new))
         acc = acc * kept[:, None] + product
         largest = new
         yield ForwardStep(first, count, rows, theta, x, largest, np.ones_like(kept), kept, acc.T)
 
 
 def _scaled(launch: TritonSums, products: TritonProducts, elements, half_params, config: LaunchConfig, tile: int) -> Iterator[ForwardStep]:
-    halves, tops = _scale(products, elements)
+    halves, tops = scaled_units(products, elements)
     top = tops[launch.block_units.numpy()[tile // (launch.sum_block // config.tile_m)]].max(axis=0)
-    base, ones = _finite(top), np.ones(config.tile_b, dtype=np.float32)
+    base, ones = finite(top), np.ones(config.tile_b, dtype=np.float32)
     tensor, runs = config.uses_tensor_cores, launch.run >= config.tile_k
     acc = np.zeros((config.tile_b, config.tile_m) if tensor else (config.tile_k, config.tile_m, config.tile_b), dtype=np.float32)
     for first, count, rows, inside, at, units in _children(launch, config, tile):
@@ -143,13 +143,13 @@ def _scaled(launch: TritonSums, products: TritonProducts, elements, half_params,
         yield ForwardStep(first, count, rows, theta, x, top, factor, ones, acc.T if tensor else acc.sum(axis=0))
 
 
-def _scale(products: TritonProducts, elements: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def scaled_units(products: TritonProducts, elements: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Elements as float16 relative to the largest of their unit, times 2^15, and log2 of that largest."""
     halves, tops = np.zeros(elements.shape, dtype=np.float16), []
     for start, rows in zip(products.unit_starts.numpy(), products.unit_rows.numpy()):
         part = elements[start : start + rows]
         tops.append(part.max(axis=0))
-        halves[start : start + rows] = _to_half(np.exp2(part - _finite(tops[-1])))
+        halves[start : start + rows] = to_half(np.exp2(part - finite(tops[-1])))
     return halves, np.stack(tops)
 
 
@@ -162,11 +162,11 @@ def _stored(launch: TritonSums, steps: tuple[ForwardStep, ...], config: LaunchCo
     return np.where(lost, np.float32(np.inf), np.log2(value) + top)
 
 
-def _finite(top: np.ndarray) -> np.ndarray:
+def finite(top: np.ndarray) -> np.ndarray:
     return np.where(top > -np.inf, top, np.float32(0.0))
 
 
-def _to_half(values: np.ndarray) -> np.ndarray:
+def to_half(values: np.ndarray) -> np.ndarray:
     return (values * HALF).astype(np.float16)
 
 

@@ -11,10 +11,12 @@ import torch
 from circuits import extreme_params, random_circuit, random_data, trained_params, vectors_with_rows
 from oracle import log_likelihood, log_values, node_flows, param_flows, worlds_of
 from pcviz_kernels.tiles import SIDES, why_not, with_sides
-from pcviz_kernels.triton_blocks import PITCH
+from pcviz_kernels.triton_blocks import PITCH, em_sums
+from pcviz_kernels.triton_calls import run_all
 from triton.runtime.interpreter import InterpreterBuilder, InterpreterOptions, interpreter_builder
 
 import pcviz as pcv
+from pcviz.flow_steps import element_flows_program, em_program, em_rows, layer_values, param_flows_program
 from pcviz.footprint import tensor_bytes
 from pcviz.ir.nodes import ProdNodes, inputs, multiply, summate, topological
 from pcviz.kernel_steps import forward_program
@@ -495,6 +497,84 @@ def test_steps_of_the_kernel_view_are_those_of_the_kernels(monkeypatch, block_si
                     np.testing.assert_array_equal(step.theta, theta)
                     products += 1
     assert not sums and compared >= 6 and (products >= 6) == (block_size >= 16)
+
+
+@pytest.mark.parametrize("block_size, num_latents", [(4, 7), (16, 37), (64, 70)])
+def test_backward_steps_of_the_kernel_view_are_those_of_the_kernels(monkeypatch, block_size, num_latents):
+    """Element and parameter flows: operands of every matrix product, and what each program stores, to the last bit."""
+    engine, x = interpreted(wide(num_latents, block_size), block_size).engine, worlds_of(wide(num_latents, block_size))[:70]
+    engine._fill(torch.as_tensor(np.ascontiguousarray(x.T)), None)
+    engine._accepted.fill_(1.0)
+    todo = {"param_flows": [(layer, g) for layer in reversed(engine.layers) for g in range(len(layer.sums))],
+            "element_flows": [(layer, g) for layer in reversed(engine.layers) for g in range(len(layer.elements))]}  # fmt: skip
+    compared, products, values, of = 0, 0, None, None
+    for call in engine.calls(len(x), False, True):
+        phase = next((name for name in todo if call.name.startswith(name)), None)
+        if phase is None:
+            call.run()
+            continue
+        layer, g = todo[phase].pop(0)
+        if of is not layer:
+            buffers, of = engine.buffers, layer
+            values = layer_values(layer, buffers.logs[:, : len(x)].numpy().copy(), buffers.flows[:, : len(x)].numpy().copy())
+        compared, products = (a + b for a, b in zip((compared, products), compare_flows(monkeypatch, engine, call, phase, layer, g, values, len(x))))
+    assert not any(todo.values()) and compared >= 12 and (products >= 12) == (block_size >= 16)
+    engine.settings.copy_(torch.tensor([0.3, 0.1]))
+    changed = 0
+    for launch in (launch for layer in engine.layers for launch in layer.sums if len(launch.em_pids)):
+        params, flows = engine.params.numpy().copy(), engine.edge_flows.numpy().copy()
+        run_all(em_sums(launch, engine.params, engine.half_params, engine.edge_flows, engine.settings))
+        for tile in range(len(launch.em_pids) * launch.sum_block // em_rows(launch)):
+            changed += compare_em(launch, em_program(launch, params, flows, tile, 0.3, 0.1), engine.params.numpy(), tile)
+    assert changed >= 3
+
+
+def compare_em(launch, steps, params, tile) -> bool:
+    """The parameters of one program of EM equal those that flow_steps writes; whether any has changed."""
+    rows, written = em_rows(launch), [step for step in steps if step.walk == 2]
+    block, first_m = tile // (launch.sum_block // rows), tile % (launch.sum_block // rows) * rows
+    for step in written:
+        k = step.first + np.arange(step.count)
+        pid = launch.em_pids.numpy().astype(np.int64)[block, k // launch.run]
+        at = (pid + k % launch.run * launch.sum_block)[:, None] + first_m + np.arange(rows)
+        np.testing.assert_array_equal(params[at[pid > 0]], step.new[: step.count][pid > 0])
+    assert len(written) == len(steps) / 2
+    return any((step.new != step.theta).any() for step in written)
+
+
+def compare_flows(monkeypatch, engine, call, phase, layer, g, values, batch) -> tuple[int, int]:
+    """(programs, matrix products) of one call that equal those of flow_steps; the call is run."""
+    launch = (layer.elements if phase == "element_flows" else layer.sums)[g]
+    config, compared, products = engine.config(phase, launch), 0, 0
+    target = engine.edge_flows if phase == "param_flows" else engine.buffers.element_flows
+    before = target.numpy().copy()
+    dumped = dumped_steps(monkeypatch, call)
+    columns = PITCH // config.tile_b if phase == "element_flows" else -(-launch.num_runs * launch.run // config.tile_k)
+    for program in range(call.grid[0]):
+        column, tile = program % columns, program // columns
+        if phase == "param_flows":
+            made = param_flows_program(layer, g, values, config, column, tile)
+            block, first_m = tile // (launch.sum_block // config.tile_m), tile % (launch.sum_block // config.tile_m) * config.tile_m
+            k = column * config.tile_k + np.arange(config.tile_k)
+            k = k[k < launch.num_runs * launch.run]
+            pid = launch.pids.numpy().astype(np.int64)[block, k // launch.run]
+            at = (pid + k % launch.run * launch.sum_block)[:, None] + first_m + np.arange(config.tile_m)
+            own = pid > 0
+            np.testing.assert_array_equal(target.numpy()[at[own]], (before[at] + made.stored[: len(k)])[own])
+        else:
+            made = element_flows_program(layer, g, values, engine.half_params.numpy(), config, column, tile)
+            per_block = launch.child_block // config.tile_k
+            row = int(launch.chids[tile // per_block]) + tile % per_block * config.tile_k
+            b = slice(column * config.tile_b, (column + 1) * config.tile_b)
+            added = before[row : row + config.tile_k, b] if call.options["ADD"] else 0
+            np.testing.assert_array_equal(target.numpy()[row : row + config.tile_k, b], made.stored + added)
+        compared += 1
+        for step, (left, right) in zip(made.steps, dumped.get(program, ())):
+            a, b = (step.left, step.right.T) if phase == "param_flows" else (step.right.T, step.left)
+            np.testing.assert_array_equal(left, a)
+            np.testing.assert_array_equal(right, b)
+            products += 1
+    return compared, products
 
 
 @pytest.mark.parametrize("conn_block", [None, 4])

@@ -13,6 +13,7 @@ from pcviz.compiler.numbering import edges_per_row, pair_counts, parameters, rea
 from pcviz.ir.nodes import ProdNodes, SumNodes, init_params, inputs, multiply, summate, topological
 from pcviz.widgets.packing import pack, unpack
 from pcviz.widgets.scenes.dag import MAX_GLYPHS, scene_dag
+from pcviz.widgets.scenes.dag_flow import node_flows, overview_flows
 from pcviz.widgets.scenes.dag_parts import MAX_COLUMN, ranges, scene_dag_part
 from pcviz.widgets.scenes.dag_search import MAX_KEPT_NODES, find_part
 
@@ -130,6 +131,29 @@ def test_parameters_of_a_sum_with_edge_blocks():
     init_params(summate(nodes, num_nodes=1), 0)
     assert np.array_equal(np.flatnonzero(parameters(nodes, 1)), [0, 1, 6, 7]) and parameters(nodes, 1).sum() == pytest.approx(1)
     assert np.array_equal(parameters(nodes, 3)[4:6], nodes.params[2, 1])
+
+
+def test_flows_of_nodes_are_the_engines():
+    root = pcv.PD((3, 3), num_latents=4, dist=pcv.Categorical(num_cats=3), seed=0)
+    pc = pcv.TensorCircuit(pcv.compile(root, block_size=4))
+    x = np.random.default_rng(0).integers(0, 3, (20, 9)).astype(np.uint8)
+    numbering = layering(root).numbering
+    flows = node_flows(numbering, pc.flows(x).of, len(x))
+    for number, nodes in enumerate(numbering.vectors):
+        own = flows[numbering.starts[number] : numbering.starts[number + 1]]
+        if isinstance(nodes, ProdNodes):  # a product's flow is that of its edges
+            readers_of = [numbering.vectors[p] for p in numbering.parents[number]]
+            places = [[c is nodes for c in p.children].index(True) for p in readers_of]
+            arriving = sum(pc.flows(x).of(p)[:, 4 * place : 4 * place + 4].sum(axis=0) for p, place in zip(readers_of, places)) / len(x)
+            np.testing.assert_allclose(own, arriving, atol=1e-5)
+        else:
+            np.testing.assert_allclose(own, pc.node_flows(x, nodes=nodes).double().mean(dim=1).numpy(), atol=1e-5)
+    assert flows[-1] == 1
+    top = len(numbering.cut.layers)
+    scene = scene_dag_part(numbering, f"layer:{top}", 4, flows)
+    assert [glyph["flow"] for glyph in scene["glyphs"] if glyph["main"]] == [1]
+    found = overview_flows(numbering, flows, ["layer:0", f"vector:{len(numbering.vectors) - 1}"])
+    assert found["columns"][-1] == 1 and found["regions"] == pytest.approx([9, 1], rel=1e-4)  # each of nine variables once
 
 
 def test_search_by_number_layer_and_name():

@@ -10,6 +10,7 @@ import pytest
 
 from pcviz.compiler.blockcells import cell_raster
 from pcviz.compiler.blockmap import EDGE, LayerBlocks
+from pcviz.compiler.compile import compile as compile_circuit
 from pcviz.compiler.counting import plan_summary
 from pcviz.ir.distributions import Categorical
 from pcviz.ir.nodes import init_params, sum_vectors
@@ -130,6 +131,8 @@ def test_finer_pictures_come_when_asked_for(page):
     page.messages.clear()
     page.send("part", part="window", block_size=4, layer=2, packed=True, cells=False, window=[0, 5, 0, 2])
     assert page.part("window")["kinds"] == blocks.raster(True, (0, 5, 0, 2)).kinds
+    page.send("part", part="launches", block_size=4, layer=2, first=None)
+    assert page.part("launches")["rows"][0]["nid"] == compile_circuit(root, block_size=4).layers[1].groups[0].nids[0]
     page.send("part", part="window", block_size=4, layer=2, packed=True, cells=False, window=[0, 5, 0, 2000])
     assert "window must lie in" in page.wait(lambda content: content.get("level") == "error")[0]["text"]
 

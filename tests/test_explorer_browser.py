@@ -172,6 +172,11 @@ def test_a_layer_of_the_dag_changes_every_stage(lab):
         lab.page.fill("[data-pcv=dag-find]", words)
         lab.page.keyboard.press("Enter")
         lab.wait(f".pcv-dag[data-open='{opened}']")
+    lab.page.select_option("[data-pcv=dag-quantity]", "flow_sample")
+    lab.page.fill("[data-pcv=dag-sample]", "3")
+    lab.page.keyboard.press("Tab")
+    lab.page.wait_for_function("() => document.querySelector('[data-main]').getAttribute('aria-label').includes('flow ')")
+    assert "of sample 3; computed" in lab.page.text_content(".pcv-dag .pcv-caption >> nth=1")
     slider = lab.page.locator("[data-pcv=slider]")
     slider.press("End")  # what is open stays open, in blocks of the new size
     lab.wait(f".pcv-dag[data-open='node:{node}'][data-size='{SIZES[-1]}']")

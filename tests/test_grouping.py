@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pcviz.compiler.grouping import Histogram, group_bounds, histogram
+from pcviz.compiler.grouping import Histogram, group_bounds, grouping_table, histogram
 
 many = settings(max_examples=150, deadline=None, derandomize=True)
 children = st.one_of(st.integers(1, 6), st.integers(1, 40), st.sampled_from([1, 2, 4, 8, 16, 32]))
@@ -107,3 +107,21 @@ def test_an_empty_padding_budget_is_met_by_one_group_per_number(tolerance):
     hist = Histogram(np.array([1, 10, 100]), np.array([5, 5, 5]), 1)
     (bounds,) = group_bounds([hist], tolerance)
     assert bounds == ((1, 10, 100) if tolerance == 0 else (10, 100))
+
+
+@many
+@given(st.lists(children, min_size=1, max_size=6), st.lists(children, min_size=1, max_size=4), tolerances)
+def test_every_entry_of_the_table_equals_exhaustive_search(first, second, tolerance):
+    """costs[g][j]: the best partition into g groups of the blocks with the j least numbers of children; least: of both classes."""
+    classes = [(first, 16), (second, 4)]
+    table = grouping_table([histogram(np.array(counts), cells) for counts, cells in classes], tolerance)
+    for (counts, cells), one in zip(classes, table.classes):
+        for (g, j), cost in np.ndenumerate(one.costs):
+            members = [count for count in counts if count in one.hist.counts[:j]]
+            found = [pseudo_of(p) * cells for p in partitions(members) if len({max(group) for group in p}) == len(p) == g]
+            assert cost == min(found, default=np.inf) or (g > len(set(members)) and cost == np.inf)
+    assert [one.bounds for one in table.classes] == group_bounds([one.hist for one in table.classes], tolerance)
+    assert sum(len(one.cuts) for one in table.classes) == table.groups
+    chosen = sum(one.costs[len(one.cuts), -1] for one in table.classes)
+    assert chosen == table.least[table.groups] <= table.budget == tolerance * table.stored_edges
+    assert not (table.least[: table.groups] <= table.budget).any()

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from pcviz_kernels.config import LaunchConfig
 
 import pcviz as pcv
-from pcviz.compiler.blockmap import block_map
+from pcviz.compiler.blockcells import child_blocks
+from pcviz.compiler.blockmap import PSEUDO, LayerBlocks, block_map
 from pcviz.devices import H100_SXM, DeviceSpec
 from pcviz.ir.nodes import inputs, multiply, sum_vectors, summate
 from pcviz.recorded import figure_5_rows
@@ -22,6 +23,7 @@ from pcviz.widgets.packing import pack, unpack
 from pcviz.widgets.scenes import blocks as blocks_module
 from pcviz.widgets.scenes import memory as memory_module
 from pcviz.widgets.scenes import table as table_module
+from pcviz.widgets.scenes.blocks_launches import scene_launches
 from pcviz.widgets.scenes.common import STATIC_LIMIT, html_table
 from pcviz.widgets.scenes.dag import MAX_COLUMNS, MAX_GLYPHS, MAX_LINKS
 from pcviz.widgets.scenes.learned import BYTES, LayerFlow, Pictures, image_counts
@@ -104,6 +106,47 @@ def test_blocks_scene_of_a_huge_layer_is_aggregated_and_says_so():
 def test_blocks_scene_of_an_unknown_layer(summaries, pd):
     with pytest.raises(ValueError, match="layer must be one of 1 to"):
         scenes.scene_blocks(summaries[4], block_map(pd, 1, 4), 99)
+
+
+def launches_scene(root, layer, size, tolerance=0.25, first=None):
+    plan = pcv.compile(root, block_size=size, padding_tolerance=tolerance)
+    return plan.layers[layer - 1], scene_launches(plan, LayerBlocks(root, layer, size, tolerance), layer, first)
+
+
+@given(root=small_circuits())
+@settings(max_examples=25, deadline=None)
+def test_launches_show_the_plans_index_tensors(root):
+    for size in (1, 4):
+        for layer in range(1, len(pcv.plan_summary(root, block_size=size).layers) + 1):
+            one, scene = launches_scene(root, layer, size, 1.0)
+            blocks = LayerBlocks(root, layer, size, 1.0)
+            children = child_blocks(blocks, True, (0, blocks.sum_blocks, 0, blocks.width(True)))
+            for row in scene["rows"]:
+                group = one.groups[row["launch"] - 1]
+                assert row["nid"] == group.nids[row["place"]] and row["width"] == group.cids.shape[1]
+                cids, pids, columns, kinds = zip(*row["places"])
+                assert list(cids) == group.cids[row["place"]].tolist()[:12] and list(pids) == group.pids[row["place"]].tolist()[:12]
+                assert list(columns) == children[row["position"]].tolist()[: len(columns)]
+                assert [kind == PSEUDO for kind in kinds] == [pid == 0 for pid in pids]
+            assert_travels(scene)
+
+
+def test_launches_of_a_large_layer_show_some_of_each(pd):
+    one, scene = launches_scene(pcv.figure_5_layer(num_regions=9), 1, 8)
+    assert len(scene["rows"]) == 12 and "12 of 288 sum blocks" in scene["caption"] and "first 12 places" in scene["caption"]
+    assert [row["position"] for row in launches_scene(pd, 2, 4, first=5)[1]["rows"]] == list(range(5, 17))
+
+
+def test_cuts_are_the_groups_of_the_plan(pd):
+    for size, layer in ((1, 2), (4, 3), (32, 1)):
+        scene = blocks_scene(pd, layer, size)
+        cuts, chosen = scene["cuts"], pcv.plan_summary(pd, block_size=size).layers[layer - 1]
+        assert cuts["groups"] == len(chosen.groups) == sum(one["groups"] for one in cuts["classes"])
+        assert cuts["least"][cuts["groups"] - 1] == chosen.pseudo_edges and cuts["stored"] == chosen.stored_edges
+        for one in cuts["classes"]:
+            bounds = [one["counts"][at] for at in one["cuts"]]
+            assert bounds == [group.num_child_blocks for group in chosen.groups if [group.sum_block, group.child_block] == one["shape"]]
+            assert len(one["costs"]) <= 12 and all(len(row) == len(one["counts"]) <= 24 for row in one["costs"])
 
 
 def test_deep_circuits_keep_a_short_layer_chooser(monkeypatch, pd, summaries):
@@ -477,6 +520,7 @@ def test_blocks_view_shows_the_plan(page):
     assert page.evaluate(SAME_PIXELS.replace("'launch'", "'matrix'"))
     page.draw("blocks", blocks_scene(root, 1, 2, 1.0), blockSize=2, layer=1)
     zoom_by_keys(page)
+    launches_and_groups(page, root)
 
 
 def zoom_by_keys(page):
@@ -495,6 +539,24 @@ def zoom_by_keys(page):
     page.keyboard.press("Enter")
     page.wait_for_function("() => document.querySelector('.pcv-blocks-note').textContent.includes('No kernel answers')")
     page.keyboard.press("0")
+
+
+def launches_and_groups(page, root):
+    """The index tensors of the place that has the focus; the table of the dynamic program."""
+    one, launches = launches_scene(root, 1, 2, 1.0)
+    page.draw("blocks", blocks_scene(root, 1, 2, 1.0) | {"launches": launches}, blockSize=2, layer=1)
+    page.click("[data-pcv=blocks-mode-figure]")
+    page.focus(".pcv-figure-slot[tabindex='0']")
+    for key in ("ArrowDown", "ArrowRight"):
+        page.keyboard.press(key)
+    row = launches["rows"][1]
+    cid, pid = one.groups[row["launch"] - 1].cids[row["place"], 1], one.groups[row["launch"] - 1].pids[row["place"], 1]
+    told = f"nids[{row['place']}] = {row['nid']}, cids[{row['place']}, 1] = {cid}, pids[{row['place']}, 1] = {pid}."
+    assert told in page.inner_text("[data-pcv=blocks-told]")
+    page.click("[data-pcv=blocks-mode-cuts]")
+    assert page.locator("[data-pcv=blocks-least] .pcv-current th").inner_text() == str(len(one.groups))
+    assert page.locator("[data-pcv=blocks-program] .pcv-chosen").count() == len(one.groups)
+    page.click("[data-pcv=blocks-mode-launch]")
 
 
 CANVAS = "[data-pcv=blocks-canvas]"

@@ -14,7 +14,7 @@ import numpy as np
 from ..ir.nodes import Nodes, SumNodes
 from .arguments import check_block_size, check_tolerance
 from .counting import class_histograms, layer_grids
-from .grouping import group_bounds
+from .grouping import GroupingTable, grouping_table
 from .indexing import lay_out_elements
 from .layering import Layering, layering
 from .tiles import TileGrid, child_columns, edges_per_tile
@@ -63,6 +63,8 @@ class BlockMap:
     sum_block: int  # the largest in the layer
     child_block: int
     zero_edges: int  # whose parameter is 0
+    grouping: GroupingTable
+    shapes: dict  # (sum_block, child_block) -> its ClassTable
     caption: str
 
 
@@ -87,6 +89,8 @@ def block_map(root: Nodes | Layering, layer: int, block_size: int, padding_toler
         sum_block=blocks.sum_block,
         child_block=blocks.child_block,
         zero_edges=sum(count_zeros(part.grid.nodes) for part in blocks.parts),
+        grouping=blocks.grouping,
+        shapes=blocks.shapes,
         caption=caption,
     )
 
@@ -100,7 +104,8 @@ class LayerBlocks:
     """The blocks of layer ``layer`` at one block size and tolerance, in plan order.
 
     Per sum block: ``group`` (0-based), ``children`` (stored blocks), ``pseudo`` blocks. ``parts``: the layer's vectors.
-    ``sum_block`` and ``child_block`` are the largest of the layer.
+    ``sum_block`` and ``child_block`` are the largest of the layer. ``grouping`` is the table that the groups come from, ``shapes``
+    the part of it of each (sum_block, child_block).
     """
 
     def __init__(self, root: Nodes | Layering, layer: int, block_size: int, padding_tolerance: float = 0.25):
@@ -120,7 +125,7 @@ class LayerBlocks:
         self.group, self.pseudo, self.children = order.group, order.pseudo, order.children
         self.sum_blocks, self.child_blocks = len(order.group), int(self.first_col[-1])
         self.sum_block, self.child_block = max(grid.sum_block for grid in grids), max(grid.child_block for grid in grids)
-        self.cells = order.cells
+        self.cells, self.shapes, self.grouping = order.cells, order.shapes, order.table
 
     def width(self, packed: bool) -> int:
         """Columns of the whole picture."""
@@ -209,11 +214,14 @@ class _RowOrder:
     pseudo: np.ndarray
     children: np.ndarray
     cells: np.ndarray
+    shapes: dict  # (sum_block, child_block) -> its ClassTable
+    table: GroupingTable
 
 
 def _row_order(grids: list[TileGrid], tolerance: float) -> _RowOrder:
     histograms = class_histograms(grids)
-    bounds = group_bounds(list(histograms.values()), tolerance)
+    table = grouping_table(list(histograms.values()), tolerance)
+    bounds = [one.bounds for one in table.classes]
     first_group = dict(zip(histograms, np.cumsum([0] + [len(limits) for limits in bounds]).tolist()))
     bounds_of = dict(zip(histograms, bounds))
     rows = []  # per grid: group, pseudo, children, cells of its blocks
@@ -228,7 +236,7 @@ def _row_order(grids: list[TileGrid], tolerance: float) -> _RowOrder:
     position[by_group] = np.arange(len(by_group))
     grids = [grids[i] for i in order]
     ends = np.cumsum([grid.num_rows for grid in grids])[:-1]
-    return _RowOrder(grids, np.split(position, ends), *(values[by_group] for values in flat))
+    return _RowOrder(grids, np.split(position, ends), *(values[by_group] for values in flat), dict(zip(histograms, table.classes)), table)
 
 
 class _Canvas:

@@ -38,22 +38,59 @@ def histogram(counts: np.ndarray, cells: int, weights: np.ndarray | None = None,
     return Histogram(distinct.astype(np.int64), blocks, cells, sums)
 
 
-def group_bounds(histograms: list[Histogram], tolerance: float) -> list[tuple[int, ...]]:
-    """For each class, the number of children that each of its groups is padded to, ascending.
+@dataclass(frozen=True, eq=False)
+class ClassTable:
+    """The dynamic program of one class: ``costs`` [groups + 1, n + 1], float64: the least pseudo edges when the blocks with the
+    first j of the n distinct numbers of children form g groups (inf where that cannot be).
 
-    The total number of groups is the least for which pseudo edges / stored edges <= tolerance over all classes; among
+    ``cuts``: of the chosen groups, ascending, how many distinct numbers lie up to the end of each; the last is n.
+    """
+
+    hist: Histogram
+    costs: np.ndarray
+    cuts: tuple[int, ...]
+
+    @property
+    def bounds(self) -> tuple[int, ...]:
+        """The number of children that each chosen group is padded to, ascending."""
+        return tuple(int(self.hist.counts[cut - 1]) for cut in self.cuts)
+
+
+@dataclass(frozen=True, eq=False)
+class GroupingTable:
+    """How the groups of a layer were chosen: ``least`` [g + 1], float64: the least pseudo edges of all classes with g groups in
+    all (inf where that cannot be); ``groups`` is the least g within ``budget`` pseudo edges, tolerance * ``stored_edges``."""
+
+    classes: tuple[ClassTable, ...]
+    least: np.ndarray
+    groups: int
+    budget: float
+    stored_edges: int
+
+
+def group_bounds(histograms: list[Histogram], tolerance: float) -> list[tuple[int, ...]]:
+    """For each class, the number of children that each of its groups is padded to, ascending."""
+    return [table.bounds for table in grouping_table(histograms, tolerance).classes]
+
+
+def grouping_table(histograms: list[Histogram], tolerance: float) -> GroupingTable:
+    """The dynamic program of a layer (paper, section 4.2) and what it chose, one ``Histogram`` a class.
+
+    The total number of groups is the least for which pseudo edges / stored edges <= ``tolerance`` over all classes; among
     those, the pseudo edges are the fewest.
     """
-    budget = tolerance * sum(hist.stored_edges for hist in histograms)
+    stored = sum(hist.stored_edges for hist in histograms)
     tables = [_Table(hist) for hist in histograms]
     most = sum(len(hist.counts) for hist in histograms)
     limit = len(histograms)
     while True:
         limit = min(2 * limit, most)
         best, choices = _combine(tables, limit)
-        within = np.flatnonzero(best[: limit + 1] <= budget)
+        within = np.flatnonzero(best[: limit + 1] <= tolerance * stored)
         if len(within):
-            return _bounds(tables, choices, int(within[0]))
+            groups = int(within[0])
+            classes = tuple(ClassTable(table.hist, np.stack(table.rows), cuts) for table, cuts in zip(tables, _cuts(tables, choices, groups)))
+            return GroupingTable(classes, best[: limit + 1], groups, tolerance * stored, stored)
 
 
 def _combine(tables: list[_Table], limit: int) -> tuple[np.ndarray, list[np.ndarray]]:
@@ -73,13 +110,13 @@ def _combine(tables: list[_Table], limit: int) -> tuple[np.ndarray, list[np.ndar
     return best, choices
 
 
-def _bounds(tables: list[_Table], choices: list[np.ndarray], groups: int) -> list[tuple[int, ...]]:
-    bounds = []
+def _cuts(tables: list[_Table], choices: list[np.ndarray], groups: int) -> list[tuple[int, ...]]:
+    cuts = []
     for table, choice in zip(reversed(tables), reversed(choices)):
         own = int(choice[groups])
-        bounds.append(table.bounds(own))
+        cuts.append(table.cuts(own))
         groups -= own
-    return bounds[::-1]
+    return cuts[::-1]
 
 
 class _Table:
@@ -109,9 +146,9 @@ class _Table:
             self.choices.append(choice)
         return np.array([row[-1] for row in self.rows[: groups + 1]])
 
-    def bounds(self, groups: int) -> tuple[int, ...]:
-        end, bounds = len(self.hist.counts), []
+    def cuts(self, groups: int) -> tuple[int, ...]:
+        end, cuts = len(self.hist.counts), []
         for g in range(groups, 0, -1):
-            bounds.append(int(self.hist.counts[end - 1]))
+            cuts.append(end)
             end = int(self.choices[g][end])
-        return tuple(reversed(bounds))
+        return tuple(reversed(cuts))

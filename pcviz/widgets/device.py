@@ -178,7 +178,7 @@ class DeviceWorker:
                 fresh, flushed = [], now
             if now - told >= TELL_SECONDS:
                 told = now
-                self._outbox.status(progress_text(training, row))
+                self._outbox.status(progress_text(training, row), quiet=True)
             self._look(training, row)
             self._rest(started, now)
         if fresh:
@@ -252,12 +252,16 @@ class DeviceWorker:
         """Whether a running measurement is to be dropped: Cancel, close, or Stop while training waited for it."""
         return self._closed or self.cancelled.is_set() or (was_training and self.state == "idle")
 
+    def write_back(self, entry: Entry) -> None:
+        """The circuit of the entry gets what training has learned so far; in this thread."""
+        if self.training is not None and self.training.entry is entry and self.training.circuit is not None:
+            self.training.circuit.write_back()
+
     def _measured(self, entry: Entry, block_size: int, settings, force: bool, unwanted: Callable[[], bool]):
         """The Measurement; None, and the reason in the status line, when it was dropped or is too long to make unasked."""
         from ..benchmark import measure, predict_seconds
 
-        if self.training is not None and self.training.entry is entry and self.training.circuit is not None:
-            self.training.circuit.write_back()
+        self.write_back(entry)
         circuit, x = engine(entry, block_size, settings), entry.x[: settings.batch_size]
         seconds = self._predicted[(entry.name, block_size, settings.batch_size)] = predict_seconds(circuit, x)
         if seconds > LONG_SECONDS:
@@ -279,7 +283,7 @@ def progress_text(training: Training, row: Row) -> str:
 def prepare_digits(entry: Entry, outbox: Outbox, cancelled: threading.Event, *, num_latents: int = 32, epochs: int = 8, keep: float = 0.4) -> bool:
     """Build, train and prune the default circuit; False when cancelled. Runs in the worker's thread."""
     def tell(text: str, share: float) -> None:
-        outbox.status(f"Preparing the digits circuit: {text}", progress=share, cancel=True)
+        outbox.status(f"Preparing the digits circuit: {text}", progress=share, cancel=True, quiet=0 < share)
 
     tell("loading the engine", 0.0)
     from ..flow_pruning import prune

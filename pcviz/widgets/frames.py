@@ -14,9 +14,11 @@ from .headline import recorded_points, scene_headline, short_gpu
 from .outbox import Outbox
 from .packing import pack
 from .scenes.blocks import scene_blocks
+from .scenes.blocks_launches import scene_launches
 from .scenes.blocks_window import scene_window
 from .scenes.cost import scene_cost
 from .scenes.dag import scene_dag
+from .scenes.dag_flow import overview_flows
 from .scenes.dag_parts import scene_dag_part
 from .scenes.dag_search import find_part
 from .scenes.kernel import scene_no_kernel
@@ -26,6 +28,7 @@ from .scenes.tiles import scene_tiles
 from .scenes.training import scene_training
 
 PRELOAD_BYTES = 1_500_000  # beyond this, frames of further layers are sent when they are asked for
+KEPT_INDICES = 4_000_000  # child blocks of sum blocks in a plan that stays in memory
 VIEWS = ["blocks", "cost", "dag", "memory", "tiles", "training", "table"]
 OF_A_LAYER = ("blocks", "tiles")
 
@@ -59,6 +62,7 @@ class Generation:
         self._reports: dict[int, object] = {}
         self._layering = None
         self._blocks: tuple = (None, None)
+        self._plan: tuple = (None, None)
         self._zeros: int | None = None
 
     def tasks(self, num_layers: int) -> set[Task]:
@@ -118,10 +122,18 @@ class Generation:
                 return scene_training([], live=self.entry.can_train)  # the page adds the rows as they come
         raise ValueError(f"no view is called {task.view!r}")
 
-    def dag_answer(self, wish: dict, size: int) -> dict:
-        """The part ``wish["open"]`` of the circuit, or the one that ``wish["find"]`` finds, or several names that fit."""
-        found = {"key": wish["open"]} if "open" in wish else find_part(self.layering.numbering, wish["find"])
-        return found | ({"part": scene_dag_part(self.layering.numbering, found["key"], size)} if "key" in found else {})
+    def dag_answer(self, wish: dict, size: int, flows_of) -> dict:
+        """The part ``wish["open"]`` of the circuit, or the one that ``wish["find"]`` finds, or several names that fit.
+
+        ``wish["flow"]``: "data" or the number of a sample, whose flows come with it; ``flows_of`` has them. With "regions" instead
+        of a part, the flows of layers and of the glyphs of these keys.
+        """
+        numbering, flow = self.layering.numbering, wish.get("flow")
+        flows, samples = (None, 0) if flow is None else flows_of(None if flow == "data" else int(flow))
+        if "regions" in wish:
+            return overview_flows(numbering, flows, wish["regions"]) | {"samples": samples}
+        found = {"key": wish["open"]} if "open" in wish else find_part(numbering, wish["find"])
+        return found | ({"part": scene_dag_part(numbering, found["key"], size, flows), "samples": samples} if "key" in found else {})
 
     def _headline(self, size: int) -> dict:
         measured = [record for record in self.measured() if record.block_size == size]
@@ -156,7 +168,21 @@ class Generation:
         if name == "window":
             scene = scene_window(self.blocks(size, layer), wish["packed"], wish["window"], wish["cells"])
             return scene | {"hasFlows": self.entry.x is not None}
+        if name == "launches":
+            return scene_launches(self.plan(size), self.blocks(size, layer), layer, wish.get("first"))
         raise ValueError(f"no part of a view is called {name!r}")
+
+    def plan(self, size: int):
+        """The plan with its index tensors; the last one is kept, unless they are large."""
+        if self._plan[0] == size:
+            return self._plan[1]
+        from ..compiler.compile import compile as compile_circuit
+
+        self._plan = None, None  # frees the other one first
+        plan = compile_circuit(self.entry.root, block_size=size, padding_tolerance=self.settings.padding_tolerance)
+        if sum(group.cids.size for layer in plan.layers for group in layer.groups) < KEPT_INDICES:
+            self._plan = size, plan
+        return plan
 
     def blocks(self, size: int, layer: int):
         """The blocks of a layer; those asked for last are kept."""

@@ -24,19 +24,20 @@ class Outbox:
             if not self._closed:
                 self._send({"kind": kind, **content}, list(buffers) or None)
 
-    def status(self, text: str, *, progress: float | None = None, cancel: bool = False, answer: bool = False) -> None:
-        """One line of news. ``answer``: it answers what the person just did, so it may replace an error at once."""
+    def status(self, text: str, *, progress: float | None = None, cancel: bool = False, answer: bool = False, quiet: bool = False) -> None:
+        """One line of news. ``answer``: it answers what the person just did, so it may replace an error at once. ``quiet``: one
+        of a series, such as progress, that screen readers do not read out."""
         if not answer and time.monotonic() < self._error_until:
             return
         if answer:
             self._error_until = 0.0
-        self._status({"text": text, "level": "info", "progress": progress, "cancel": cancel})
+        self._status({"text": text, "level": "info", "progress": progress, "cancel": cancel, "quiet": quiet})
 
     def error(self, problem: BaseException | str) -> None:
         """An error for the status line; the picture stays as it is."""
         text = problem if isinstance(problem, str) else str(problem) or type(problem).__name__
         self._error_until = time.monotonic() + ERROR_SECONDS
-        self._status({"text": text, "level": "error", "progress": None, "cancel": False})
+        self._status({"text": text, "level": "error", "progress": None, "cancel": False, "quiet": False})
 
     def _status(self, status: dict) -> None:
         if status != self.last_status:

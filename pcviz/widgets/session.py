@@ -41,7 +41,7 @@ class Session:
         self._device = DeviceWorker(outbox, self._on_steps, self._send_all_steps, self._on_learned, self._on_measured, self._send_run)
         self._learned: tuple[Training, bytes] | None = None  # the last scene of what a circuit has learned
         self._kernel = KernelJob()
-        self._flows = FlowsJob()
+        self._flows, self._dag_flows = FlowsJob(), FlowsJob()
         self._num_layers: dict[str, list[dict]] = {}
         self._scene: Scene | None = None
         self._page = page_state({})
@@ -190,12 +190,26 @@ class Session:
         self._restore(checked_state(message["state"]))
 
     def _do_dag(self, message: dict) -> None:
-        """A part of the circuit for the DAG view, or what a search there finds."""
-        try:
-            answer = self._generation.dag_answer(message, self.block_size)
-        except ValueError as error:
-            answer = {"error": str(error)}
-        self._outbox.send("answer", [pack(answer)], ask=message["ask"])
+        """A part of the circuit for the DAG view, or what a search there finds; with flows when they are asked for."""
+        entry, settings, generation, size = self._entry, self._settings, self._generation, self.block_size
+
+        def work() -> None:
+            try:
+                answer = generation.dag_answer(message, size, flows_of)
+            except Exception as error:  # the page waits for an answer
+                answer = {"error": str(error)}
+            self._outbox.send("answer", [pack(answer)], ask=message["ask"])
+
+        def flows_of(sample: int | None):
+            if entry.x is None:
+                raise ValueError("Flows are those of data, and this circuit has none: pcv.explore(root, x).")
+            self._device.write_back(entry)
+            return self._dag_flows.nodes(entry, settings, generation.layering.numbering, sample)
+
+        if message.get("flow") is None:
+            work()
+        else:
+            self._device.submit(work)
 
     def _do_part(self, wish: dict) -> None:
         """Part of the Blocks view: a finer picture, and the flows of its cells where the circuit has data."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ...compiler.plan import GroupSummary, LayerSummary, PlanSummary
+from .blocks_cuts import scene_cuts
 from .common import count, html_table, percent
 
 MAX_LAYERS = 200  # entries of the layer chooser
@@ -41,6 +42,7 @@ def scene_blocks(summary: PlanSummary, block_map, layer: int, total_zeros: int |
         "counts": _counts(chosen, chosen.stored_edges, len(chosen.groups), chosen.product_launches + len(chosen.groups))
         | {"zero": block_map.zero_edges},
         "total": _counts(_Totals(summary), summary.total("stored_edges"), summary.num_groups, summary.forward_launches) | {"zero": total_zeros},
+        "cuts": scene_cuts(block_map.grouping, block_map.shapes),
         "caption": _caption(block_map, len(chosen.groups)),
     }
 

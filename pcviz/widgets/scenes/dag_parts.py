@@ -55,8 +55,8 @@ class Column:
         return {vector: rows >= 0 for vector, rows in self.sets.items()}
 
 
-def scene_dag_part(numbering: Numbering, key: str, block_size: int) -> dict:
-    """Scene of the part ``key`` at ``block_size``. ValueError when there is no such part."""
+def scene_dag_part(numbering: Numbering, key: str, block_size: int, flows: np.ndarray | None = None) -> dict:
+    """Scene of the part ``key`` at ``block_size``. ``flows`` [num_nodes]: of each node. ValueError when there is no such part."""
     kind, main, crumbs = _main(numbering, key, block_size)
     vectors = sorted(main.sets)
     whole = kind in ("layer", "vectors")
@@ -68,7 +68,7 @@ def scene_dag_part(numbering: Numbering, key: str, block_size: int) -> dict:
     glyphs, shown = [], []
     for place, column in enumerate(columns):
         shown.append({"label": column.label, "main": column is main})
-        glyphs += [_glyph(numbering, unit, place, (i + 0.5) / len(column.units)) for i, unit in enumerate(column.units)]
+        glyphs += [_glyph(numbering, unit, place, (i + 0.5) / len(column.units), flows) for i, unit in enumerate(column.units)]
     return {
         "view": "dag-part", "key": key, "kind": kind, "blockSize": block_size, "crumbs": crumbs, "columns": shown, "glyphs": glyphs,
         "links": _links(numbering, columns), "reach": _reach(numbering, vectors), "layer": int(numbering.layers[vectors[0]]),
@@ -299,7 +299,7 @@ def _linked(parent: Nodes, place: int, rows: np.ndarray, children: np.ndarray, s
 # ---- texts --------------------------------------------------------------------------------------------------------------
 
 
-def _glyph(numbering: Numbering, unit: Unit, column: int, row: float) -> dict:
+def _glyph(numbering: Numbering, unit: Unit, column: int, row: float, flows: np.ndarray | None) -> dict:
     vectors = [numbering.vectors[vector] for vector in unit.vectors]
     rows = unit.rows
     sums = sum(nodes.num_nodes for nodes in vectors) if rows is None else len(rows)
@@ -307,8 +307,14 @@ def _glyph(numbering: Numbering, unit: Unit, column: int, row: float) -> dict:
     return {
         "name": _name(numbering, unit), "label": unit.label, "key": unit.key, "column": column, "row": round(row, 5), "main": unit.main,
         "kind": vectors[0].kind, "sums": sums, "repeats": unit.parts, "layer": int(numbering.layers[unit.vectors[0]]), "theta": unit.theta,
-        "edges": edges, "params": _num_params(vectors, edges, rows),
+        "edges": edges, "params": _num_params(vectors, edges, rows), "flow": None if flows is None else rounded(_flow(numbering, unit, flows)),
     }  # fmt: skip
+
+
+def _flow(numbering: Numbering, unit: Unit, flows: np.ndarray) -> float:
+    """Sum over the nodes of a glyph."""
+    own = [flows[numbering.starts[vector] : numbering.starts[vector + 1]] for vector in unit.vectors]
+    return float(sum(each.sum() for each in own) if unit.rows is None else own[0][unit.rows].sum())
 
 
 def _num_params(vectors: list[Nodes], edges: int, rows: np.ndarray | None) -> int:

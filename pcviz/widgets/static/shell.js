@@ -1,5 +1,6 @@
 // The explorer's frame: top bar, headline, stages and status line. Views draw into the stages; the kernel fills the hub.
 
+const LEAST_HEIGHT = { wide: 560, narrow: 640 }; // pixels in which every stage shows all it has
 const hubs = new WeakMap();
 let rootCount = 0;
 
@@ -132,16 +133,17 @@ class Shell {
     this.undo.push(() => sized.disconnect(), () => window.removeEventListener("resize", fit), () => document.removeEventListener("fullscreenchange", fullScreen));
   }
 
-  // Height: what the notebook shows, so that nothing scrolls inside. Stages: one under 900 px, two up to 1600, then three.
+  // Height: what the notebook shows, so that nothing scrolls inside; where that is too little (zoom of 150%), the notebook scrolls. Stages: one under 900 px, two up to 1600, then three.
   fit(host) {
     const full = document.fullscreenElement === this.root;
     const width = this.root.clientWidth;
     if (!width) return;
     const visible = full ? window.innerHeight : (host ? host.clientHeight : window.innerHeight) - 28;
-    this.root.style.height = `${Math.max(360, Math.round(visible))}px`;
+    this.root.style.height = `${Math.max(LEAST_HEIGHT[width < 700 ? "narrow" : "wide"], Math.round(visible))}px`;
     this.root.classList.toggle("pcv-wide", width >= 1480 && !this.store.get().presenter);
     this.root.classList.toggle("pcv-compact", width < 1000 || this.store.get().presenter);
     this.root.classList.toggle("pcv-narrow", width < 700);
+    this.root.classList.toggle("pcv-tiny", width < 560);
     const count = width < 900 ? 1 : width <= 1600 ? 2 : 3;
     if (count !== this.visibleCount) {
       this.visibleCount = count;
@@ -168,8 +170,8 @@ class Shell {
       const visible = shown.includes(stage.name);
       stage.section.hidden = !visible;
       stage.tab.setAttribute("aria-pressed", String(visible));
-      if (visible) this.drawStage(stage, "shown");
     }
+    this.drawAll("shown"); // after all of them have their size
   }
 
   toggleFullScreen() {
@@ -181,9 +183,18 @@ class Shell {
     if (what === "status") this.showStatus();
     else if (what === "session") this.showSession(), this.teaching.show();
     else if (what === "run") this.showRun();
-    else if (what === "steps") this.drawNamed("training");
+    else if (what === "steps") this.stepsArrived();
     else if (what === "generation") this.generation();
     else if (what === "frame") this.frameArrived(detail);
+  }
+
+  // As they come; with reduced motion once a second.
+  stepsArrived() {
+    if (!window.matchMedia("(prefers-reduced-motion: reduce)").matches) return this.drawNamed("training");
+    this.calm ??= setTimeout(() => {
+      this.calm = null;
+      this.drawNamed("training");
+    }, 1000);
   }
 
   generation() {
@@ -393,6 +404,7 @@ class Shell {
   showStatus() {
     const { status } = this.hub;
     const { part } = this;
+    part.status.setAttribute("aria-live", status.quiet ? "off" : "polite");
     part.status.textContent = status.text;
     part["status-line"].dataset.level = status.level;
     part.progress.hidden = status.progress === null || status.progress === undefined;
@@ -411,6 +423,7 @@ class Shell {
   dispose() {
     this.slider.dispose();
     clearTimeout(this.later);
+    clearTimeout(this.calm);
     this.undo.forEach((undo) => undo());
     for (const stage of this.stages) {
       const charts = stage.body.querySelectorAll(".js-plotly-plot");

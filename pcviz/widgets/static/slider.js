@@ -3,10 +3,11 @@
 const KEY_COMMIT_MS = 600;
 
 function createSlider(root, { onInput, onCommit }) {
+  const id = `${root.closest("[id]").id}-range`; // of the explorer: a page may have several
   root.innerHTML = `
-    <label class="pcv-slider-label" for="${root.id}-range">Block size</label>
+    <label class="pcv-slider-label" for="${id}">Block size</label>
     <div class="pcv-slider-track">
-      <input id="${root.id}-range" type="range" min="0" max="0" step="1" value="0" data-pcv="slider" data-lm-suppress-shortcuts="true">
+      <input id="${id}" type="range" min="0" max="0" step="1" value="0" data-pcv="slider" data-lm-suppress-shortcuts="true">
       <div class="pcv-ticks" aria-hidden="true"></div>
     </div>
     <output class="pcv-slider-value" data-pcv="slider-value" aria-hidden="true"></output>`;

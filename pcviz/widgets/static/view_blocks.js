@@ -3,7 +3,8 @@
 // pseudo blocks in a strip at the right. view_blocks_map.js paints, view_blocks_zoom.js moves.
 
 const BLOCKS_EDGE = 1, BLOCKS_ZERO = 2, BLOCKS_ABSENT = 4, BLOCKS_MISSING = 8, BLOCKS_PSEUDO = 16; // what a cell holds, as bits
-const BLOCKS_MODES = { launch: "as launched", matrix: "matrix" };
+const BLOCKS_MODES = { launch: "launched", matrix: "matrix", figure: "figure 4", cuts: "groups" };
+const BLOCKS_TITLES = { launch: "Rows as the launches read them", matrix: "The parameter matrix", figure: "Layer, matrix and launches with nids, cids and pids", cuts: "The dynamic program that chose the groups" };
 const BLOCKS_LEGEND = [
   ["edges", "edges", "cells that the circuit connects", BLOCKS_EDGE],
   ["zero", "zero", "edges whose parameter is 0: multiplied like the others; EM keeps them at 0", BLOCKS_ZERO],
@@ -17,7 +18,7 @@ function draw_blocks(el, scene, store) {
   if (!frame || !scene) return;
   const view = frame.view;
   if (!view.canvas) blocks_build(frame);
-  if (view.scene && view.scene.layer !== scene.layer) Object.assign(view, { zoom: { f: 1, u: 0, v: 0 }, cursor: null });
+  if (view.scene && view.scene.layer !== scene.layer) Object.assign(view, { zoom: { f: 1, u: 0, v: 0 }, cursor: null, pick: null });
   if (view.scene && view.scene.blockSize !== scene.blockSize) view.cursor = null;
   view.scene = scene;
   view.frame = frame;
@@ -33,6 +34,12 @@ function draw_blocks(el, scene, store) {
   const mapHeight = mode === "columns" ? height : mode === "stack" ? Math.round(0.5 * height) : height - legend - 8;
   const tableHeight = mode === "columns" ? height - legend - 8 : mode === "rows" || mode === "tight" ? legend : height - mapHeight - legend - 8;
   const width = mode === "columns" ? frame.width - Math.round(25 * font) - 8 : frame.width;
+  const picture = view.mode === "launch" || view.mode === "matrix";
+  if (view.map.hidden === picture) for (const [part, hidden] of [[view.map, !picture], [view.side, !picture], [view.zooms[0].parentNode, !picture], [view.panel, picture]]) part.hidden = hidden;
+  if (!picture) {
+    view.panel.style.height = `${height - 4}px`;
+    return (view.mode === "figure" ? blocks_launches : blocks_cuts)(view, scene, frame.width - 12, height - 4, font);
+  }
   const shown = (view.shown = blocks_picture(scene, view.mode));
   const g = (view.geometry = blocks_geometry(shown, view.zoom, width, mapHeight, font, window.devicePixelRatio || 1));
   Object.assign(view.zoom, { u: g.c0 / shown.C, v: g.r0 / shown.R });
@@ -57,10 +64,10 @@ function blocks_build(frame) {
   view.mode = "launch";
   view.modes = Object.entries(BLOCKS_MODES).map(([mode, label]) => {
     const button = pv_button(label, () => {
-      Object.assign(view, { mode, zoom: { f: 1, u: 0, v: 0 }, cursor: null });
+      Object.assign(view, { mode, zoom: { f: 1, u: 0, v: 0 }, cursor: null, room: null, cutsKey: null, launchesKey: null });
       draw_blocks(frame.el, view.scene, view.frame.store);
     });
-    button.dataset.pcv = `blocks-mode-${mode}`;
+    Object.assign(button, { title: BLOCKS_TITLES[mode] }).dataset.pcv = `blocks-mode-${mode}`;
     button.dataset.mode = mode;
     return button;
   });
@@ -93,7 +100,9 @@ function blocks_build(frame) {
   const launches = pv_el("div", "pcv-launches");
   launches.append(view.table, view.caption);
   view.side.append(launches);
-  view.body.append(view.map, view.side);
+  view.panel = pv_el("div", "pcv-blocks-panel");
+  view.panel.hidden = true;
+  view.body.append(view.map, view.panel, view.side);
   frame.el.append(view.bar, view.body);
   blocks_wire(view);
 }

@@ -6,7 +6,7 @@ const PV_INK = {
 };
 
 const PV_LINES = {
-  light: { model: "#1f5fb4", layer: "#0f8a78", naive: "#8a5a00", recorded: "#b0145a", measured: "#5b3fb8", text: "#1c2430", muted: "#5c6675", grid: "#dfe3e8" },
+  light: { model: "#1f5fb4", layer: "#0b7a6a", naive: "#8a5a00", recorded: "#b0145a", measured: "#5b3fb8", text: "#1c2430", muted: "#5c6675", grid: "#dfe3e8" },
   dark: { model: "#6cb0ff", layer: "#4fd6bd", naive: "#f0b350", recorded: "#ff7ab0", measured: "#b8a4ff", text: "#e9edf3", muted: "#a5aebb", grid: "#363b44" },
 };
 

@@ -86,6 +86,8 @@ function cost_build(frame) {
   view.keys = pv_el("div", "pcv-keys");
   view.plot = pv_el("div", "pcv-plot");
   view.chart = pv_el("div", "pcv-chart");
+  view.chart.setAttribute("role", "img");
+  view.chart.setAttribute("aria-label", "Time and traffic against block size; the table has the numbers");
   view.overlay = pv_el("div", "pcv-cost-overlay");
   view.sheet = pv_el("div", "pcv-sr");
   view.sheet.dataset.pcv = "cost-table";

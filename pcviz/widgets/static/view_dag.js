@@ -10,6 +10,8 @@ const DAG_QUANTITIES = {
   time_ms: { label: "time", row: "time", text: pv_ms, short: pv_ms, model: true, says: "time" },
   l2_bytes: { label: "bytes L1–L2", row: "L1–L2", text: pv_bytes, short: pv_bytes, model: true, says: "bytes between L1 and L2" },
   hbm_bytes: { label: "bytes HBM", row: "HBM", text: pv_bytes, short: pv_bytes, model: true, says: "bytes from and to HBM" },
+  flow_data: { label: "flow, data", row: "flow", text: pv_flow, short: pv_flow, own: true, flow: true, kind: "computed" },
+  flow_sample: { label: "flow, sample", row: "flow", text: pv_flow, short: pv_flow, own: true, flow: true, kind: "computed" },
   flops: { label: "FLOPs", row: "FLOPs", text: pv_flops, short: pv_flops, model: true, says: "floating-point operations" },
 };
 const DAG_RAMP = { light: [[222, 233, 247], [120, 171, 222], [31, 95, 180], [9, 40, 92]], dark: [[30, 48, 72], [44, 96, 160], [92, 164, 240], [214, 235, 255]] };
@@ -20,6 +22,10 @@ function pv_flops(n) {
   return `${pv_digits(n)} FLOP`;
 }
 
+function pv_flow(flow) {
+  return flow === 0 || flow >= 1e-4 ? String(Number(flow.toPrecision(3))) : flow.toExponential(1);
+}
+
 function draw_dag(el, scene, store) {
   const frame = pv_frame(el, "dag", store);
   if (!frame || !scene) return;
@@ -27,11 +33,12 @@ function draw_dag(el, scene, store) {
   if (!view.svg) dag_build(frame);
   Object.assign(view, { scene, frame });
   view.part = dag_part(view);
+  if (!view.part) dag_flow_overview(view);
   const mode = view.part ? "part" : scene.regions && view.mode !== "layers" ? "regions" : "layers";
   view.shown = mode;
   dag_nav(view);
   dag_bar(view, scene, mode, frame);
-  const key = [scene.key, mode, view.part && `${view.part.key}|${view.part.blockSize}`, frame.width, frame.height, frame.font, view.host.clientHeight, Object.values(view.zoom)].join();
+  const key = [scene.key, mode, view.part && `${view.part.key}|${view.part.blockSize}|${view.part.flow}`, dag_flow_here(view) && dag_flow_wish(view), frame.width, frame.height, frame.font, view.host.clientHeight, Object.values(view.zoom)].join();
   if (view.key !== key) {
     view.key = key;
     dag_forget(view);
@@ -48,7 +55,7 @@ function draw_dag(el, scene, store) {
 
 // Another picture: what was chosen in the last one means nothing here.
 function dag_forget(view) {
-  const shown = view.part || view.shown;
+  const shown = view.part ? `${view.part.key}|${view.part.blockSize}` : view.shown;
   if (view.chosenIn === shown) return;
   Object.assign(view, { chosenIn: shown, selected: null });
   dag_say(view, "");
@@ -74,6 +81,8 @@ function dag_build(frame) {
   Object.assign(view, { quantity: "edges", zoom: dag_zoom_none(), open: "", selected: null, tracing: "both", parts: new Map() });
   view.select = pv_select(Object.entries(DAG_QUANTITIES).map(([key, q]) => [key, `colour: ${q.label}`]), "edges", "quantity shown by colour", (value) => {
     view.quantity = value;
+    dag_flow_anew(view);
+    dag_say(view, "");
     dag_again(view);
   });
   view.select.dataset.pcv = "dag-quantity";
@@ -84,7 +93,8 @@ function dag_build(frame) {
     return button;
   });
   dag_nav_build(view);
-  bar.append(view.select, ...view.modes, dag_zoom_buttons(view), view.find, dag_legend(view), view.trace, view.opener, view.crumbs, view.found);
+  dag_flow_build(view);
+  bar.append(view.select, view.sample, ...view.modes, dag_zoom_buttons(view), view.find, dag_legend(view), view.trace, view.opener, view.crumbs, view.found);
   view.host = pv_el("div", "pcv-map");
   view.svg = pv_svg("svg", { class: "pcv-dag-svg", role: "group", "aria-label": `The circuit, inputs left, root right. ${DAG_HELP}` });
   view.host.append(view.svg);
@@ -127,7 +137,7 @@ function dag_bar(view, scene, mode, frame) {
   const q = DAG_QUANTITIES[view.quantity];
   view.own = mode !== "layers" && Boolean(q.own);
   const glyphs = mode === "part" ? view.part.glyphs : view.own ? scene.regions.glyphs.filter((glyph) => glyph.column) : null;
-  const known = (glyphs ? glyphs.map((glyph) => dag_value(view, glyph)) : scene.columns.map((column) => column[view.quantity])).filter((v) => v !== null && v !== undefined);
+  const known = (glyphs ? glyphs.map((glyph) => dag_value(view, glyph)) : scene.columns.map((column) => dag_of_column(view, column))).filter((v) => v !== null && v !== undefined);
   view.range = known.length ? [Math.min(...known), Math.max(...known)] : null;
   view.low.textContent = view.range ? q.text(view.range[0]) : "no value yet";
   view.high.textContent = view.range ? `${q.text(view.range[1])} per ${!view.own ? "layer" : mode === "part" ? "glyph" : "region"}` : "";
@@ -147,7 +157,7 @@ function dag_say(view, text, wrong = false) {
 }
 
 function dag_caption(view, scene, mode, q, brief) {
-  const what = q.model ? `Colour: ${q.says} of a layer (${scene.model || "none yet"}).` : q.says ? `Colour: ${q.says}.` : "";
+  const what = q.flow ? dag_flow_says(view) : q.model ? `Colour: ${q.says} of a layer (${scene.model || "none yet"}).` : q.says ? `Colour: ${q.says}.` : "";
   if (mode === "part") return [view.part.caption, brief ? "" : what].filter(Boolean).join(" ");
   const how = mode === "layers" ? "Height: number of nodes, on a square-root scale." : "A glyph is a region (a vector of sums), lines lead to what it reads.";
   return brief ? what || how : ["Inputs left, root right.", how, what, mode === "regions" ? scene.regions.caption : "", scene.caption].filter(Boolean).join(" ");
@@ -155,8 +165,13 @@ function dag_caption(view, scene, mode, q, brief) {
 
 // Of a glyph of regions or of a part: its own count, else the figure of its layer.
 function dag_value(view, glyph) {
-  if (DAG_QUANTITIES[view.quantity].own) return glyph[view.quantity];
-  return dag_layer(view.scene, glyph)?.[view.quantity];
+  const q = DAG_QUANTITIES[view.quantity];
+  if (q.flow) return view.part ? (dag_flow_here(view) ? glyph.flow : null) : dag_flow_here(view)?.regions[view.scene.regions.glyphs.indexOf(glyph)];
+  return q.own ? glyph[view.quantity] : dag_layer(view.scene, glyph)?.[view.quantity];
+}
+
+function dag_of_column(view, column) {
+  return DAG_QUANTITIES[view.quantity].flow ? dag_flow_here(view)?.columns[column.layer - 1] ?? null : column[view.quantity];
 }
 
 function dag_layer(scene, glyph) {
@@ -167,7 +182,7 @@ function dag_layer(scene, glyph) {
 function dag_values(view, scene, frame) {
   const q = DAG_QUANTITIES[view.quantity], [low, high] = view.range || [0, 1], neutral = frame.theme === "dark" ? "#3a404a" : "#e3e6ea";
   for (const glyph of view.glyphs) {
-    const v = glyph.neutral ? null : glyph.of ? dag_value(view, glyph.of) : scene.columns[glyph.column - 1][view.quantity];
+    const v = glyph.neutral ? null : glyph.of ? dag_value(view, glyph.of) : dag_of_column(view, scene.columns[glyph.column - 1]);
     const known = v !== null && v !== undefined, t = high > low ? (v - low) / (high - low) : 0.5, fill = known ? dag_colour(t, frame.theme) : neutral;
     if (glyph.fill === fill) continue;
     glyph.node.setAttribute("fill", (glyph.fill = fill));
@@ -183,15 +198,14 @@ function dag_values(view, scene, frame) {
 function dag_columns(view, scene, frame, q) {
   const layer = frame.state.layer;
   view.columns.forEach(({ node, texts }, i) => {
-    const column = scene.columns[i - 1];
-    const lines = column ? [pv_short(column.products), pv_short(column.sums), q.row === "sums" ? "" : column[view.quantity] === null ? "–" : q.short(column[view.quantity])] : ["", pv_short(scene.inputs.nodes), ""];
+    const column = scene.columns[i - 1], value = column ? dag_of_column(view, column) : null;
+    const lines = column ? [pv_short(column.products), pv_short(column.sums), q.row === "sums" ? "" : value === null ? "–" : q.short(value)] : ["", pv_short(scene.inputs.nodes), ""];
     texts.forEach((text, k) => { if (text.textContent !== lines[k]) text.textContent = lines[k]; });
     if (!column) return;
     const chosen = layer >= column.layer && layer <= column.last;
     node.setAttribute("aria-pressed", String(chosen));
     node.setAttribute("tabindex", chosen ? "0" : "-1");
-    const value = column[view.quantity];
-    const more = q.own || value === null ? "" : `, ${q.says} ${q.text(value)}`;
+    const more = q.flow && value !== null ? `, flow ${q.text(value)}` : q.own || value === null ? "" : `, ${q.says} ${q.text(value)}`;
     node.setAttribute("aria-label", `${column.label}: ${pv_count(column.products)} products, ${pv_count(column.sums)} sums, ${pv_count(column.edges)} edges${more}`);
   });
   if (!view.columns.some(({ node }) => node.getAttribute("tabindex") === "0") && view.columns[1]) view.columns[1].node.setAttribute("tabindex", "0");
@@ -264,6 +278,8 @@ function dag_hover(view, event) {
 function dag_words(view, glyph) {
   const kind = glyph.kind || (glyph.column ? "sum" : "input"), counts = [pv_plural(glyph.sums, kind)];
   if (glyph.edges) counts.push(pv_plural(glyph.edges, "edge"));
+  const flow = DAG_QUANTITIES[view.quantity].flow ? dag_value(view, glyph) : null;
+  if (flow !== null && flow !== undefined) counts.push(`flow ${pv_flow(flow)}`);
   if (glyph.theta !== null && glyph.theta !== undefined) counts.push(`parameter ${pv_digits(glyph.theta)}`);
   return [glyph.name, counts.join(", ")];
 }

@@ -2,7 +2,7 @@
 // Where one is, the search, and the trace of what a glyph reads and what reads it.
 
 const DAG_KEPT = 60; // pictures remembered
-const DAG_TRACES = [["both", "trace: both ways"], ["down", "trace: what it reads"], ["up", "trace: what reads it"], ["none", "trace: off"]];
+const DAG_TRACES = [["both", "trace both ways"], ["down", "trace what it reads"], ["up", "trace what reads it"], ["none", "no trace"]];
 
 function dag_nav_build(view) {
   view.crumbs = pv_el("span", "pcv-dag-crumbs");
@@ -64,16 +64,17 @@ function dag_open_chosen(view) {
 // The picture of what is open: at this block size, or while it is on its way the last one of the same part.
 function dag_part(view) {
   const { scene, frame } = view;
-  if (view.circuit !== scene.key) Object.assign(view, { circuit: scene.key, open: "", selected: null, parts: new Map(), part: null });
+  if (view.circuit !== scene.key) Object.assign(view, { circuit: scene.key, open: "", selected: null, parts: new Map(), part: null, flows: null, refused: null });
   if (!view.open) return null;
-  const size = frame.state.blockSize, wish = `${view.open}|${size}`, found = (scene.parts || {})[view.open] || view.parts.get(wish);
+  const size = frame.state.blockSize, flow = dag_flow_wish(view), wish = `${view.open}|${size}|${flow}`;
+  const found = (flow === null && (scene.parts || {})[view.open]) || view.parts.get(wish);
   if (found) {
     if (view.follow && found.layer && found.layer !== frame.state.layer) setTimeout(() => frame.store.set({ layer: found.layer }, { commit: true }));
     view.follow = false; // the other views go to the layer of what was opened, once
     return found;
   }
-  if (view.wish !== wish) dag_ask(view, wish, { open: view.open });
-  return view.part;
+  if (view.wish !== wish && view.refused !== wish) dag_ask(view, wish, { open: view.open, flow });
+  return view.part || (scene.parts || {})[view.open] || null;
 }
 
 async function dag_ask(view, wish, question) {
@@ -82,19 +83,66 @@ async function dag_ask(view, wish, question) {
   const answer = store.ask ? await store.ask({ kind: "dag", ...question }) : { error: "This page has no kernel that could open it." };
   if (view.wish === wish) view.wish = null;
   if (view.circuit !== circuit || !el.isConnected) return;
+  view.refused = answer.error ? wish : null;
   if (answer.error) {
-    if (view.open && !view.part) view.open = "";
-    return dag_say(view, answer.error, true);
+    if (question.open === view.open && view.open && !view.part) view.open = "";
+    return dag_say(view, answer.error, question.find !== undefined);
   }
-  if (answer.part) dag_keep(view, answer.part);
+  if (answer.columns) view.flows = { ...answer, wish };
+  if (answer.part) dag_keep(view, Object.assign(answer.part, { flow: question.flow ?? null, samples: answer.samples }));
   if (answer.matches) return dag_found(view, answer.matches, answer.total);
   if (question.find !== undefined) return dag_open(view, answer.key, true);
   dag_again(view);
 }
 
 function dag_keep(view, part) {
-  view.parts.set(`${part.key}|${part.blockSize}`, part);
+  view.parts.set(`${part.key}|${part.blockSize}|${part.flow ?? null}`, part);
   if (view.parts.size > DAG_KEPT) view.parts.delete(view.parts.keys().next().value);
+}
+
+// ---- flows --------------------------------------------------------------------------------------------------------------
+
+function dag_flow_build(view) {
+  view.sample = pv_focusable(pv_el("input", "pcv-select pcv-dag-sample"));
+  Object.assign(view.sample, { type: "number", min: 0, value: 0, hidden: true });
+  view.sample.dataset.pcv = "dag-sample";
+  view.sample.setAttribute("aria-label", "Number of the sample whose flow is shown");
+  view.sample.addEventListener("change", () => dag_again(view));
+}
+
+// "data", the number of a sample, or null when the colour is no flow.
+function dag_flow_wish(view) {
+  return { flow_data: "data", flow_sample: String(Math.max(0, Math.floor(Number(view.sample.value) || 0))) }[view.quantity] ?? null;
+}
+
+// The flows of layers and regions, asked for once: they do not depend on the block size.
+function dag_flow_overview(view) {
+  const flow = dag_flow_wish(view), wish = `flows|${flow}`;
+  if (flow === null || view.flows?.wish === wish || view.wish === wish || view.refused === wish) return;
+  const glyphs = view.scene.regions ? view.scene.regions.glyphs.map((glyph) => glyph.key) : [];
+  dag_ask(view, wish, { regions: glyphs, flow });
+}
+
+function dag_flow_says(view) {
+  const here = dag_flow_here(view);
+  if (!here) return "Colour: flow, on its way.";
+  const of = view.quantity === "flow_sample" ? `of sample ${dag_flow_wish(view)}` : `mean of ${pv_count(here.samples)} samples`;
+  return `Colour: flow, how many of the nodes a sample's explanation is expected to pass through (${of}; computed on this CPU when it was chosen).`;
+}
+
+// What has the flows that are asked for: the opened part, or those of layers and regions.
+function dag_flow_here(view) {
+  const flow = dag_flow_wish(view);
+  if (flow === null) return null;
+  if (view.part) return view.part.flow === flow ? view.part : null;
+  return view.flows?.wish === `flows|${flow}` ? view.flows : null;
+}
+
+// A colour chosen anew is computed anew: training changes flows.
+function dag_flow_anew(view) {
+  view.sample.hidden = view.quantity !== "flow_sample";
+  Object.assign(view, { flows: null, refused: null });
+  for (const [key, part] of view.parts) if ((part.flow ?? null) !== null) view.parts.delete(key);
 }
 
 // ---- searching ----------------------------------------------------------------------------------------------------------
@@ -104,7 +152,7 @@ function dag_find(view, text) {
   dag_found(view, []);
   if (key && (view.scene.parts || {})[key]) return dag_open(view, key, true);
   dag_say(view, "searching …");
-  dag_ask(view, `find|${words}`, { find: text });
+  dag_ask(view, `find|${words}`, { find: text, flow: dag_flow_wish(view) });
 }
 
 function dag_found(view, matches, total) {
@@ -123,7 +171,7 @@ function dag_found(view, matches, total) {
 
 function dag_part_structure(view, part, frame) {
   const width = view.host.clientWidth, height = view.host.clientHeight, { font } = frame, { k } = view.zoom;
-  const head = 1.7 * font, foot = 2.6 * font, wide = width - 12, n = part.columns.length, step = (wide * k) / n, high = Math.max(20, height - head - foot - 8);
+  const head = 1.7 * font, foot = height > 15 * font ? 2.6 * font : 0, wide = width - 12, n = part.columns.length, step = (wide * k) / n, high = Math.max(20, height - head - foot - 8);
   const g = { width, height, gutter: 6, head, wide, high, step, font, foot: height - foot, tall: high * k, left: view.zoom.x, top: view.zoom.y };
   Object.assign(view, { geometry: g, glyphs: [], columns: [] });
   for (const [key, value] of [["width", width], ["height", height]]) view.svg.setAttribute(key, value);
@@ -132,7 +180,7 @@ function dag_part_structure(view, part, frame) {
   const places = dag_part_places(part, g), area = pv_svg("svg", { x: g.gutter, y: 0, width: wide, height });
   const heads = part.columns.map((column, i) => pv_svg("text", { x: dag_x(g, i) + step / 2, y: head - 0.4 * font, "text-anchor": "middle", class: column.main ? "" : "pcv-soft" }, column.label));
   area.append(dag_field(g, [...dag_links(view, part, places), ...dag_part_glyphs(view, part, places, g)]), ...heads);
-  view.svg.replaceChildren(area, ...dag_reach(view, part, g));
+  view.svg.replaceChildren(area, ...(foot ? dag_reach(view, part, g) : []));
 }
 
 function dag_part_places(part, g) {
@@ -221,7 +269,11 @@ function dag_trace(view) {
   view.svg.classList.toggle("pcv-dag-traced", on);
   const pairs = on ? dag_pairs(picture) : [], sides = { down: view.tracing !== "up", up: view.tracing !== "down" };
   const down = on && sides.down ? dag_walk(pairs, selected, false) : new Set([selected]), up = on && sides.up ? dag_walk(pairs, selected, true) : new Set([selected]);
-  view.glyphs.forEach((glyph, i) => glyph.of && glyph.node.classList.toggle("pcv-dag-on", on && (down.has(i) || up.has(i))));
+  view.glyphs.forEach((glyph, i) => {
+    const lit = on && (down.has(i) || up.has(i));
+    if (glyph.of) glyph.node.classList.toggle("pcv-dag-on", lit);
+    glyph.text?.classList.toggle("pcv-dag-dim", on && !lit);
+  });
   const lit = pairs.filter(([parent, child]) => (sides.down && down.has(parent) && down.has(child)) || (sides.up && up.has(parent) && up.has(child)));
   if (view.strong) view.strong.setAttribute("d", on ? dag_curves(view.places, lit) : "");
   if (on) dag_say(view, `${dag_words(view, picture.glyphs[selected]).join(": ")}; here it depends on ${pv_count(down.size - 1)} glyphs, ${pv_count(up.size - 1)} depend on it`);

@@ -13,7 +13,7 @@ function draw_kernel(el, scene, store) {
   if (!scene.steps) {
     const wish = `${blockSize}|${layer}`;
     if (!scene.why && view.wish !== wish) kernel_ask(frame, { variant: view.variant });
-    view.wish = wish;
+    view.wish = scene.why ? null : wish; // the scene may still be that of a circuit without data
     return;
   }
   view.wish = null;
@@ -39,7 +39,9 @@ function kernel_build(frame) {
   view.text = pv_el("div", "pcv-kernel-text");
   view.text.setAttribute("role", "status");
   view.text.dataset.pcv = "kernel-text";
-  view.body = pv_el("div", "pcv-body pcv-kernel-body");
+  view.body = pv_el("div", "pcv-kernel-body");
+  view.row = pv_el("div", "pcv-kernel-row");
+  view.body.append(view.row);
   view.counter = pv_el("div", "pcv-kernel-counter");
   view.caption = pv_el("div", "pcv-caption pcv-kernel-caption");
   view.tiles = ["theta", "e", "acc"].map((name) => {
@@ -49,7 +51,7 @@ function kernel_build(frame) {
     canvas.addEventListener("mousemove", (event) => kernel_hover(view, name, canvas, event));
     canvas.addEventListener("mouseleave", () => (view.tip.hidden = true));
     box.append(head, canvas);
-    view.body.append(box);
+    view.row.append(box);
     return { name, head, canvas };
   });
   view.code = pv_focusable(pv_el("pre", "pcv-kernel-code"));
@@ -164,8 +166,9 @@ function kernel_paint(frame) {
   };
   const width = view.body.clientWidth;
   const wide = width > 620;
-  const side = Math.max(60, Math.min(wide ? width * 0.205 : width / 3 - 16, view.body.clientHeight - 4.2 * frame.font));
-  view.code.hidden = !wide;
+  const below = wide ? 4.2 * frame.font : 9.8 * frame.font; // of the tiles: their heads, and five lines of source where it has no column
+  const side = Math.max(48, Math.min(wide ? width * 0.205 : width / 3 - 16, view.body.clientHeight - below));
+  view.body.dataset.wide = String(wide);
   for (const { name, head, canvas } of view.tiles) {
     head.textContent = heads[name];
     head.style.width = `${side}px`;

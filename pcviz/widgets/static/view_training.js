@@ -55,6 +55,7 @@ function training_build(frame) {
   view.keys = pv_el("div", "pcv-keys");
   view.plot = pv_el("div", "pcv-plot");
   view.chart = pv_el("div", "pcv-chart");
+  view.chart.setAttribute("role", "img");
   view.note = pv_el("div", "pcv-note", "No training yet. Press Train: each mini-batch adds a point here, and the test data is evaluated as it goes.");
   view.note.style.inset = "0";
   view.plot.append(view.chart, view.note);
@@ -161,6 +162,7 @@ function training_text(view, scene, pieces, frame) {
     key.append(text);
     return key;
   }));
+  view.chart.setAttribute("aria-label", `Bits per dimension against ${TRAINING_AXES[view.axis]}, ${pv_plural(pieces.length, "curve")}; the table has the numbers`);
   if (pieces.length > shown.length) view.keys.prepend(pv_el("span", "", `${pieces.length - shown.length} earlier · `));
   if (pieces.length) view.keys.append(pv_el("span", "", "thin line: train, mini-batch · marks: test"));
 }

@@ -1,7 +1,7 @@
 // The chart of the Training view, by plotly.
 
 const TRAINING_COLOURS = {
-  light: ["#1f5fb4", "#b0145a", "#0f8a78", "#8a5a00", "#5b3fb8", "#3f4854", "#c2410c", "#5d7000", "#0e7490"],
+  light: ["#1f5fb4", "#b0145a", "#0b7a6a", "#8a5a00", "#5b3fb8", "#3f4854", "#c2410c", "#5d7000", "#0e7490"],
   dark: ["#6cb0ff", "#ff7ab0", "#4fd6bd", "#f0b350", "#b8a4ff", "#c9d1dc", "#ff9d6b", "#c6d84a", "#5fd4f0"],
 };
 const TRAINING_MARKS = ["circle", "square", "diamond", "triangle-up", "cross", "x", "triangle-down", "star", "hexagon"];

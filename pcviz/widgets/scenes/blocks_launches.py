@@ -1,0 +1,73 @@
+"""Figure 4 of the paper, of a real layer: sum blocks and child blocks, their parameter matrix, and the index tensors of the launches
+(nids, cids, pids) as the plan has them. A part of the layer, at most 12 sum blocks with 12 child blocks each."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...compiler.blockmap import LayerBlocks
+from ...compiler.plan import CircuitPlan
+from .blocks import MAX_LABEL
+from .common import count
+
+MAX_ROWS = 12
+MAX_PLACES = 12
+
+
+def scene_launches(plan: CircuitPlan, blocks: LayerBlocks, layer: int, first: int | None = None) -> dict:
+    """Sum blocks from ``first`` (position in plan order) on, or of None the first ones of every launch. ``rows``: the launch, the
+    place in it, the nid, and per place its cid, pid, child block (-1: the null block) and kind (bits of blockmap.py)."""
+    one = plan.layers[layer - 1]
+    ends = np.cumsum([len(group.nids) for group in one.groups])
+    columns = _columns(one)
+    rows = [_row(one, ends, position, columns, blocks) for position in _positions(ends, first)]
+    shown = sorted({place[2] for row in rows for place in row["places"] if place[2] >= 0})
+    widest = max(group.cids.shape[1] for group in one.groups)
+    cut = [f"{len(rows)} of {count(int(ends[-1]))} sum blocks"] if len(rows) < ends[-1] else []
+    cut += [f"the first {MAX_PLACES} places"] if widest > MAX_PLACES else []
+    return {
+        "rows": rows,
+        "groups": [_group(g, one.groups[g], plan) for g in sorted({row["launch"] - 1 for row in rows})],
+        "numGroups": len(one.groups),
+        "columns": shown,
+        "colLabels": [label[:MAX_LABEL] for label in blocks.col_labels(shown)],
+        "caption": "; ".join(cut),
+    }
+
+
+def _positions(ends: np.ndarray, first: int | None) -> list[int]:
+    total = int(ends[-1])
+    if first is not None or total <= MAX_ROWS:
+        start = min(max(0, int(first or 0)), max(0, total - MAX_ROWS))
+        return list(range(start, min(total, start + MAX_ROWS)))
+    starts = np.concatenate([[0], ends[:-1]])[:MAX_ROWS]
+    each = MAX_ROWS // len(starts)
+    return [int(p) for start, end in zip(starts, ends) for p in range(start, min(end, start + each))]
+
+
+def _columns(layer) -> dict[int, int]:
+    """First element row of every child block -> its column of the matrix, in the order of the rows; the null block has none."""
+    starts = np.concatenate([section.start + section.width * np.arange(section.count) for section in layer.sections[1:]])
+    return {int(start): column for column, start in enumerate(np.sort(starts))}
+
+
+def _row(layer, ends: np.ndarray, position: int, columns: dict[int, int], blocks: LayerBlocks) -> dict:
+    g = int(np.searchsorted(ends, position, side="right"))
+    group = layer.groups[g]
+    place = position - int(ends[g]) + len(group.nids)
+    cids, pids = group.cids[place, :MAX_PLACES].tolist(), group.pids[place, :MAX_PLACES].tolist()
+    kinds = blocks.raster(True, (position, position + 1, 0, len(cids))).kinds
+    return {
+        "position": position,
+        "launch": g + 1,
+        "place": place,
+        "nid": int(group.nids[place]),
+        "label": blocks.row_labels([position])[0][:MAX_LABEL],
+        "places": [[cid, pid, columns[cid] if cid else -1, kind] for cid, pid, kind in zip(cids, pids, kinds)],
+        "width": group.cids.shape[1],
+    }
+
+
+def _group(g: int, group, plan: CircuitPlan) -> dict:
+    shape = {"launch": g + 1, "G": len(group.nids), "E": group.cids.shape[1], "sumBlock": group.sum_block, "childBlock": group.child_block}
+    return shape | {"dtypes": [str(values.dtype) for values in (group.nids, group.cids, group.pids)], "blockSize": plan.block_size}

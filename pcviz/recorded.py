@@ -212,6 +212,11 @@ def compared_steps(path: str | Path | None = None) -> tuple[ComparedStep, ...]:
     return _read(path, COMPARED_STEPS, ComparedStep)
 
 
+def steps_of_size(sum_edges: int) -> tuple[ComparedStep, ...]:
+    """Compared steps, not of the deterministic mode, of the reference circuit with as many edges of sums, if there is one."""
+    return tuple(row for row in compared_steps() if (row.sum_edges, row.deterministic) == (sum_edges, 0))
+
+
 def own_launches() -> tuple[RecordedLaunch, ...]:
     """Every launch of pcviz's own kernels on the figure-5 layer, by block size and order."""
     return recorded_launches(asset_path(OWN_LAUNCHES))

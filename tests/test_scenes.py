@@ -15,10 +15,10 @@ from pcviz.compiler.blockcells import child_blocks
 from pcviz.compiler.blockmap import PSEUDO, LayerBlocks, block_map
 from pcviz.devices import H100_SXM, DeviceSpec
 from pcviz.ir.nodes import inputs, multiply, sum_vectors, summate
-from pcviz.recorded import figure_5_rows
+from pcviz.recorded import figure_5_rows, own_launches, steps_of_size
 from pcviz.traffic import ModelError
 from pcviz.widgets import bundle, scenes
-from pcviz.widgets.headline import recorded_points
+from pcviz.widgets.headline import recorded_points, step_points
 from pcviz.widgets.packing import pack, unpack
 from pcviz.widgets.scenes import blocks as blocks_module
 from pcviz.widgets.scenes import memory as memory_module
@@ -204,6 +204,22 @@ def test_recorded_runs_name_gpu_and_date_and_are_no_model_error(summaries, repor
     forward = next(line for line in lines if line["phase"] == "forward")
     assert forward["label"] == "recorded, PyJuice 2.6.3, H100, 2026-11-23" and forward["layer"] == 1
     assert forward["sizes"] == [1, 2, 4, 8, 16, 32, 64] and forward["time_ms"][0] == pytest.approx(35.2, rel=0.01)
+
+
+def test_our_recorded_rows_stand_beside_the_model_and_those_of_others_do_not(summaries, reports):
+    """A layer's sum kernels; a whole pass, which is compared with all launches; PyJuice's, which the model is not of."""
+    points = recorded_points([*figure_5_rows(), *figure_5_rows(own_launches())])
+    own = [line for line in scenes.scene_cost("figure 5", summaries, reports, points)["recorded"] if line["own"]]
+    assert {line["label"].split(", ")[1].split()[0] for line in own} == {"pcviz"} and {line["phase"] for line in own} == {"forward", "backward"}
+    steps = steps_of_size(32_506_880)
+    assert {row.circuit for row in steps} == {"HMM-1024"} and steps_of_size(17) == ()
+    scene = scenes.scene_cost("HMM", summaries, reports, step_points(steps))
+    ours, peer = ([line for line in scene["recorded"] if line["own"] == own and line["phase"] == "forward"] for own in (True, False))
+    assert ours[0]["layer"] is None and ours[0]["sizes"] == peer[0]["sizes"] == [64] and ours[0]["time_ms"] < peer[0]["time_ms"]
+    everything = sum(record.time_ms for record in (*reports[16].records, *reports[16].around))
+    assert scene["whole"]["both"][SIZES.index(16)] == pytest.approx(everything, rel=1e-4) and everything > reports[16].total.time_ms
+    assert scenes.scene_cost("PD", summaries, reports)["whole"] == {}
+    assert_travels(scene)
 
 
 def test_measured_points_keep_the_newest_of_a_size(summaries, reports):

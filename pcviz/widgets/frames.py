@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from .circuits import FIGURE_5, Entry
-from .headline import recorded_points, scene_headline, short_gpu
+from .headline import recorded_points, scene_headline, short_gpu, step_points
 from .outbox import Outbox
 from .packing import pack
 from .scenes.blocks import scene_blocks
@@ -107,7 +107,7 @@ class Generation:
             case "cost":
                 summaries = {size: self.summary(size) for size in self.entry.sizes}
                 reports = {size: self.report(size) for size in self.entry.sizes}
-                return scene_cost(self.entry.label, summaries, reports, recorded_points(self.entry.recorded), self.measured())
+                return scene_cost(self.entry.label, summaries, reports, self._recorded_points(), self.measured())
             case "dag":
                 return scene_dag(self.entry.root, self.summary(task.size), self.report(task.size))
             case "kernel":
@@ -139,13 +139,31 @@ class Generation:
         measured = [record for record in self.measured() if record.block_size == size]
         return scene_headline(self.summary(size), self.report(size), self._recorded(size), measured[-1] if measured else None, self.settings.cpu)
 
+    def _own_rows(self) -> list:
+        """Recorded rows of our own kernels on this circuit's sum layer, under these settings."""
+        from ..recorded import figure_5_rows, own_launches
+
+        if self.entry.name != FIGURE_5 or self.settings.cpu:
+            return []
+        return [row for row in figure_5_rows(own_launches()) if row.batch_size == self.settings.batch_size]
+
+    def _recorded_points(self) -> list[dict]:
+        """What was recorded on this circuit, or on the reference circuit of its size, by any engine."""
+        from ..recorded import steps_of_size
+
+        points = recorded_points([*self.entry.recorded, *self._own_rows()])
+        if self.settings.cpu:
+            return points
+        edges = self.summary(self.entry.sizes[0]).total("edges")
+        steps = [row for row in steps_of_size(edges) if row.batch_size == self.settings.batch_size]
+        return points + step_points(steps)
+
     def _model_error(self) -> tuple:
         """The model against our own kernels on the same GPU, where they were recorded; and the name of that recording."""
-        from ..recorded import figure_5_rows, own_launches
         from ..traffic import model_error
 
-        rows = [row for row in figure_5_rows(own_launches()) if row.batch_size == self.settings.batch_size]
-        if self.entry.name != FIGURE_5 or self.settings.cpu or not rows:
+        rows = self._own_rows()
+        if not rows:
             return (), ""
         made = rows[0].provenance
         summaries = {size: self.summary(size) for size in self.entry.sizes}

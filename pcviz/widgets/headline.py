@@ -57,11 +57,22 @@ def short_gpu(name: str) -> str:
     return words[0] if words else name
 
 
+def recorded_label(row) -> str:
+    engine = row.provenance.engine.replace("pyjuice", "PyJuice")
+    return f"recorded, {engine}, {short_gpu(row.provenance.gpu)}, {row.provenance.date}"
+
+
+def is_own(row) -> bool:
+    """Whether it is of pcviz's kernels, which the model is of."""
+    return row.provenance.engine.startswith("pcviz")
+
+
 def recorded_points(rows, layer: int = 1) -> list[dict]:
     """Rows of a recorded sum layer as points of the Cost view; bytes between L1 and L2 count both ways there."""
     return [
         {
-            "label": f"recorded, {row.provenance.engine.replace('pyjuice', 'PyJuice')}, {short_gpu(row.provenance.gpu)}, {row.provenance.date}",
+            "label": recorded_label(row),
+            "own": is_own(row),
             "phase": row.phase,
             "circuit": row.provenance.circuit,
             "batch_size": row.batch_size,
@@ -74,3 +85,14 @@ def recorded_points(rows, layer: int = 1) -> list[dict]:
         }
         for row in rows
     ]
+
+
+def step_points(rows) -> list[dict]:
+    """Recorded passes of a whole circuit as points of the Cost view. A PyJuice row without a block size of its own stands at pcviz's."""
+    sizes = [row.block_size for row in rows if row.block_size]
+    points = []
+    for row in rows:
+        same = {"label": recorded_label(row), "own": is_own(row), "circuit": row.circuit, "batch_size": row.batch_size, "layer": None}
+        same["block_size"] = row.block_size or sizes[0]
+        points += [{**same, "phase": phase, "time_ms": ms} for phase, ms in (("forward", row.forward_ms), ("both", row.forward_backward_ms))]
+    return points

@@ -72,7 +72,7 @@ function cost_build(frame) {
     draw_cost(frame.el, view.scene, view.frame.store);
   });
   view.thirdSelect.dataset.pcv = "cost-third";
-  // recorded runs are of another implementation than the model's: never both on one axis
+  // recorded runs of another implementation than the model's are never on its axis; those of its own are beside it
   view.sources = ["recorded", "model"].map((source) => {
     const button = pv_button(source, () => {
       view.source = source;
@@ -111,7 +111,9 @@ function cost_modelled(scene, phase, layer) {
   if (one && many) model("layer", `${scene.modelLabel}: layer ${layer}`, one[phase], { ink: "layer", dash: "dash", symbol: "circle" });
   const naive = (scene.naive.total || {})[phase];
   if (naive) for (const panel of ["time_ms", "l2_bytes", "l1_bytes", "loads"]) if (naive[panel]) lines.push({ key: "naive", name: `${scene.modelLabel}: naive parallelization, circuit`, panel, x: scene.sizes, y: scene.sizes.map(() => naive[panel]), ink: "naive", dash: "dot" });
-  return lines;
+  const whole = (scene.whole || {})[phase];
+  if (whole) lines.push({ key: "whole", name: `${scene.modelLabel}: all launches of the pass`, panel: "time_ms", x: scene.sizes, y: whole, ink: "model", dash: "dash", symbol: "x" });
+  return [...lines, ...cost_recorded(scene, phase, (line) => line.own)];
 }
 
 function cost_panel_lines(key, name, values, style) {
@@ -119,9 +121,9 @@ function cost_panel_lines(key, name, values, style) {
   return panels.map((panel) => ({ key, name, panel, y: values[panel] || [], ...style }));
 }
 
-function cost_recorded(scene, phase) {
-  return scene.recorded.filter((line) => line.phase === phase).flatMap((line, i) => {
-    const where = line.layer === null || line.layer === undefined ? "" : ` (sum kernels of layer ${line.layer})`;
+function cost_recorded(scene, phase, chosen = () => true) {
+  return scene.recorded.filter((line) => line.phase === phase && chosen(line)).flatMap((line, i) => {
+    const where = line.layer === null || line.layer === undefined ? " (whole pass)" : ` (sum kernels of layer ${line.layer})`;
     return cost_panel_lines(`recorded${i}`, line.label + where, line, { ink: "recorded", symbol: COST_SYMBOLS[i % COST_SYMBOLS.length], x: line.sizes });
   });
 }

@@ -13,6 +13,7 @@ from pcviz.compiler.numbering import edges_per_row, pair_counts, parameters, rea
 from pcviz.ir.nodes import ProdNodes, SumNodes, init_params, inputs, multiply, summate, topological
 from pcviz.widgets.packing import pack, unpack
 from pcviz.widgets.scenes.dag import MAX_GLYPHS, scene_dag
+from pcviz.widgets.scenes.dag_costs import ESTIMATES, Costs
 from pcviz.widgets.scenes.dag_flow import node_flows, overview_flows
 from pcviz.widgets.scenes.dag_parts import MAX_COLUMN, ranges, scene_dag_part
 from pcviz.widgets.scenes.dag_search import MAX_KEPT_NODES, find_part
@@ -156,6 +157,30 @@ def test_flows_of_nodes_are_the_engines():
     assert found["columns"][-1] == 1 and found["regions"] == pytest.approx([9, 1], rel=1e-4)  # each of nine variables once
 
 
+@pytest.mark.parametrize("block_size", [1, 4, 16])
+def test_costs_of_vectors_and_blocks_add_up_to_the_plan(block_size):
+    root = pcv.PD((4, 4), num_latents=20, split_intervals=1, dist=pcv.Categorical(num_cats=3), seed=0)
+    summary = pcv.plan_summary(root, block_size=block_size)
+    report = pcv.estimate(summary)
+    numbering, costs = layering(root).numbering, Costs(layering(root), block_size, summary.padding_tolerance, report)
+    regions = scene_dag(root, summary, report)["regions"]["glyphs"]
+    for layer in summary.layers:
+        want, cells = report.of_layer(layer.index, "forward"), layer.stored_edges + layer.pseudo_edges
+        glyphs = [glyph for glyph in regions if glyph["column"] == layer.index]
+        for key in ESTIMATES:
+            assert sum(glyph[key] for glyph in glyphs) == pytest.approx(getattr(want, key), rel=1e-3)
+        assert sum(glyph["edges"] / (1 - glyph["padding"]) for glyph in glyphs) == pytest.approx(cells, rel=1e-4)
+        vector = numbering.members[layer.index, True][0]
+        block = f"rows:{vector}:0-{min(block_size, numbering.vectors[vector].num_nodes)}"
+        opened = [scene_dag_part(numbering, key, block_size, costs=costs) for key in (f"vector:{vector}", block)]
+        blocks, nodes = ([glyph for glyph in part["glyphs"] if glyph["main"]] for part in opened)
+        whole = next(glyph for glyph in regions if glyph["key"] == f"vector:{vector}")
+        for key in ESTIMATES:  # blocks of the vector, then the nodes of its first block
+            assert sum(glyph[key] for glyph in blocks) == pytest.approx(whole[key], rel=1e-3)
+            assert sum(glyph[key] for glyph in nodes) == pytest.approx(blocks[0][key], rel=1e-3)
+        assert all(glyph.get("time_ms") is None for part in opened for glyph in part["glyphs"] if glyph["kind"] != "sum")
+
+
 def test_search_by_number_layer_and_name():
     numbering = layering(pcv.figure_5_layer(num_regions=3, num_latents=4)).numbering
     assert find_part(numbering, "1,2") == {"key": "node:12"} and find_part(numbering, "Layer 1") == {"key": "layer:1"}
@@ -178,11 +203,12 @@ def test_ranges_are_written_short():
 def test_a_small_circuit_keeps_all_its_parts():
     dist = pcv.Categorical(num_cats=2)
     root = summate(multiply(*(inputs(var, num_nodes=3, dist=dist) for var in (0, 1))), num_nodes=1)
-    scene = scene_dag(root, pcv.plan_summary(root, block_size=2))
-    numbering = layering(root).numbering
+    summary = pcv.plan_summary(root, block_size=2)
+    scene = scene_dag(root, summary)
+    numbering, costs = layering(root).numbering, Costs(layering(root), 2, summary.padding_tolerance)
     assert {f"node:{node}" for node in range(numbering.num_nodes)} <= scene["parts"].keys()
     for key, part in scene["parts"].items():
-        assert part == scene_dag_part(numbering, key, 2)
+        assert part == scene_dag_part(numbering, key, 2, costs=costs)
         assert all(glyph["key"] in scene["parts"] for glyph in part["glyphs"] if glyph["key"])
     large = pcv.figure_5_layer(num_regions=1, num_latents=MAX_KEPT_NODES)
     assert scene_dag(large, pcv.plan_summary(large, block_size=2))["parts"] == {}

@@ -53,7 +53,7 @@ def test_colours_are_the_values_of_the_plan(root):
     summary = pcv.plan_summary(root, block_size=4)
     report = pcv.estimate(summary)
     scene = scene_dag(root, summary, report)
-    times = [report.of_layer(layer.index, "forward").time_ms for layer in summary.layers]
+    times = [report.of_layer(layer.index, "forward").time_ms for layer in summary.layers]  # one vector a layer
     picture = picture_of_circuit(scene, "time_ms")
     assert "model, H100-SXM, forward, batch 512" in picture.legend
     sums = [glyph for glyph in picture.glyphs if glyph.column]

@@ -19,6 +19,7 @@ from .drawn_dot import DotError, draw_with_dot, find_dot
 from .drawn_files import pdf_file, svg_file
 from .drawn_shapes import shapes_of
 from .scenes.dag import scene_dag
+from .scenes.dag_costs import Costs
 from .scenes.dag_parts import scene_dag_part
 from .scenes.dag_picture import QUANTITIES, THEMES, Picture, picture_of_circuit, picture_of_part
 from .scenes.dag_search import find_part
@@ -59,8 +60,10 @@ def draw(
     root, block_size, padding_tolerance = _circuit(circuit, block_size, padding_tolerance)
     cut = layering(root)
     summary = plan_summary(cut, block_size=block_size, padding_tolerance=padding_tolerance)
-    scene = scene_dag(cut, summary, estimate(summary, batch_size=batch_size, device=device))
-    opened = scene_dag_part(cut.numbering, _part(cut, part), block_size) if part else None
+    report = estimate(summary, batch_size=batch_size, device=device)
+    scene = scene_dag(cut, summary, report)
+    costs = Costs(cut, block_size, padding_tolerance, report)
+    opened = scene_dag_part(cut.numbering, _part(cut, part), block_size, costs=costs) if part else None
     picture = picture_of_part(scene, opened, colour) if opened else picture_of_circuit(scene, colour)
     _write(target, _drawn(picture, kind, layout, time_limit, theme))
     return target

@@ -18,6 +18,7 @@ from .scenes.blocks_launches import scene_launches
 from .scenes.blocks_window import scene_window
 from .scenes.cost import scene_cost
 from .scenes.dag import scene_dag
+from .scenes.dag_costs import Costs
 from .scenes.dag_flow import overview_flows
 from .scenes.dag_parts import scene_dag_part
 from .scenes.dag_search import find_part
@@ -60,6 +61,7 @@ class Generation:
         self.number, self.entry, self.settings = number, entry, settings
         self._summaries: dict[int, object] = {}
         self._reports: dict[int, object] = {}
+        self._costs: dict[int, Costs] = {}
         self._layering = None
         self._blocks: tuple = (None, None)
         self._plan: tuple = (None, None)
@@ -126,14 +128,22 @@ class Generation:
         """The part ``wish["open"]`` of the circuit, or the one that ``wish["find"]`` finds, or several names that fit.
 
         ``wish["flow"]``: "data" or the number of a sample, whose flows come with it; ``flows_of`` has them. With "regions" instead
-        of a part, the flows of layers and of the glyphs of these keys.
+        of a part, the flows of layers and of the glyphs of these keys. ``wish["costs"]``: padding and the model's figures too.
         """
         numbering, flow = self.layering.numbering, wish.get("flow")
         flows, samples = (None, 0) if flow is None else flows_of(None if flow == "data" else int(flow))
         if "regions" in wish:
             return overview_flows(numbering, flows, wish["regions"]) | {"samples": samples}
         found = {"key": wish["open"]} if "open" in wish else find_part(numbering, wish["find"])
-        return found | ({"part": scene_dag_part(numbering, found["key"], size, flows), "samples": samples} if "key" in found else {})
+        if "key" not in found:
+            return found
+        costs = self._dag_costs(size) if wish.get("costs") else None
+        return found | {"part": scene_dag_part(numbering, found["key"], size, flows, costs), "samples": samples}
+
+    def _dag_costs(self, size: int) -> Costs:
+        if size not in self._costs:
+            self._costs[size] = Costs(self.layering, size, self.settings.padding_tolerance, self.report(size))
+        return self._costs[size]
 
     def _headline(self, size: int) -> dict:
         measured = [record for record in self.measured() if record.block_size == size]

@@ -10,19 +10,20 @@ from ...compiler.layering import Layering, factors_of, layering
 from ...compiler.plan import LayerSummary, PlanSummary
 from ...ir.nodes import InputNodes, Nodes, SumNodes, describe_scope
 from .common import count, html_table, milliseconds, percent, rounded
+from .dag_costs import ESTIMATES, Costs
 from .dag_search import kept_parts
 
 MAX_GLYPHS = 300
 MAX_COLUMNS = (MAX_GLYPHS - 1) // 2  # a column has two glyphs: products and sums
 MAX_LINKS = 2500
-ESTIMATES = ("time_ms", "l2_bytes", "hbm_bytes", "flops")
 
 
 def scene_dag(root: Nodes | Layering, summary: PlanSummary, report=None) -> dict:
     """Scene of the circuit under ``root`` (or of its Layering). ``report``: a TrafficReport, for the estimated time."""
     cut = root if isinstance(root, Layering) else layering(root)
     columns = _columns(summary.layers, _estimates(report), _parameters(cut))
-    regions, caption = _regions(cut) if len(summary.layers) <= MAX_COLUMNS else (None, "")
+    costs = Costs(cut, summary.block_size, summary.padding_tolerance, report)
+    regions, caption = _regions(cut, costs) if len(summary.layers) <= MAX_COLUMNS else (None, "")
     return {
         "view": "dag",
         "blockSize": summary.block_size,
@@ -30,7 +31,7 @@ def scene_dag(root: Nodes | Layering, summary: PlanSummary, report=None) -> dict
         "inputs": {"vectors": summary.num_input_vectors, "nodes": summary.num_input_nodes, "variables": summary.num_vars},
         "columns": columns,
         "regions": regions,
-        "parts": kept_parts(cut, summary.block_size),
+        "parts": kept_parts(cut, summary.block_size, costs),
         "timeLabel": f"estimated time, forward (model, {report.device.name})" if report is not None else "estimated time (none yet)",
         "model": f"model, {report.device.name}, forward, batch {report.batch_size}" if report is not None else "",
         "key": f"{summary.num_input_nodes}|{summary.total('edges')}|{summary.total('num_products')}|{len(columns)}",
@@ -128,7 +129,7 @@ def _fold_caption(summary: PlanSummary, columns: list[dict]) -> str:
     return f"{len(summary.layers)} layers are drawn in {len(columns)} columns: equal neighbours once, as x n, others together."
 
 
-def _regions(cut: Layering) -> tuple[dict | None, str]:
+def _regions(cut: Layering, costs: Costs) -> tuple[dict | None, str]:
     """Glyphs (sum vectors, and input vectors or one glyph for all of them), their rows in each column, and links."""
     num_sums = sum(len(layer.sums) for layer in cut.layers)
     if num_sums + 1 > MAX_GLYPHS:
@@ -147,7 +148,7 @@ def _regions(cut: Layering) -> tuple[dict | None, str]:
             where[id(nodes)] = len(glyphs)
             below = dict.fromkeys(where[id(factor)] for element in nodes.children for factor in factors_of(element))
             links += [(len(glyphs), child) for child in below]
-            glyphs.append(_region_glyph(nodes, column, number[id(nodes)]))
+            glyphs.append(_region_glyph(nodes, column, number[id(nodes)]) | costs.figures([nodes], layer.index))
     rows = _rows(glyphs, links)
     for glyph, row in zip(glyphs, rows, strict=True):
         glyph["row"] = row

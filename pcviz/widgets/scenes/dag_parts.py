@@ -15,6 +15,7 @@ from ...compiler.layering import block_of
 from ...compiler.numbering import Numbering, edges_per_row, pair_counts, parameters, read_by, readers
 from ...ir.nodes import InputNodes, Nodes, SumNodes, describe_scope
 from .common import count, rounded
+from .dag_costs import Costs
 
 MAX_COLUMN = 48  # glyphs of a column; four columns at most
 MAX_RANGES = 40  # ranges of node numbers written out
@@ -55,8 +56,11 @@ class Column:
         return {vector: rows >= 0 for vector, rows in self.sets.items()}
 
 
-def scene_dag_part(numbering: Numbering, key: str, block_size: int, flows: np.ndarray | None = None) -> dict:
-    """Scene of the part ``key`` at ``block_size``. ``flows`` [num_nodes]: of each node. ValueError when there is no such part."""
+def scene_dag_part(numbering: Numbering, key: str, block_size: int, flows: np.ndarray | None = None, costs: Costs | None = None) -> dict:
+    """Scene of the part ``key`` at ``block_size``. ``flows`` [num_nodes]: of each node; ``costs``: of sums.
+
+    ValueError when there is no such part.
+    """
     kind, main, crumbs = _main(numbering, key, block_size)
     vectors = sorted(main.sets)
     whole = kind in ("layer", "vectors")
@@ -68,7 +72,10 @@ def scene_dag_part(numbering: Numbering, key: str, block_size: int, flows: np.nd
     glyphs, shown = [], []
     for place, column in enumerate(columns):
         shown.append({"label": column.label, "main": column is main})
-        glyphs += [_glyph(numbering, unit, place, (i + 0.5) / len(column.units), flows) for i, unit in enumerate(column.units)]
+        for i, unit in enumerate(column.units):
+            glyph = _glyph(numbering, unit, place, (i + 0.5) / len(column.units), flows)
+            sums = costs is not None and glyph["kind"] == "sum"
+            glyphs.append(glyph | (costs.figures([numbering.vectors[v] for v in unit.vectors], glyph["layer"], unit.rows) if sums else {}))
     return {
         "view": "dag-part", "key": key, "kind": kind, "blockSize": block_size, "crumbs": crumbs, "columns": shown, "glyphs": glyphs,
         "links": _links(numbering, columns), "reach": _reach(numbering, vectors), "layer": int(numbering.layers[vectors[0]]),

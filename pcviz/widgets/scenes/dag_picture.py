@@ -8,16 +8,16 @@ import numpy as np
 
 from .common import count, milliseconds, percent, si_bytes
 
-# name: (what it says, number as text, whether each glyph has its own: else it is its layer's)
+# name: (what it says, number as text)
 QUANTITIES = {
-    "edges": ("edges", count, True),
-    "params": ("parameters", count, True),
-    "sums": ("nodes", count, True),
-    "padding": ("padding, share of the multiplied cells", percent, False),
-    "time_ms": ("time", milliseconds, False),
-    "l2_bytes": ("bytes between L1 and L2", si_bytes, False),
-    "hbm_bytes": ("bytes from and to HBM", si_bytes, False),
-    "flops": ("floating-point operations", lambda value: f"{value / 1e9:.3g} GFLOP", False),
+    "edges": ("edges", count),
+    "params": ("parameters", count),
+    "sums": ("nodes", count),
+    "padding": ("padding, share of the multiplied cells", percent),
+    "time_ms": ("time", milliseconds),
+    "l2_bytes": ("bytes between L1 and L2", si_bytes),
+    "hbm_bytes": ("bytes from and to HBM", si_bytes),
+    "flops": ("floating-point operations", lambda value: f"{value / 1e9:.3g} GFLOP"),
 }
 RAMPS = {
     "light": ((222, 233, 247), (120, 171, 222), (31, 95, 180), (9, 40, 92)),
@@ -90,8 +90,7 @@ def picture_of_part(scene: dict, part: dict, colour: str) -> Picture:
 def _regions(scene: dict):
     regions = scene["regions"]
     links = np.frombuffer(regions["links"], "<u2").reshape(-1, 2)[:: regions["stride"]].tolist()
-    layers = {i + 1: column["layer"] for i, column in enumerate(scene["columns"])}
-    glyphs = [{**glyph, "label": glyph["name"].split(": ")[0], "layer": layers.get(glyph["column"], 0)} for glyph in regions["glyphs"]]
+    glyphs = [{**glyph, "label": glyph["name"].split(": ")[0]} for glyph in regions["glyphs"]]
     return glyphs, links, ["inputs", *(column["label"] for column in scene["columns"])]
 
 
@@ -99,22 +98,22 @@ def _layers(scene: dict):
     """A glyph for the inputs and for the products and the sums of each layer; heights by the square root of their number."""
     most = max([scene["inputs"]["nodes"], *(max(column["products"], column["sums"]) for column in scene["columns"])])
 
-    def glyph(i: int, what: str, number: int, layer: int, **more) -> dict:
+    def glyph(i: int, what: str, number: int, **more) -> dict:
         name = f"{count(number)} {what}"
         tall = max(1.0, TALLEST * (number / most) ** 0.5)
-        return {"column": i, "row": 0.5, "label": name, "name": name, "layer": layer, "sums": number, "repeats": 1, "tall": tall, **more}
+        return {"column": i, "row": 0.5, "label": name, "name": name, "sums": number, "repeats": 1, "tall": tall, **more}
 
-    glyphs = [glyph(0, "inputs", scene["inputs"]["nodes"], 0)]
+    glyphs = [glyph(0, "inputs", scene["inputs"]["nodes"])]
     for column in scene["columns"]:
-        glyphs.append(glyph(len(glyphs), "products", column["products"], 0))
-        glyphs.append(glyph(len(glyphs), "sums", column["sums"], column["layer"], edges=column["edges"], params=column["params"]))
+        glyphs.append(glyph(len(glyphs), "products", column["products"]))
+        glyphs.append(glyph(len(glyphs), "sums", column["sums"], **{key: column[key] for key in QUANTITIES if key != "sums"}))
     names = ["inputs", *(name for column in scene["columns"] for name in ("", column["label"]))]
     return glyphs, [(i, i - 1) for i in range(1, len(glyphs))], names
 
 
 def _picture(scene: dict, colour: str, title: str, columns: list[str], glyphs: list[dict], links, caption: str) -> Picture:
-    says, text, own = QUANTITIES[colour]
-    values = [glyph.get(colour) if own else _of_layer(scene, glyph["layer"], colour) for glyph in glyphs]
+    says, text = QUANTITIES[colour]
+    values = [glyph.get(colour) for glyph in glyphs]
     known = [value for value in values if value is not None]
     low, high = (min(known), max(known)) if known else (0, 0)
     shares = [None if value is None else (value - low) / (high - low) if high > low else 0.5 for value in values]
@@ -124,7 +123,7 @@ def _picture(scene: dict, colour: str, title: str, columns: list[str], glyphs: l
         for glyph, share in zip(glyphs, shares)
     )  # fmt: skip
     kind = f" ({scene['model']})" if colour in MODELS else ""
-    legend = f"Colour: {says} per {'glyph' if own else 'layer'}{kind}"
+    legend = f"Colour: {says}{kind}"
     return Picture(title, tuple(columns), drawn, tuple(map(tuple, links)), legend, text(low), text(high), caption)
 
 
@@ -133,8 +132,3 @@ def _label(glyph: dict) -> str:
     text = glyph["label"] if glyph.get("theta") is None else f"{glyph['label']} · {glyph['theta']:.3g}"
     text = text if glyph["repeats"] == 1 or "×" in text else f"{text} × {glyph['repeats']}"
     return text if len(text) <= 24 else text[:23] + "…"
-
-
-def _of_layer(scene: dict, layer: int, colour: str):
-    column = next((column for column in scene["columns"] if column["layer"] <= layer <= column["last"]), None)
-    return None if column is None else column[colour]

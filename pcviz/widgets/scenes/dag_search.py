@@ -7,6 +7,7 @@ import re
 from ...compiler.layering import Layering
 from ...compiler.numbering import Numbering
 from .common import count
+from .dag_costs import Costs
 from .dag_parts import scene_dag_part, vector_name
 
 MAX_MATCHES = 12
@@ -41,7 +42,7 @@ def find_part(numbering: Numbering, text: str) -> dict:
     return {"matches": [[key, f"{name} ({_place(numbering, key)})"] for key, name in found[:MAX_MATCHES]], "total": len(found)}
 
 
-def kept_parts(cut: Layering, block_size: int) -> dict[str, dict]:
+def kept_parts(cut: Layering, block_size: int, costs: Costs) -> dict[str, dict]:
     """Every part of a small circuit by its key; of others none."""
     numbering = cut.numbering
     if numbering.num_nodes > MAX_KEPT_NODES:
@@ -51,7 +52,7 @@ def kept_parts(cut: Layering, block_size: int) -> dict[str, dict]:
     while queue:
         key = queue.pop()
         if key not in parts:
-            parts[key] = scene_dag_part(numbering, key, block_size)
+            parts[key] = scene_dag_part(numbering, key, block_size, costs=costs)
             queue += [glyph["key"] for glyph in parts[key]["glyphs"] if glyph["key"]] + [crumb[0] for crumb in parts[key]["crumbs"] if crumb[0]]
     return parts
 

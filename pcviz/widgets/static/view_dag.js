@@ -6,7 +6,7 @@ const DAG_QUANTITIES = {
   edges: { label: "edges", row: "edges", text: pv_count, short: pv_short, own: true, kind: "count" },
   params: { label: "parameters", row: "params", text: pv_count, short: pv_short, own: true, kind: "count" },
   sums: { label: "sums", row: "sums", text: pv_count, short: pv_short, own: true, kind: "count" },
-  padding: { label: "padding", row: "padding", text: pv_percent, short: pv_percent, kind: "of the plan", says: "share of the multiplied cells that are no edge" },
+  padding: { label: "padding", row: "padding", text: pv_percent, short: pv_percent, cost: true, kind: "of the plan", says: "share of the multiplied cells that are no edge" },
   time_ms: { label: "time", row: "time", text: pv_ms, short: pv_ms, model: true, says: "time" },
   l2_bytes: { label: "bytes L1–L2", row: "L1–L2", text: pv_bytes, short: pv_bytes, model: true, says: "bytes between L1 and L2" },
   hbm_bytes: { label: "bytes HBM", row: "HBM", text: pv_bytes, short: pv_bytes, model: true, says: "bytes from and to HBM" },
@@ -38,7 +38,7 @@ function draw_dag(el, scene, store) {
   view.shown = mode;
   dag_nav(view);
   dag_bar(view, scene, mode, frame);
-  const key = [scene.key, mode, view.part && `${view.part.key}|${view.part.blockSize}|${view.part.flow}`, dag_flow_here(view) && dag_flow_wish(view), frame.width, frame.height, frame.font, view.host.clientHeight, Object.values(view.zoom)].join();
+  const key = [scene.key, mode, view.part && `${view.part.key}|${view.part.blockSize}|${view.part.extra}`, dag_flow_here(view) && dag_flow_wish(view), frame.width, frame.height, frame.font, view.host.clientHeight, Object.values(view.zoom)].join();
   if (view.key !== key) {
     view.key = key;
     dag_forget(view);
@@ -135,12 +135,11 @@ function dag_bar(view, scene, mode, frame) {
     button.title = button.disabled ? scene.caption : "";
   }
   const q = DAG_QUANTITIES[view.quantity];
-  view.own = mode !== "layers" && Boolean(q.own);
-  const glyphs = mode === "part" ? view.part.glyphs : view.own ? scene.regions.glyphs.filter((glyph) => glyph.column) : null;
+  const glyphs = mode === "part" ? view.part.glyphs : mode === "regions" ? scene.regions.glyphs.filter((glyph) => glyph.column) : null;
   const known = (glyphs ? glyphs.map((glyph) => dag_value(view, glyph)) : scene.columns.map((column) => dag_of_column(view, column))).filter((v) => v !== null && v !== undefined);
   view.range = known.length ? [Math.min(...known), Math.max(...known)] : null;
   view.low.textContent = view.range ? q.text(view.range[0]) : "no value yet";
-  view.high.textContent = view.range ? `${q.text(view.range[1])} per ${!view.own ? "layer" : mode === "part" ? "glyph" : "region"}` : "";
+  view.high.textContent = view.range ? `${q.text(view.range[1])} per ${{ part: "glyph", regions: "region", layers: "layer" }[mode]}` : "";
   view.kind.textContent = q.model ? "model" : q.kind;
   view.ramp.style.background = `linear-gradient(90deg, ${[0, 0.33, 0.67, 1].map((t) => dag_colour(t, frame.theme)).join(", ")})`;
   const text = dag_caption(view, scene, mode, q, frame.height < 28 * frame.font); // presenter size in a small stage: brief
@@ -157,17 +156,17 @@ function dag_say(view, text, wrong = false) {
 }
 
 function dag_caption(view, scene, mode, q, brief) {
-  const what = q.flow ? dag_flow_says(view) : q.model ? `Colour: ${q.says} of a layer (${scene.model || "none yet"}).` : q.says ? `Colour: ${q.says}.` : "";
+  const what = q.flow ? dag_flow_says(view) : q.model ? `Colour: ${q.says}, ${mode === "layers" ? "a layer" : "a glyph's share of its layer"}'s launches (${scene.model || "none yet"}).` : q.says ? `Colour: ${q.says}.` : "";
   if (mode === "part") return [view.part.caption, brief ? "" : what].filter(Boolean).join(" ");
   const how = mode === "layers" ? "Height: number of nodes, on a square-root scale." : "A glyph is a region (a vector of sums), lines lead to what it reads.";
   return brief ? what || how : ["Inputs left, root right.", how, what, mode === "regions" ? scene.regions.caption : "", scene.caption].filter(Boolean).join(" ");
 }
 
-// Of a glyph of regions or of a part: its own count, else the figure of its layer.
+// Of a glyph of regions or of a part; null for what has none, such as the time of products.
 function dag_value(view, glyph) {
   const q = DAG_QUANTITIES[view.quantity];
   if (q.flow) return view.part ? (dag_flow_here(view) ? glyph.flow : null) : dag_flow_here(view)?.regions[view.scene.regions.glyphs.indexOf(glyph)];
-  return q.own ? glyph[view.quantity] : dag_layer(view.scene, glyph)?.[view.quantity];
+  return glyph[view.quantity] ?? null;
 }
 
 function dag_of_column(view, column) {
@@ -280,6 +279,7 @@ function dag_words(view, glyph) {
   if (glyph.edges) counts.push(pv_plural(glyph.edges, "edge"));
   const flow = DAG_QUANTITIES[view.quantity].flow ? dag_value(view, glyph) : null;
   if (flow !== null && flow !== undefined) counts.push(`flow ${pv_flow(flow)}`);
+  if (glyph.time_ms) counts.push(`${pv_ms(glyph.time_ms)}, ${pv_percent(glyph.padding)} padding (its share of its layer's launches, model)`);
   if (glyph.theta !== null && glyph.theta !== undefined) counts.push(`parameter ${pv_digits(glyph.theta)}`);
   return [glyph.name, counts.join(", ")];
 }

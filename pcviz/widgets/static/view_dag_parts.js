@@ -2,7 +2,7 @@
 // Where one is, the search, and the trace of what a glyph reads and what reads it.
 
 const DAG_KEPT = 60; // pictures remembered
-const DAG_TRACES = [["both", "trace both ways"], ["down", "trace what it reads"], ["up", "trace what reads it"], ["none", "no trace"]];
+const DAG_TRACES = [["both", "trace both"], ["down", "trace reads"], ["up", "trace readers"], ["none", "no trace"]];
 
 function dag_nav_build(view) {
   view.crumbs = pv_el("span", "pcv-dag-crumbs");
@@ -19,7 +19,7 @@ function dag_nav_build(view) {
   });
   view.found = pv_el("div", "pcv-dag-found");
   view.found.hidden = true;
-  view.trace = pv_select(DAG_TRACES, "both", "Trace of the chosen glyph", (value) => {
+  view.trace = pv_select(DAG_TRACES, "both", "Trace of the chosen glyph: both ways, what it reads, what reads it, or none", (value) => {
     view.tracing = value;
     dag_trace(view);
   });
@@ -66,14 +66,14 @@ function dag_part(view) {
   const { scene, frame } = view;
   if (view.circuit !== scene.key) Object.assign(view, { circuit: scene.key, open: "", selected: null, parts: new Map(), part: null, flows: null, refused: null });
   if (!view.open) return null;
-  const size = frame.state.blockSize, flow = dag_flow_wish(view), wish = `${view.open}|${size}|${flow}`;
+  const size = frame.state.blockSize, flow = dag_flow_wish(view), extra = flow ?? (dag_costs_wish(view) ? "costs" : null), wish = `${view.open}|${size}|${extra}`;
   const found = (flow === null && (scene.parts || {})[view.open]) || view.parts.get(wish);
   if (found) {
     if (view.follow && found.layer && found.layer !== frame.state.layer) setTimeout(() => frame.store.set({ layer: found.layer }, { commit: true }));
     view.follow = false; // the other views go to the layer of what was opened, once
     return found;
   }
-  if (view.wish !== wish && view.refused !== wish) dag_ask(view, wish, { open: view.open, flow });
+  if (view.wish !== wish && view.refused !== wish) dag_ask(view, wish, { open: view.open, flow, costs: extra === "costs" });
   return view.part || (scene.parts || {})[view.open] || null;
 }
 
@@ -89,14 +89,14 @@ async function dag_ask(view, wish, question) {
     return dag_say(view, answer.error, question.find !== undefined);
   }
   if (answer.columns) view.flows = { ...answer, wish };
-  if (answer.part) dag_keep(view, Object.assign(answer.part, { flow: question.flow ?? null, samples: answer.samples }));
+  if (answer.part) dag_keep(view, Object.assign(answer.part, { extra: question.flow ?? (question.costs ? "costs" : null), samples: answer.samples }));
   if (answer.matches) return dag_found(view, answer.matches, answer.total);
   if (question.find !== undefined) return dag_open(view, answer.key, true);
   dag_again(view);
 }
 
 function dag_keep(view, part) {
-  view.parts.set(`${part.key}|${part.blockSize}|${part.flow ?? null}`, part);
+  view.parts.set(`${part.key}|${part.blockSize}|${part.extra}`, part);
   if (view.parts.size > DAG_KEPT) view.parts.delete(view.parts.keys().next().value);
 }
 
@@ -113,6 +113,12 @@ function dag_flow_build(view) {
 // "data", the number of a sample, or null when the colour is no flow.
 function dag_flow_wish(view) {
   return { flow_data: "data", flow_sample: String(Math.max(0, Math.floor(Number(view.sample.value) || 0))) }[view.quantity] ?? null;
+}
+
+// Whether the colour is one that takes the kernel a moment to lay out.
+function dag_costs_wish(view) {
+  const q = DAG_QUANTITIES[view.quantity];
+  return Boolean(q.model || q.cost);
 }
 
 // The flows of layers and regions, asked for once: they do not depend on the block size.
@@ -134,7 +140,7 @@ function dag_flow_says(view) {
 function dag_flow_here(view) {
   const flow = dag_flow_wish(view);
   if (flow === null) return null;
-  if (view.part) return view.part.flow === flow ? view.part : null;
+  if (view.part) return view.part.extra === flow ? view.part : null;
   return view.flows?.wish === `flows|${flow}` ? view.flows : null;
 }
 
@@ -142,7 +148,7 @@ function dag_flow_here(view) {
 function dag_flow_anew(view) {
   view.sample.hidden = view.quantity !== "flow_sample";
   Object.assign(view, { flows: null, refused: null });
-  for (const [key, part] of view.parts) if ((part.flow ?? null) !== null) view.parts.delete(key);
+  for (const [key, part] of view.parts) if (part.extra !== null && part.extra !== "costs") view.parts.delete(key);
 }
 
 // ---- searching ----------------------------------------------------------------------------------------------------------
@@ -152,7 +158,7 @@ function dag_find(view, text) {
   dag_found(view, []);
   if (key && (view.scene.parts || {})[key]) return dag_open(view, key, true);
   dag_say(view, "searching …");
-  dag_ask(view, `find|${words}`, { find: text, flow: dag_flow_wish(view) });
+  dag_ask(view, `find|${words}`, { find: text, flow: dag_flow_wish(view), costs: dag_costs_wish(view) });
 }
 
 function dag_found(view, matches, total) {
@@ -264,7 +270,8 @@ function dag_walk(pairs, start, up) {
 function dag_trace(view) {
   const { picture, selected } = view, on = Boolean(picture) && selected !== null && selected < view.glyphs.length && view.tracing !== "none";
   view.trace.hidden = !picture;
-  view.opener.textContent = selected !== null || view.shown === "part" ? "Open" : `Open layer ${view.frame.state.layer}`;
+  view.opener.textContent = selected !== null || view.shown === "part" ? "Open" : "Open layer";
+  view.opener.setAttribute("aria-label", selected !== null || view.shown === "part" ? "Open the chosen glyph" : `Open layer ${view.frame.state.layer}`);
   view.opener.disabled = view.shown === "part" && (selected === null || !view.picture.glyphs[selected]?.key || view.picture.glyphs[selected].key === view.open);
   view.svg.classList.toggle("pcv-dag-traced", on);
   const pairs = on ? dag_pairs(picture) : [], sides = { down: view.tracing !== "up", up: view.tracing !== "down" };

@@ -1,0 +1,56 @@
+"""What sum vectors and their nodes cost at one block size: their share of the launches that compute them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...compiler.blockmap import LayerBlocks
+from ...compiler.layering import Layering
+from ...compiler.numbering import edges_per_row
+from ...ir.nodes import SumNodes
+from .common import rounded
+
+ESTIMATES = ("time_ms", "l2_bytes", "hbm_bytes", "flops")
+
+
+class Costs:
+    """Layers are laid out when they are first asked for. ``report``: a TrafficReport, or None: cells and padding alone."""
+
+    def __init__(self, cut: Layering, block_size: int, padding_tolerance: float, report=None):
+        self._cut, self._size, self._tolerance = cut, block_size, padding_tolerance
+        self._records = [record for record in report.records if record.phase == "forward"] if report is not None else []
+        self._layers: dict[int, dict[int, np.ndarray]] = {}
+
+    def of(self, nodes: SumNodes, layer: int, rows: np.ndarray | None = None) -> dict[str, float]:
+        """Share of its launches: "cells" multiplied and the model's figures of a forward pass. ``rows``: of these sums of ``nodes`` alone.
+
+        All sum blocks of a launch multiply equally many cells and so have equal shares, and so have the sums of a block.
+        """
+        if layer not in self._layers:
+            self._layers[layer] = self._of_layer(layer)
+        block, costs = self._layers[layer][id(nodes)]
+        if rows is None:
+            share = np.ones(costs.shape[1])
+        else:
+            real = np.bincount(np.arange(nodes.num_nodes) // block, minlength=costs.shape[1])
+            share = np.bincount(rows // block, minlength=costs.shape[1]) / real
+        return dict(zip(("cells", *ESTIMATES), (costs @ share).tolist()))
+
+    def figures(self, vectors: list[SumNodes], layer: int, rows: np.ndarray | None = None) -> dict[str, float | None]:
+        """"padding" (share of the multiplied cells that are no edge) and the figures of the model, for a glyph."""
+        each = [self.of(nodes, layer, rows) for nodes in vectors]
+        edges = sum(int(edges_per_row(nodes)[slice(None) if rows is None else rows].sum()) for nodes in vectors)
+        figures: dict[str, float | None] = {"padding": round(1 - edges / sum(cost["cells"] for cost in each), 6)}
+        return figures | {key: rounded(sum(cost[key] for cost in each)) if self._records else None for key in ESTIMATES}
+
+    def _of_layer(self, layer: int) -> dict[int, tuple[int, np.ndarray]]:
+        """id of sum vector -> (rows of its blocks, [figures, blocks])."""
+        blocks = LayerBlocks(self._cut, layer, self._size, self._tolerance)
+        launches = np.zeros((len(ESTIMATES), int(blocks.group.max()) + 1))
+        for record in self._records:
+            if record.layer == layer:
+                launches[:, record.group] = [getattr(record, key) for key in ESTIMATES]
+        launches /= np.bincount(blocks.group)
+        cells = (blocks.children + blocks.pseudo) * blocks.cells
+        figures = np.concatenate([cells[None], launches[:, blocks.group]])
+        return {id(part.grid.nodes): (part.grid.sum_block, figures[:, part.positions]) for part in blocks.parts}

@@ -53,9 +53,10 @@ class Page:
             time.sleep(0.02)
         raise AssertionError(f"no such message within {seconds} s; got {[content for content, _ in self.messages][-5:]}")
 
-    def frame(self, view, size=None, layer=None):
+    def frame(self, view, size=None, layer=None, tolerance=None):
         wanted = {"kind": "frame", "view": view, "size": size, "layer": layer}
-        return unpack(self.wait(lambda content: wanted.items() <= content.items())[1][0])
+        of = (None, self.session._settings.padding_tolerance if tolerance is None else tolerance)
+        return unpack(self.wait(lambda content: wanted.items() <= content.items() and content["tolerance"] in of)[1][0])
 
     def part(self, name):
         return unpack(self.wait(lambda content: content.get("part") == name)[1][0])
@@ -97,9 +98,29 @@ def test_frames_of_every_size_come_once_current_size_first(page):
     for size in sizes:
         for layer in layers:
             page.frame("blocks", size, layer)
-    keys = [(c["view"], c["size"], c["layer"]) for c, _ in page.messages if c["kind"] == "frame"]
+    for tolerance in (0.0, 1.0):
+        assert page.frame("blocks", 4, page.session.layer, tolerance)["tolerance"] == tolerance
+    keys = [(c["view"], c["size"], c["layer"], c["tolerance"]) for c, _ in page.messages if c["kind"] == "frame"]
     assert len(keys) == len(set(keys))
-    assert keys[0] == ("headline", 4, None) and keys[1][:2] == ("blocks", 4)
+    assert keys[0] == ("headline", 4, None, 0.25) and keys[1][:2] == ("blocks", 4)
+    own = [tolerance in (None, 0.25) for *_, tolerance in keys]
+    assert own == sorted(own, reverse=True), "frames of the present tolerance come first"
+
+
+def test_the_tolerance_of_the_page_is_the_sessions(page):
+    """Moves of its slider are told with the next message, and make no new generation."""
+    page.send("ready")
+    root, size, layer = page.session._entry.root, 4, page.session.layer
+    wide = page.frame("headline", size, tolerance=1.0)
+    page.send("want", block_size=size, layer=layer, tolerance=1.0)
+    assert page.session.state["padding_tolerance"] == 1.0 and page.session._number == 1
+    assert wide["counts"]["groups"] == plan_summary(root, block_size=size, padding_tolerance=1.0).num_groups
+    assert wide["counts"]["groups"] < page.frame("headline", size, tolerance=0.0)["counts"]["groups"]
+    page.send("part", part="window", block_size=size, layer=layer, tolerance=1.0, packed=True, cells=False, window=[0, 3, 0, 2])
+    assert page.part("window")["kinds"] == LayerBlocks(root, layer, size, 1.0).raster(True, (0, 3, 0, 2)).kinds
+    page.send("set", name="padding_tolerance", value="0.05", tolerance=1.0)
+    session = page.wait(lambda content: content["kind"] == "session" and content["gen"] == 2)[0]
+    assert session["padding_tolerance"] == 0.05 and session["tolerances"] == [0.0, 0.05, 0.1, 0.25, 0.5, 1.0]
 
 
 def test_headline_equals_summary_and_estimate(page):

@@ -148,6 +148,7 @@ def _session(generation: Generation, size: int, layer: int, layers: list[int]) -
     one = f"This page was saved for {settings.batch_size:,} samples on {settings.device}, tolerance {settings.padding_tolerance}. {LIVE}"
     disabled = {"circuit": LIVE, "batch-size": one, "device": one, "auto-measure": LIVE}
     return describe(entry, generation, {entry.name: entry}) | {
+        "tolerances": [settings.padding_tolerance],
         "block_size": size, "layer": layer, "can_train": False, "can_measure": False, "why_not": LIVE, "disabled": disabled,
         "missing": f"not in this page, which holds the layers {layers[0]} to {layers[-1]}",
     }  # fmt: skip

@@ -41,7 +41,7 @@ class FlowsJob:
         """Blocks of a layer in this thread: those of the generation belong to the frames' thread."""
         from ..compiler.blockmap import LayerBlocks
 
-        key = generation.number, size, layer
+        key = generation.number, generation.settings.padding_tolerance, size, layer
         if self._blocks[0] != key:
             self._blocks = key, LayerBlocks(generation.layering, layer, size, generation.settings.padding_tolerance)
         return self._blocks[1]

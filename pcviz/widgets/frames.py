@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .circuits import FIGURE_5, Entry
 from .headline import recorded_points, scene_headline, short_gpu, step_points
@@ -31,6 +31,8 @@ from .scenes.training import scene_training
 PRELOAD_BYTES = 1_500_000  # beyond this, frames of further layers are sent when they are asked for
 KEPT_INDICES = 4_000_000  # child blocks of sum blocks in a plan that stays in memory
 VIEWS = ["blocks", "cost", "dag", "memory", "tiles", "training", "table"]
+TOLERANCES = (0.0, 0.1, 0.25, 0.5, 1.0)  # stops of the second slider; the settings' own is one, too
+ANY_TOLERANCE = ("training", "kernel")  # views that no padding tolerance changes
 OF_A_LAYER = ("blocks", "tiles")
 
 
@@ -52,10 +54,11 @@ class Task:
     view: str
     size: int | None
     layer: int | None
+    tolerance: float | None = None  # None: that of the settings
 
 
 class Generation:
-    """Frames of one circuit under one Settings. Only the worker's thread calls ``scene``."""
+    """Frames of one circuit under one Settings, and by ``of`` under other padding tolerances. Only the worker's thread calls ``scene``."""
 
     def __init__(self, number: int, entry: Entry, settings: Settings):
         self.number, self.entry, self.settings = number, entry, settings
@@ -66,6 +69,25 @@ class Generation:
         self._blocks: tuple = (None, None)
         self._plan: tuple = (None, None)
         self._zeros: int | None = None
+        self._others: dict[float, Generation] = {}
+
+    @property
+    def tolerances(self) -> list[float]:
+        return sorted({*TOLERANCES, self.settings.padding_tolerance})
+
+    def of(self, tolerance: float | None) -> Generation:
+        """The same circuit under another padding tolerance."""
+        if tolerance is None or tolerance == self.settings.padding_tolerance:
+            return self
+        if tolerance not in self._others:
+            self._others[tolerance] = Generation(self.number, self.entry, replace(self.settings, padding_tolerance=tolerance))
+        return self._others[tolerance]
+
+    def all_tasks(self, num_layers: int) -> set[Task]:
+        """The tasks of every tolerance."""
+        own = self.tasks(num_layers)
+        free = {task for task in own if task.view in ANY_TOLERANCE}
+        return free | {replace(task, tolerance=tolerance) for task in own - free for tolerance in self.tolerances}
 
     def tasks(self, num_layers: int) -> set[Task]:
         once = {Task(view, None, None) for view in ("cost", "memory", "training", "kernel")}
@@ -101,6 +123,8 @@ class Generation:
         return [record for record, tolerance in self.entry.measured if (record.batch_size, tolerance) == wanted]
 
     def scene(self, task: Task) -> dict:
+        if self.of(task.tolerance) is not self:
+            return self.of(task.tolerance).scene(task)
         match task.view:
             case "headline":
                 return self._headline(task.size)
@@ -239,7 +263,7 @@ class FrameWorker:
         self._tasks: set[Task] = set()
         self._asked: set[Task] = set()
         self._parts: dict[str, tuple] = {}  # parts of scenes that the page waits for, by name; a newer wish replaces an older one
-        self._wish = (1, 1)
+        self._wish = (1, 1, None)
         self._sent = 0
         self._fresh = False
         self._closed = False
@@ -248,22 +272,22 @@ class FrameWorker:
 
     def show(self, generation: Generation, size: int, layer: int) -> None:
         with self._change:
-            self._generation, self._wish, self._sent = generation, (size, layer), 0
+            self._generation, self._wish, self._sent = generation, (size, layer, generation.settings.padding_tolerance), 0
             self._tasks, self._asked, self._parts = set(), set(), {}
             self._fresh = True
             self._change.notify()
 
-    def want(self, size: int, layer: int) -> None:
+    def want(self, size: int, layer: int, tolerance: float) -> None:
         with self._change:
-            self._wish = (size, layer)
+            self._wish = (size, layer, tolerance)
             if self._generation is not None:
-                self._asked |= {Task(view, each, layer) for view in OF_A_LAYER for each in self._generation.entry.sizes} & self._tasks
+                self._asked |= {Task(view, each, layer, tolerance) for view in OF_A_LAYER for each in self._generation.entry.sizes} & self._tasks
             self._change.notify()
 
-    def want_part(self, name: str, size: int, layer: int, wish: dict) -> None:
+    def want_part(self, name: str, size: int, layer: int, tolerance: float, wish: dict) -> None:
         """The page waits for a part of the Blocks view: it comes before any frame."""
         with self._change:
-            self._parts[name] = (size, layer, wish)
+            self._parts[name] = (size, layer, tolerance, wish)
             self._change.notify()
 
     def refresh(self, *tasks: Task) -> None:
@@ -310,18 +334,21 @@ class FrameWorker:
         return self._fresh or bool(self._parts) or bool(self._candidates())
 
     def _candidates(self) -> set[Task]:
-        """Frames to make: all, or beyond the preload only those that someone looks at."""
-        layer = self._wish[1]
-        if self._sent < PRELOAD_BYTES:
-            return self._tasks
-        return {task for task in self._tasks if task.view not in OF_A_LAYER or task.layer == layer or task in self._asked}
+        """Frames to make: all of this tolerance, or beyond the preload only those that someone looks at; of others those of this layer."""
+        _, layer, tolerance = self._wish
+        all_layers = (None, tolerance) if self._sent < PRELOAD_BYTES else ()
+        return {
+            task for task in self._tasks if task.view not in OF_A_LAYER or task.layer == layer or task.tolerance in all_layers or task in self._asked
+        }
 
     def _rank(self, task: Task) -> tuple:
-        size, layer = self._wish
+        size, layer, tolerance = self._wish
         sizes = self._generation.entry.sizes
         distance = abs(sizes.index(task.size) - sizes.index(size)) if task.size in sizes and size in sizes else 0
         off = abs(task.layer - layer) if task.layer is not None else 0
         order = {"headline": 0, "blocks": 1, "cost": 2, "training": 3, "kernel": 3, "memory": 3, "dag": 4, "table": 4, "tiles": 5}[task.view]
+        if task.tolerance not in (None, tolerance):  # last, and first what a move of their slider shows
+            return (4, task.size != size and task.size is not None, off, distance, abs(task.tolerance - tolerance), order)
         if task.size == size and off == 0 and task.view in ("headline", "blocks"):
             return (0, order)
         if task.size is None:
@@ -334,7 +361,7 @@ class FrameWorker:
             num_layers = len(generation.layering.layers)
         with self._change:
             if self._generation is generation:
-                self._tasks = generation.tasks(num_layers)
+                self._tasks = generation.all_tasks(num_layers)
         self._on_first(generation)
 
     def _make(self, generation: Generation, task: Task) -> None:
@@ -346,15 +373,16 @@ class FrameWorker:
             if self._closed or self._generation is not generation:
                 return
             self._sent += len(container)
-        self._outbox.send("frame", [container], gen=generation.number, view=task.view, size=task.size, layer=task.layer)
+        where = {"size": task.size, "layer": task.layer, "tolerance": task.tolerance}
+        self._outbox.send("frame", [container], gen=generation.number, view=task.view, **where)
 
     def _make_part(self, generation: Generation, name: str, wanted: tuple) -> None:
-        size, layer, wish = wanted
-        container = pack(generation.part(name, size, layer, wish))
+        size, layer, tolerance, wish = wanted
+        container = pack(generation.of(tolerance).part(name, size, layer, wish))
         with self._change:
             if self._closed or self._generation is not generation:
                 return
-        self._outbox.send("frame", [container], gen=generation.number, view="blocks", size=size, layer=layer, part=name)
+        self._outbox.send("frame", [container], gen=generation.number, view="blocks", size=size, layer=layer, tolerance=tolerance, part=name)
 
 
 class timed_status:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from .bundle import plotly_js
 from .circuits import DIGITS, Entry
@@ -60,9 +60,15 @@ class Session:
             with self._lock:
                 if self._generation is not None and message.get("block_size") in self._entry.sizes:
                     self.block_size, self.layer = int(message["block_size"]), int(message["layer"])
+                    self._adopt_tolerance(message.get("tolerance"))
                 handler(message)
         except Exception as error:  # an exception in a widget callback would vanish in JupyterLab
             self._outbox.error(error)
+
+    def _adopt_tolerance(self, tolerance) -> None:
+        """The page moves its slider of tolerances without a word; the next message says where it stands."""
+        if tolerance in self._generation.tolerances:
+            self._settings = replace(self._settings, padding_tolerance=float(tolerance))
 
     def _do_ready(self, _message: dict) -> None:
         if self._outbox.last_status:
@@ -83,10 +89,10 @@ class Session:
         send_plotly(self._outbox)
 
     def _do_want(self, _message: dict) -> None:
-        self._frames.want(self.block_size, self.layer)
+        self._frames.want(self.block_size, self.layer, self._settings.padding_tolerance)
 
     def _do_commit(self, _message: dict) -> None:
-        self._frames.want(self.block_size, self.layer)
+        self._do_want(_message)
         if self._auto_measure and self._entry.can_train:
             self._device.measure(self._entry, self.block_size, self._settings, force=False)
 
@@ -156,11 +162,11 @@ class Session:
         entry, settings, generation = self._entry, self._settings, self._generation
         if entry.x is None:
             return
-        size, layer = self.block_size, self.layer
+        size, layer, tolerance = self.block_size, self.layer, settings.padding_tolerance
 
         def work() -> None:
-            scene = self._kernel.scene(entry, settings, generation.report(size), size, layer, wish)
-            self._outbox.send("frame", [pack(scene)], gen=generation.number, view="kernel", size=size, layer=layer)
+            scene = self._kernel.scene(entry, settings, generation.of(tolerance).report(size), size, layer, wish)
+            self._outbox.send("frame", [pack(scene)], gen=generation.number, view="kernel", size=size, layer=layer, tolerance=tolerance)
 
         self._device.submit(work)
 
@@ -213,17 +219,20 @@ class Session:
 
     def _do_part(self, wish: dict) -> None:
         """Part of the Blocks view: a finer picture, and the flows of its cells where the circuit has data."""
-        self._frames.want_part(wish["part"], self.block_size, self.layer, wish)
+        self._frames.want_part(wish["part"], self.block_size, self.layer, self._settings.padding_tolerance, wish)
         if wish.get("cells") and self._entry.x is not None:
             self._send_flows(wish)
 
     def _send_flows(self, wish: dict) -> None:
         entry, settings, generation, size, layer = self._entry, self._settings, self._generation, self.block_size, self.layer
+        where = {"size": size, "layer": layer, "tolerance": settings.padding_tolerance}
 
         def work() -> None:
+            self._device.write_back(entry)
             flows_of, samples = self._flows.of(entry, settings)
-            scene = scene_flows(self._flows.blocks(generation, size, layer), wish["packed"], wish["window"], flows_of, samples)
-            self._outbox.send("frame", [pack(scene)], gen=generation.number, view="blocks", size=size, layer=layer, part="flows")
+            blocks = self._flows.blocks(generation.of(settings.padding_tolerance), size, layer)
+            scene = scene_flows(blocks, wish["packed"], wish["window"], flows_of, samples)
+            self._outbox.send("frame", [pack(scene)], gen=generation.number, view="blocks", part="flows", **where)
 
         self._device.submit(work)
 
@@ -343,8 +352,10 @@ class Session:
     def _on_measured(self, entry: Entry, measurement, settings: Settings) -> None:
         entry.measured.append((measurement, settings.padding_tolerance))
         self.records.append({"kind": "measurement", "circuit": entry.name, **asdict(measurement)})
-        if entry is self._entry and settings == self._settings:
-            self._frames.refresh(Task("cost", None, None), *(Task(view, measurement.block_size, None) for view in ("headline", "table")))
+        tolerance = settings.padding_tolerance
+        if entry is self._entry and settings == replace(self._settings, padding_tolerance=tolerance) and tolerance in self._generation.tolerances:
+            sized = (Task(view, measurement.block_size, None, tolerance) for view in ("headline", "table"))
+            self._frames.refresh(Task("cost", None, None, tolerance), *sized)
 
     def _send_run(self) -> None:
         device = self._device

@@ -23,6 +23,7 @@ def describe(entry: Entry, generation: Generation, entries: dict[str, Entry]) ->
         "needs": ["headline", "blocks"],
         "batch_size": settings.batch_size,
         "padding_tolerance": settings.padding_tolerance,
+        "tolerances": generation.tolerances,
         "device": settings.device,
         "settings": asdict(settings),
         "devices": [{"value": value, "label": label} for value, label in DEVICES.items()],

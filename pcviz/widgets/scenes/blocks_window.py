@@ -20,10 +20,8 @@ def scene_window(blocks: LayerBlocks, packed: bool, window: list[int], cells: bo
     r0, r1, c0, c1 = (int(n) for n in window)
     scene = {"packed": bool(packed), "cells": bool(cells)}
     if cells:
-        raster = cell_raster(blocks, packed, (r0, r1, c0, c1))
         size = blocks.sum_block, blocks.child_block
-        scene |= {"window": [r0, r1, c0, c1], "per": [1, 1], "rows": r1 - r0, "cols": c1 - c0, "kinds": raster.kinds.tobytes()}
-        scene |= {"fill": _shades(raster.kinds, raster.params).tobytes(), "params": raster.params.astype("<f4").tobytes()}
+        scene |= {"window": [r0, r1, c0, c1], "per": [1, 1], "rows": r1 - r0, "cols": c1 - c0} | _cells(blocks, packed, (r0, r1, c0, c1))
         r0, r1, c0, c1 = r0 // size[0], -(-r1 // size[0]), c0 // size[1], -(-c1 // size[1])
         step = 1, 1
     else:
@@ -34,9 +32,18 @@ def scene_window(blocks: LayerBlocks, packed: bool, window: list[int], cells: bo
 
 
 def scene_flows(blocks: LayerBlocks, packed: bool, window: list[int], flows_of, samples: int) -> dict:
-    """Flows of a window of cells, summed over ``samples`` samples; float32, NaN where there is no edge."""
-    flows = edge_flows(blocks, packed, tuple(int(n) for n in window), flows_of)
-    return {"packed": bool(packed), "window": [int(n) for n in window], "flows": flows.astype("<f4").tobytes(), "samples": samples}
+    """Flows of a window of cells, summed over ``samples`` samples, with the parameters that they belong to; float32, NaN where there
+    is no edge."""
+    window = tuple(int(n) for n in window)
+    flows = edge_flows(blocks, packed, window, flows_of)
+    scene = {"packed": bool(packed), "window": list(window), "flows": flows.astype("<f4").tobytes(), "samples": samples}
+    return scene | _cells(blocks, packed, window)
+
+
+def _cells(blocks: LayerBlocks, packed: bool, window: tuple[int, int, int, int]) -> dict:
+    raster = cell_raster(blocks, packed, window)
+    cells = {"kinds": raster.kinds.tobytes(), "fill": _shades(raster.kinds, raster.params).tobytes()}
+    return cells | {"params": raster.params.astype("<f4").tobytes()}
 
 
 def _shades(kinds: np.ndarray, params: np.ndarray) -> np.ndarray:

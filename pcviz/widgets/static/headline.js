@@ -15,7 +15,7 @@ function drawHeadline(el, now, before, state) {
         <span class="pcv-tile-value"></span><span class="pcv-tile-change"></span><span class="pcv-tile-kind"></span></div>`,
     ).join("");
   }
-  el.dataset.blockSize = now ? state.blockSize : "";
+  Object.assign(el.dataset, { blockSize: now ? state.blockSize : "", tolerance: now ? state.tolerance : "" });
   for (const [index, tile] of HEADLINE.entries()) {
     const node = el.children[index];
     const [, value, change, kind] = node.children;

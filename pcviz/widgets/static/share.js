@@ -98,11 +98,11 @@ class Share {
   }
 
   state() {
-    const { blockSize, layer, phase, nodeRange, presenter } = this.hub.store.get(), session = this.session();
+    const { blockSize, layer, tolerance, phase, nodeRange, presenter } = this.hub.store.get(), session = this.session();
     const { shell } = this;
     const stages = shell.chosen.slice(0, shell.visibleCount || 1);
     return {
-      version: 1, circuit: session.circuit, scene: session.scene?.name ?? null, block_size: blockSize, layer, ...session.settings,
+      version: 1, circuit: session.circuit, scene: session.scene?.name ?? null, block_size: blockSize, layer, ...session.settings, padding_tolerance: tolerance,
       phase, node_range: nodeRange, stages, presenter,
     };
   }
@@ -140,10 +140,11 @@ class Share {
 
   apply(state) {
     const now = this.state(), session = this.session();
-    if (KERNEL_KEYS(session).some((key) => JSON.stringify(state[key]) !== JSON.stringify(now[key]))) return this.hub.send({ kind: "restore", state });
+    const known = session.tolerances.includes(state.padding_tolerance) ? "padding_tolerance" : ""; // its frames are here
+    if (KERNEL_KEYS(session).some((key) => key !== known && JSON.stringify(state[key]) !== JSON.stringify(now[key]))) return this.hub.send({ kind: "restore", state });
     this.shell.base = null;
     this.shell.committed = state.block_size;
-    this.hub.store.set({ blockSize: state.block_size, layer: state.layer, phase: state.phase, nodeRange: state.node_range, presenter: state.presenter }, { commit: true });
+    this.hub.store.set({ blockSize: state.block_size, layer: state.layer, tolerance: state.padding_tolerance, phase: state.phase, nodeRange: state.node_range, presenter: state.presenter }, { commit: true });
     this.shell.showStages(state.stages);
     this.tell();
   }

@@ -214,9 +214,9 @@ class Shell {
     if (this.hub.frames.session.focus && !this.focused) this.takeFocus();
   }
 
-  frameArrived({ view, size, layer }) {
+  frameArrived({ view, size, layer, tolerance = null }) {
     const state = this.store.get();
-    const matches = (size === null || size === state.blockSize) && (layer === null || layer === state.layer);
+    const matches = (size === null || size === state.blockSize) && (layer === null || layer === state.layer) && (tolerance === null || tolerance === state.tolerance);
     this.showReady();
     if (!matches) return;
     if (view === "headline") this.showHeadline(), this.teaching.show();
@@ -253,6 +253,11 @@ class Shell {
       this.slider.setSize(state.blockSize);
       this.showHeadline();
       this.showUse();
+    }
+    if (changed.includes("tolerance")) {
+      this.showHeadline();
+      this.showReady();
+      setField(this.part.tolerance, state.tolerance);
     }
     if (changed.length) this.drawAll(changed.join());
     if (changed.includes("layer")) {
@@ -307,7 +312,7 @@ class Shell {
       if (stage.absent) stage.body.replaceChildren();
       stage.absent = false;
       stage.draw(stage.body, stage.drawn, this.store);
-      if (!waiting) Object.assign(stage.section.dataset, { blockSize: state.blockSize, layer: state.layer });
+      if (!waiting) Object.assign(stage.section.dataset, { blockSize: state.blockSize, layer: state.layer, tolerance: state.tolerance });
     } catch (error) {
       this.hub.fail(new Error(`The ${stage.title} view could not be drawn: ${error.message}`, { cause: error }));
     }
@@ -323,7 +328,7 @@ class Shell {
   }
 
   ask(state) {
-    const wish = `${state.blockSize}|${state.layer}|${this.hub.frames.session.gen}`;
+    const wish = `${state.blockSize}|${state.layer}|${state.tolerance}|${this.hub.frames.session.gen}`;
     if (wish === this.wish) return;
     this.wish = wish;
     this.hub.send({ kind: "want" });
@@ -346,7 +351,7 @@ class Shell {
     fillSelect(part.circuit, session.circuits, session.circuit);
     fillSelect(part.device, session.devices, session.device);
     setField(part["batch-size"], session.batch_size, session.invalid);
-    setField(part.tolerance, session.padding_tolerance, session.invalid);
+    setField(part.tolerance, this.hub.pending ? session.padding_tolerance : this.store.get().tolerance, session.invalid);
     part["auto-measure"].checked = Boolean(session.auto_measure);
     for (const [name, why] of Object.entries(session.disabled || {})) Object.assign(part[name], { disabled: true, title: why });
     this.slider.setSizes(active.sizes);

@@ -1,7 +1,7 @@
 // The selection store and the frames of one explorer. Everything the slider needs is here, so a move asks the kernel nothing.
 
 // "before" is the block size before the present move of the slider.
-const LIVE_STATE = { blockSize: 1, before: null, layer: 1, nodeRange: null, phase: "forward", theme: "light", circuit: "", presenter: false };
+const LIVE_STATE = { blockSize: 1, before: null, tolerance: null, tolerances: [], layer: 1, nodeRange: null, phase: "forward", theme: "light", circuit: "", presenter: false };
 
 function createStore(send, ask) {
   let state = { ...LIVE_STATE };
@@ -30,22 +30,23 @@ const FRAME_KEYS = [
   (view) => `${view}||`,
 ];
 
-// Scenes of one generation (circuit, batch, tolerance, device), by view, block size and layer; null means "any".
+// Scenes of one generation (circuit, batch, device), by view, block size, layer and tolerance; null means "any".
 class Frames {
   constructor(session) {
     this.session = session;
+    this.tolerance = session.padding_tolerance ?? null; // the one that is shown
     this.scenes = new Map();
   }
 
   // A part belongs to the scene that is there already.
-  put({ view, size, layer, part }, scene) {
-    if (part) Object.assign(this.get(view, size, layer) ?? {}, { [part]: scene });
-    else this.scenes.set(`${view}|${size ?? ""}|${layer ?? ""}`, scene);
+  put({ view, size, layer, tolerance, part }, scene) {
+    if (part) Object.assign(this.get(view, size, layer, tolerance) ?? {}, { [part]: scene });
+    else this.scenes.set(`${view}|${size ?? ""}|${layer ?? ""}|${tolerance ?? ""}`, scene);
   }
 
-  get(view, size, layer) {
+  get(view, size, layer, tolerance = this.tolerance) {
     for (const key of FRAME_KEYS) {
-      const scene = this.scenes.get(key(view, size, layer));
+      const found = key(view, size, layer), scene = this.scenes.get(`${found}|${tolerance ?? ""}`) ?? this.scenes.get(`${found}|`);
       if (scene !== undefined) return scene;
     }
     return null;
@@ -81,6 +82,7 @@ class Hub {
   constructor(model) {
     this.model = model;
     this.store = createStore((message) => this.send(message), (message) => this.ask(message));
+    this.store.subscribe(({ tolerance }) => this.frames && (this.frames.tolerance = tolerance));
     this.answers = new Map(); // number of a question -> what waits for its answer
     this.asked = 0;
     this.frames = null; // active generation
@@ -98,10 +100,10 @@ class Hub {
     model.on("msg:custom", this.onMessage);
   }
 
-  // The kernel hears of block size and layer with the next message only: a move of the slider sends none.
+  // The kernel hears of block size, layer and tolerance with the next message only: a move of a slider sends none.
   send(message) {
-    const { blockSize, layer } = this.store.get();
-    if (!this.closed) this.model.send({ block_size: blockSize, layer, ...message });
+    const { blockSize, layer, tolerance } = this.store.get();
+    if (!this.closed) this.model.send({ block_size: blockSize, layer, tolerance, ...message });
   }
 
   ask(message) {
@@ -182,7 +184,8 @@ class Hub {
     this.pending = null;
     this.jump = session.jump;
     const page = jumps && session.page ? { phase: session.page.phase, presenter: session.page.presenter, nodeRange: session.page.node_range } : {};
-    this.store.set({ blockSize: size, layer, circuit: session.circuit, nodeRange: sameCircuit ? state.nodeRange : null, before: sameCircuit ? state.before : null, ...page }, { commit: true, quiet: true });
+    const { padding_tolerance: tolerance = null, tolerances = [] } = session;
+    this.store.set({ blockSize: size, layer, tolerance, tolerances, circuit: session.circuit, nodeRange: sameCircuit ? state.nodeRange : null, before: sameCircuit ? state.before : null, ...page }, { commit: true, quiet: true });
     this.tell("generation");
   }
 

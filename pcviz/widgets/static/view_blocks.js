@@ -79,9 +79,10 @@ function blocks_build(frame) {
     button.setAttribute("aria-label", title);
     return button;
   });
+  view.tolerance = blocks_tolerance(view);
   zoom.append(...view.zooms);
   view.zoom = { f: 1, u: 0, v: 0 };
-  view.bar.append(view.select, ...view.modes, zoom, view.title);
+  view.bar.append(view.select, ...view.modes, zoom, view.tolerance.box, view.title);
   view.body = pv_el("div", "pcv-body");
   view.map = pv_el("div", "pcv-map");
   view.canvas = pv_el("canvas", "pcv-canvas");
@@ -105,6 +106,30 @@ function blocks_build(frame) {
   view.body.append(view.map, view.panel, view.side);
   frame.el.append(view.bar, view.body);
   blocks_wire(view);
+}
+
+// The second slider: over the index of the tolerances whose frames the page has or gets.
+function blocks_tolerance(view) {
+  const box = pv_el("label", "pcv-tolerance"), range = pv_focusable(pv_el("input")), said = pv_el("output");
+  Object.assign(range, { type: "range", min: 0, step: 1 });
+  range.dataset.pcv = "blocks-tolerance";
+  range.setAttribute("aria-label", "padding tolerance");
+  range.addEventListener("input", () => {
+    const { store } = view.frame;
+    store.set({ tolerance: store.get().tolerances[Number(range.value)] });
+  });
+  box.title = "Pseudo edges that a layer may have, as a share of its stored edges: more of them, fewer launches";
+  box.append(pv_el("span", "", "tolerance"), range, said);
+  return { box, range, said };
+}
+
+function blocks_show_tolerance({ frame, tolerance: { box, range, said } }) {
+  const { tolerance, tolerances = [] } = frame.state, text = pv_digits(tolerance ?? 0);
+  box.hidden = tolerances.length < 2;
+  range.max = String(Math.max(0, tolerances.length - 1));
+  range.value = String(tolerances.indexOf(tolerance));
+  range.setAttribute("aria-valuetext", `tolerance ${text}`);
+  if (said.textContent !== text) said.textContent = text;
 }
 
 function blocks_legend(view) {
@@ -148,6 +173,7 @@ function blocks_bar(view, scene) {
     });
   }
   view.select.value = String(scene.layer);
+  blocks_show_tolerance(view);
   view.title.textContent = view.frame.width < 62 * view.frame.font ? "" : `block size ${scene.blockSize}`;
   for (const button of view.modes) button.setAttribute("aria-pressed", String(button.dataset.mode === view.mode));
   view.map.setAttribute("aria-label", `Block map of layer ${scene.layer} at block size ${scene.blockSize}: ${scene.sumBlocks} sum blocks by ${scene.childBlocks} child blocks, ${scene.counts.groups} groups. Arrows move the cursor, with Shift the picture; plus, minus and 0 zoom.`);

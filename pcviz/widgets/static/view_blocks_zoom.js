@@ -158,7 +158,7 @@ function blocks_clear(view) {
 
 // ---- finer pictures -----------------------------------------------------------------------------------------------------
 
-// Keeps what came; flows join the cells of their window.
+// Keeps what came; flows, and the parameters that they belong to, join the cells of their window.
 function blocks_keep(scene) {
   const same = (a, b) => a.packed === b.packed && a.window.join() === b.window.join();
   if (scene.window && scene.window !== scene.last) {
@@ -166,7 +166,7 @@ function blocks_keep(scene) {
     scene.kept = [scene.window, ...(scene.kept || []).filter((one) => !same(one, scene.window) || one.cells !== scene.window.cells)].slice(0, 12);
   }
   const cells = scene.flows && (scene.kept || []).find((one) => one.cells && same(one, scene.flows));
-  if (cells) Object.assign(cells, { flows: scene.flows.flows, samples: scene.flows.samples });
+  if (cells) Object.assign(cells, scene.flows);
 }
 
 // The window to ask for, or null when the drawn picture is as fine as the zoom needs.

@@ -9,9 +9,9 @@ function draw_kernel(el, scene, store) {
   view.note.hidden = Boolean(scene.steps);
   view.note.textContent = scene.why || "Computing the steps of a program …";
   for (const part of [view.bar, view.body, view.counter, view.text, view.caption]) part.hidden = !scene.steps;
-  const { blockSize, layer } = frame.state;
+  const { blockSize, layer, tolerance } = frame.state;
   if (!scene.steps) {
-    const wish = `${blockSize}|${layer}`;
+    const wish = `${blockSize}|${layer}|${tolerance}`;
     if (!scene.why && view.wish !== wish) kernel_ask(frame, { variant: view.variant });
     view.wish = scene.why ? null : wish; // the scene may still be that of a circuit without data
     return;

@@ -28,14 +28,14 @@ function draw_blocks(el, scene, store) {
   view.side.style.width = mode === "columns" ? `${Math.round(25 * font)}px` : "100%";
   blocks_bar(view, scene);
   blocks_counts(view, scene);
-  const room = [frame.width, frame.height, font, mode].join();
+  const picture = view.mode === "launch" || view.mode === "matrix";
+  if (view.map.hidden === picture) for (const [part, hidden] of [[view.map, !picture], [view.side, !picture], [view.zooms[0].parentNode, !picture], [view.panel, picture]]) part.hidden = hidden;
+  const room = [frame.width, frame.height, font, mode, picture].join();
   if (view.room !== room) Object.assign(view, { room, barHeight: view.bar.offsetHeight, legendHeight: view.legend.offsetHeight }); // asking lays the page out
   const height = frame.height - view.barHeight, legend = view.legendHeight;
   const mapHeight = mode === "columns" ? height : mode === "stack" ? Math.round(0.5 * height) : height - legend - 8;
   const tableHeight = mode === "columns" ? height - legend - 8 : mode === "rows" || mode === "tight" ? legend : height - mapHeight - legend - 8;
   const width = mode === "columns" ? frame.width - Math.round(25 * font) - 8 : frame.width;
-  const picture = view.mode === "launch" || view.mode === "matrix";
-  if (view.map.hidden === picture) for (const [part, hidden] of [[view.map, !picture], [view.side, !picture], [view.zooms[0].parentNode, !picture], [view.panel, picture]]) part.hidden = hidden;
   if (!picture) {
     view.panel.style.height = `${height - 4}px`;
     return (view.mode === "figure" ? blocks_launches : blocks_cuts)(view, scene, frame.width - 12, height - 4, font);
@@ -64,7 +64,7 @@ function blocks_build(frame) {
   view.mode = "launch";
   view.modes = Object.entries(BLOCKS_MODES).map(([mode, label]) => {
     const button = pv_button(label, () => {
-      Object.assign(view, { mode, zoom: { f: 1, u: 0, v: 0 }, cursor: null, room: null, cutsKey: null, launchesKey: null });
+      Object.assign(view, { mode, zoom: { f: 1, u: 0, v: 0 }, cursor: null, cutsKey: null, launchesKey: null });
       draw_blocks(frame.el, view.scene, view.frame.store);
     });
     Object.assign(button, { title: BLOCKS_TITLES[mode] }).dataset.pcv = `blocks-mode-${mode}`;

@@ -3,7 +3,7 @@
 // g groups. Outlined: the way to the chosen cuts.
 
 function blocks_cuts(view, scene, width, height, font) {
-  const { cuts } = scene, panel = view.panel;
+  const { cuts } = scene, panel = view.panel, wide = width > 42 * font;
   const shape = (view.shape = Math.min(view.shape || 0, cuts.classes.length - 1)), rows = Math.max(2, Math.floor((height - 12.5 * font) / (1.55 * font)));
   const key = JSON.stringify([scene.layer, scene.blockSize, scene.tolerance, shape, Math.round(width), Math.round(height), font]);
   if (view.cutsKey === key && panel.firstChild) return;
@@ -12,7 +12,7 @@ function blocks_cuts(view, scene, width, height, font) {
   const head = pv_el("p", "pcv-cuts-head");
   head.append("The fewest groups whose pseudo edges stay within tolerance × stored edges = ", pv_el("b", "", `${pv_digits(scene.tolerance)} × ${pv_count(cuts.stored)} = ${pv_count(Math.floor(cuts.budget + 1e-9))}`), ":");
   const both = pv_el("div", "pcv-cuts");
-  both.append(blocks_least(scene, first, rows), blocks_program(view, cuts.classes[shape], width - 21 * font, rows, font));
+  both.append(blocks_least(scene, first, rows, wide), blocks_program(view, cuts.classes[shape], width - (wide ? 22 : 15) * font, rows, font));
   const note = pv_el("div", "pcv-caption", blocks_cuts_note(cuts, cuts.classes[shape]));
   panel.replaceChildren(head, both, note);
 }
@@ -24,14 +24,15 @@ function blocks_cuts_note(cuts, table) {
   return parts.join(" ");
 }
 
-function blocks_least({ cuts }, first, rows) {
+function blocks_least({ cuts }, first, rows, wide) {
   const table = pv_el("table", "pcv-table"), head = pv_el("tr"), body = pv_el("tbody"), top = pv_el("thead");
   table.dataset.pcv = "blocks-least";
   for (const text of ["groups", "pseudo", "of stored", ""]) head.append(pv_el("th", "", text));
   cuts.least.slice(first, first + rows).forEach((cost, i) => {
     const g = first + i + 1, row = pv_el("tr", g === cuts.groups ? "pcv-current" : ""), within = cost !== null && cost <= cuts.budget;
-    const said = cost === null ? "cannot be" : g === cuts.groups ? "✓ chosen" : within ? "✓ more launches" : "✗ too many";
-    row.append(pv_el("th", "", String(g)), pv_el("td", "", cost === null ? "–" : pv_short(cost)), pv_el("td", "", cost === null ? "–" : pv_percent(cost / cuts.stored)), pv_el("td", "pcv-cuts-said", said));
+    const said = cost === null ? "– cannot be" : g === cuts.groups ? "✓ chosen" : within ? "✓ more launches" : "✗ too many";
+    row.append(pv_el("th", "", String(g)), pv_el("td", "", cost === null ? "–" : pv_short(cost)), pv_el("td", "", cost === null ? "–" : pv_percent(cost / cuts.stored)), pv_el("td", "pcv-cuts-said", wide ? said : said[0]));
+    row.title = said.slice(2);
     body.append(row);
   });
   top.append(head);
@@ -40,12 +41,12 @@ function blocks_least({ cuts }, first, rows) {
 }
 
 function blocks_program(view, table, width, rows, font) {
-  const box = pv_el("div", "pcv-cuts-program"), columns = blocks_columns(table, Math.max(table.cuts.length ? 2 : 1, Math.floor((width - 3 * font) / (4.7 * font)))), [m, k] = table.shape;
+  const box = pv_el("div", "pcv-cuts-program"), columns = blocks_columns(table, Math.max(table.cuts.length ? 2 : 1, Math.floor((width - 5.6 * font) / (4.2 * font)))), [m, k] = table.shape;
   const { classes } = view.scene.cuts, name = (one) => `blocks of ${one.shape[0]} × ${one.shape[1]}`;
   if (classes.length > 1) {
     const choose = pv_select(classes.map((one, i) => [i, name(one)]), view.shape, "Block shape", (value) => { view.shape = Number(value); blocks_redraw(view); });
     box.append(choose);
-  } else box.append(pv_el("div", "pcv-strong", `Sum blocks of ${m}, child blocks of ${k}`));
+  } else box.append(pv_el("div", "pcv-strong", width > 26 * font ? `Sum blocks of ${m}, child blocks of ${k}` : name(table)));
   const grid = pv_el("table", "pcv-table pcv-cuts-table"), body = pv_el("tbody"), ends = new Set(table.cuts), cell = (tag, text, at) => pv_el(tag, ends.has(at) ? "pcv-cut" : "", text);
   grid.dataset.pcv = "blocks-program";
   const line = (tag, label, values) => {

@@ -29,7 +29,7 @@ function blocks_ask_launches(view, scene) {
 
 // Where everything lies: rows of sum blocks, with a line of head above each launch.
 function blocks_plan_geometry(data, width, height, font) {
-  const room = height - 9.5 * font, launches = [], heads = (n) => new Set(data.rows.slice(0, n).map((row) => row.launch)).size * 1.8 * font;
+  const told = blocks_told_height(width, height, font), room = height - told - 1.8 * font, launches = [], heads = (n) => new Set(data.rows.slice(0, n).map((row) => row.launch)).size * 1.8 * font;
   const two = data.rows.length * 2.7 * font + heads(data.rows.length) <= room, line = (two ? 2.7 : 1.45) * font; // cids, and pids below them
   let rows = data.rows.length;
   while (rows > 1 && rows * line + heads(rows) > room) rows--;
@@ -43,9 +43,15 @@ function blocks_plan_geometry(data, width, height, font) {
     return y - line;
   });
   const a = Math.round(width * 0.2), slot = 4.2 * font, both = !two && width > 58 * font, b = Math.round(width * (both ? 0.22 : 0.3)), c = width - a - b - 2 * font;
-  const slots = Math.max(1, Math.floor((c - 4.6 * font - (both ? font : 0)) / slot / (both ? 2 : 1)));
+  const slots = Math.max(1, Math.floor((c - 6 * font - (both ? font : 0)) / slot / (both ? 2 : 1)));
   const columns = blocks_first_columns(data.rows.slice(0, rows), Math.max(1, Math.floor((b - 2 * font) / (0.62 * font))));
-  return { line, two, y: places, launches, bottom: y, a, b, slot, both, slots, columns, x: { matrix: a + font, launch: a + b + 2 * font }, cell: Math.min(1.3 * font, (b - 2 * font) / columns.length) };
+  return { line, two, told, y: places, launches, bottom: y, a, b, slot, both, slots, columns, x: { matrix: a + font, launch: a + b + 2 * font }, cell: Math.min(1.3 * font, (b - 2 * font) / columns.length) };
+}
+
+// Room for what is said below: some 230 letters and, where there is height for it, a caption of some 90.
+function blocks_told_height(width, height, font) {
+  const lines = (letters) => Math.ceil((letters * 0.56 * font) / width);
+  return (lines(230) + (height < 24 * font ? 0 : lines(90))) * 1.35 * font + 14;
 }
 
 // Child blocks that fit: those in the first place of every row, then in the second, and so on.
@@ -58,7 +64,7 @@ function blocks_first_columns(rows, most) {
 }
 
 function blocks_figure(view, scene, width, height, font) {
-  const data = scene.launches, g = blocks_plan_geometry(data, width, height, font), svg = pv_svg("svg", { width, height: Math.max(40, height - 8 * font), class: "pcv-figure" });
+  const data = scene.launches, g = blocks_plan_geometry(data, width, height, font), svg = pv_svg("svg", { width, height: Math.max(40, height - g.told), class: "pcv-figure" });
   view.figure = { g, cells: new Map(), slots: new Map(), links: new Map() };
   const say = (x, y, text, cls, anchor) => svg.append(pv_svg("text", { x, y, class: cls || "", "text-anchor": anchor || "start" }, text));
   svg.append(blocks_patterns(view));
@@ -76,7 +82,9 @@ function blocks_figure(view, scene, width, height, font) {
   view.told.dataset.pcv = "blocks-told";
   svg.addEventListener("keydown", (event) => blocks_figure_key(view, event));
   const cut = [data.caption, g.columns.length < data.columns.length ? `${g.columns.length} of ${data.columns.length} child blocks` : ""].filter(Boolean).join("; ");
-  return [svg, view.told, pv_el("div", "pcv-caption", cut ? `Shown: ${cut}.` : "")];
+  const caption = pv_el("div", "pcv-caption", cut ? `Shown: ${cut}.` : "");
+  caption.hidden = height < 24 * font;
+  return [svg, view.told, caption];
 }
 
 // Patterns of the kinds as in the map, for SVG; ids are this view's own.

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from .circuits import FIGURE_5, Entry
 from .headline import recorded_points, scene_headline, short_gpu, step_points
-from .outbox import Outbox
+from .outbox import Outbox, timed_status
 from .packing import pack
 from .scenes.blocks import scene_blocks
 from .scenes.blocks_launches import scene_launches
@@ -383,25 +383,3 @@ class FrameWorker:
             if self._closed or self._generation is not generation:
                 return
         self._outbox.send("frame", [container], gen=generation.number, view="blocks", size=size, layer=layer, tolerance=tolerance, part=name)
-
-
-class timed_status:
-    """Says ``text`` in the status line once the block has taken a second, and clears it after."""
-
-    def __init__(self, outbox: Outbox, text: str):
-        self._outbox, self._text, self._said = outbox, text, False
-        self._timer = threading.Timer(1.0, self._say)
-        self._timer.daemon = True
-
-    def __enter__(self):
-        self._timer.start()
-        return self
-
-    def __exit__(self, *_):
-        self._timer.cancel()
-        if self._said:
-            self._outbox.status("Ready.")
-
-    def _say(self) -> None:
-        self._said = True
-        self._outbox.status(self._text)

@@ -48,3 +48,25 @@ class Outbox:
         with self._lock:
             self._closed = True
             self._send = lambda content, buffers: None
+
+
+class timed_status:
+    """Says ``text`` in the status line once the block has taken a second, and clears it after."""
+
+    def __init__(self, outbox: Outbox, text: str):
+        self._outbox, self._text, self._said = outbox, text, False
+        self._timer = threading.Timer(1.0, self._say)
+        self._timer.daemon = True
+
+    def __enter__(self):
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_):
+        self._timer.cancel()
+        if self._said:
+            self._outbox.status("Ready.")
+
+    def _say(self) -> None:
+        self._said = True
+        self._outbox.status(self._text)

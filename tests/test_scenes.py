@@ -15,10 +15,10 @@ from pcviz.compiler.blockcells import child_blocks
 from pcviz.compiler.blockmap import PSEUDO, LayerBlocks, block_map
 from pcviz.devices import H100_SXM, DeviceSpec
 from pcviz.ir.nodes import inputs, multiply, sum_vectors, summate
-from pcviz.recorded import figure_5_rows, own_launches, steps_of_size
+from pcviz.recorded import figure_5_rows, layer_times, own_launches, steps_of_size
 from pcviz.traffic import ModelError
 from pcviz.widgets import bundle, scenes
-from pcviz.widgets.headline import recorded_points, step_points
+from pcviz.widgets.headline import layer_points, recorded_points, step_points
 from pcviz.widgets.packing import pack, unpack
 from pcviz.widgets.scenes import blocks as blocks_module
 from pcviz.widgets.scenes import memory as memory_module
@@ -217,9 +217,17 @@ def test_our_recorded_rows_stand_beside_the_model_and_those_of_others_do_not(sum
     ours, peer = ([line for line in scene["recorded"] if line["own"] == own and line["phase"] == "forward"] for own in (True, False))
     assert ours[0]["layer"] is None and ours[0]["sizes"] == peer[0]["sizes"] == [64] and ours[0]["time_ms"] < peer[0]["time_ms"]
     everything = sum(record.time_ms for record in (*reports[16].records, *reports[16].around))
-    assert scene["whole"]["both"][SIZES.index(16)] == pytest.approx(everything, rel=1e-4) and everything > reports[16].total.time_ms
-    assert scenes.scene_cost("PD", summaries, reports)["whole"] == {}
+    (whole,) = scene["whole"]
+    assert whole["both"][SIZES.index(16)] == pytest.approx(everything, rel=1e-4) and everything > reports[16].total.time_ms
+    assert scenes.scene_cost("PD", summaries, reports)["whole"] == []
     assert_travels(scene)
+    points += layer_points([row for row in layer_times() if row.provenance.circuit == "fig5-dense"])
+    scene = scenes.scene_cost("figure 5", summaries, reports, points)
+    assert [(line["scope"], line["layer"]) for line in scene["whole"]] == [("layer", 1)]
+    layer = sum(r.time_ms for r in (*reports[16].records, *reports[16].around) if (r.layer, r.direction) == (1, "backward"))
+    assert scene["whole"][0]["backward"][SIZES.index(16)] == pytest.approx(layer, rel=1e-4)
+    times = next(line for line in scene["recorded"] if (line["own"], line["scope"], line["phase"]) == (True, "layer", "forward"))
+    assert times["sizes"] == [1, 2, 4, 8, 16, 32, 64] and times["hbm_bytes"] == [None] * 7
 
 
 def test_measured_points_keep_the_newest_of_a_size(summaries, reports):

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from .circuits import FIGURE_5, Entry
-from .headline import recorded_points, scene_headline, short_gpu, step_points
+from .headline import layer_points, recorded_points, scene_headline, short_gpu, step_points
 from .outbox import Outbox, timed_status
 from .packing import pack
 from .scenes.blocks import scene_blocks
@@ -183,11 +183,14 @@ class Generation:
 
     def _recorded_points(self) -> list[dict]:
         """What was recorded on this circuit, or on the reference circuit of its size, by any engine."""
-        from ..recorded import steps_of_size
+        from ..recorded import layer_times, steps_of_size
 
         points = recorded_points([*self.entry.recorded, *self._own_rows()])
         if self.settings.cpu:
             return points
+        if self.entry.name == FIGURE_5:
+            times = [row for row in layer_times() if row.provenance.circuit == "fig5-dense" and row.batch_size == self.settings.batch_size]
+            return points + layer_points(times)
         edges = self.summary(self.entry.sizes[0]).total("edges")
         steps = [row for row in steps_of_size(edges) if row.batch_size == self.settings.batch_size]
         return points + step_points(steps)

@@ -77,6 +77,7 @@ def recorded_points(rows, layer: int = 1) -> list[dict]:
             "circuit": row.provenance.circuit,
             "batch_size": row.batch_size,
             "block_size": row.block_size,
+            "scope": "sums",
             "layer": layer,
             "time_ms": row.time_ms,
             "l2_bytes": row.l2_to_l1_bytes + row.l1_to_l2_bytes,
@@ -92,7 +93,17 @@ def step_points(rows) -> list[dict]:
     sizes = [row.block_size for row in rows if row.block_size]
     points = []
     for row in rows:
-        same = {"label": recorded_label(row), "own": is_own(row), "circuit": row.circuit, "batch_size": row.batch_size, "layer": None}
-        same["block_size"] = row.block_size or sizes[0]
+        same = {"label": recorded_label(row), "own": is_own(row), "circuit": row.circuit, "batch_size": row.batch_size}
+        same |= {"scope": "pass", "layer": None, "block_size": row.block_size or sizes[0]}
         points += [{**same, "phase": phase, "time_ms": ms} for phase, ms in (("forward", row.forward_ms), ("both", row.forward_backward_ms))]
+    return points
+
+
+def layer_points(rows, layer: int = 1) -> list[dict]:
+    """Recorded times of all launches of one layer as points of the Cost view."""
+    points = []
+    for row in rows:
+        same = {"label": recorded_label(row), "own": is_own(row), "circuit": row.provenance.circuit, "batch_size": row.batch_size}
+        same |= {"scope": "layer", "layer": layer, "block_size": row.block_size}
+        points += [{**same, "phase": phase, "time_ms": ms} for phase, ms in (("forward", row.forward_ms), ("backward", row.backward_ms))]
     return points

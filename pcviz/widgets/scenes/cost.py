@@ -21,8 +21,9 @@ MAX_MEASURED = 200
 
 def scene_cost(circuit_name: str, summaries: Mapping[int, PlanSummary], reports: Mapping[int, TrafficReport], recorded=(), measured=()) -> dict:
     """Scene of all block sizes. ``reports``: a TrafficReport per block size (sizes without one are gaps);
-    ``recorded``: dictionaries with label, own (of the implementation that is modelled), phase, layer (None: a whole pass), block_size,
-    batch_size and the quantities; ``measured``: Measurement records of this machine."""
+    ``recorded``: dictionaries with label, own (of the implementation that is modelled), scope ("sums": sum kernels of the layer, "layer":
+    all its launches, "pass": those of the circuit), phase, layer, block_size, batch_size and the quantities; ``measured``: Measurement
+    records of this machine."""
     sizes = sorted(summaries)
     some = next(iter(reports.values()), None)
     index = [layer.index for layer in summaries[sizes[0]].layers] if sizes else []
@@ -40,7 +41,7 @@ def scene_cost(circuit_name: str, summaries: Mapping[int, PlanSummary], reports:
         "layers": {str(layer): _series(sizes, reports, layer) for layer in shown},
         "naive": {"label": f"naive parallelization (model), {device}", **_naive(summaries, some, shown)},
         "formulas": _formulas(sizes, reports, shown),
-        "whole": _whole(sizes, reports) if any(point.get("own") and point.get("layer") is None for point in recorded) else {},
+        "whole": _whole(sizes, reports, recorded),
         "recorded": _recorded_lines(recorded),
         "measured": _measured_lines(measured),
         "caption": f"Lines of single layers: the last {MAX_LAYERS} of {len(index)} layers." if len(index) > MAX_LAYERS else "",
@@ -95,15 +96,21 @@ def loads_of_each_input(report: TrafficReport, layer: int | None) -> float | Non
     return rounded(sum(operand.loads for operand in launches) / distinct) if distinct else None
 
 
-def _whole(sizes: list[int], reports: Mapping[int, TrafficReport]) -> dict:
-    """phase -> one time per size, of all launches: what a whole pass is compared with."""
+def _whole(sizes: list[int], reports: Mapping[int, TrafficReport], recorded: Iterable[Mapping]) -> list[dict]:
+    """What recorded times of more than matrix products are compared with: times of all launches of a pass or of one layer, per phase."""
+    wanted = {(point["scope"], point["layer"]) for point in recorded if point.get("own") and point.get("scope") in ("pass", "layer")}
+    return [{"scope": scope, "layer": layer, **_all_launches(sizes, reports, layer)} for scope, layer in sorted(wanted, key=str)]
+
+
+def _all_launches(sizes: list[int], reports: Mapping[int, TrafficReport], layer: int | None) -> dict:
     times = {phase: [] for phase in PHASES}
     for size in sizes:
         report = reports.get(size)
         of_pass = dict.fromkeys(PHASES, 0.0)
         for record in (*report.records, *report.around) if report is not None else ():
-            of_pass[record.direction] += record.time_ms
-            of_pass["both"] += record.time_ms
+            if layer in (None, record.layer):
+                of_pass[record.direction] += record.time_ms
+                of_pass["both"] += record.time_ms
         for phase, ms in of_pass.items():
             times[phase].append(rounded(ms) if ms else None)
     return times
@@ -137,9 +144,9 @@ def _formulas(sizes: list[int], reports: Mapping[int, TrafficReport], layers: li
 
 def _recorded_lines(points: Iterable[Mapping]) -> list[dict]:
     lines: dict[tuple, dict] = {}
-    for point in sorted(points, key=lambda p: (p["label"], p["phase"], p["block_size"])):
-        line = lines.setdefault((point["label"], point["phase"]), {
-            "label": point["label"], "own": bool(point.get("own")), "phase": point["phase"], "layer": point.get("layer"),
+    for point in sorted(points, key=lambda p: (str(p.get("scope")) != "sums", p["label"], p["phase"], p["block_size"])):
+        line = lines.setdefault((point["label"], point.get("scope"), point["phase"]), {
+            "label": point["label"], "own": bool(point.get("own")), "scope": point.get("scope"), "phase": point["phase"], "layer": point.get("layer"),
             "batchSize": point.get("batch_size"), "sizes": [],
             **{key: [] for key in QUANTITIES}})  # fmt: skip
         line["sizes"].append(int(point["block_size"]))

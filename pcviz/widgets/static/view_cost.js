@@ -111,8 +111,7 @@ function cost_modelled(scene, phase, layer) {
   if (one && many) model("layer", `${scene.modelLabel}: layer ${layer}`, one[phase], { ink: "layer", dash: "dash", symbol: "circle" });
   const naive = (scene.naive.total || {})[phase];
   if (naive) for (const panel of ["time_ms", "l2_bytes", "l1_bytes", "loads"]) if (naive[panel]) lines.push({ key: "naive", name: `${scene.modelLabel}: naive parallelization, circuit`, panel, x: scene.sizes, y: scene.sizes.map(() => naive[panel]), ink: "naive", dash: "dot" });
-  const whole = (scene.whole || {})[phase];
-  if (whole) lines.push({ key: "whole", name: `${scene.modelLabel}: all launches of the pass`, panel: "time_ms", x: scene.sizes, y: whole, ink: "model", dash: "dash", symbol: "x" });
+  for (const line of scene.whole) lines.push({ key: "whole", name: `${scene.modelLabel}:${cost_scope(line)}`, panel: "time_ms", x: scene.sizes, y: line[phase], ink: "model", dash: "dash", symbol: "x" });
   return [...lines, ...cost_recorded(scene, phase, (line) => line.own)];
 }
 
@@ -121,10 +120,13 @@ function cost_panel_lines(key, name, values, style) {
   return panels.map((panel) => ({ key, name, panel, y: values[panel] || [], ...style }));
 }
 
+function cost_scope({ scope, layer }) {
+  return { sums: ` sum kernels of layer ${layer}`, layer: ` all launches of layer ${layer}`, pass: " all launches" }[scope] || "";
+}
+
 function cost_recorded(scene, phase, chosen = () => true) {
   return scene.recorded.filter((line) => line.phase === phase && chosen(line)).flatMap((line, i) => {
-    const where = line.layer === null || line.layer === undefined ? " (whole pass)" : ` (sum kernels of layer ${line.layer})`;
-    return cost_panel_lines(`recorded${i}`, line.label + where, line, { ink: "recorded", symbol: COST_SYMBOLS[i % COST_SYMBOLS.length], x: line.sizes });
+    return cost_panel_lines(`recorded${i}`, line.label + "," + cost_scope(line), line, { ink: "recorded", dash: line.own ? "" : "dash", symbol: COST_SYMBOLS[i % COST_SYMBOLS.length], x: line.sizes });
   });
 }
 

@@ -215,13 +215,13 @@ def test_a_small_circuit_keeps_all_its_parts():
 
 
 def test_a_million_nodes_open_and_are_searched_in_time():
-    root = pcv.PD((28, 28), 64, split_intervals=4, dist=pcv.Categorical(num_cats=256), seed=0)
-    started = time.perf_counter()
+    root = pcv.PD((28, 28), 33, split_intervals=4, dist=pcv.Categorical(num_cats=256), seed=0)
+    started = time.process_time()  # what an idle core needs
     scene = scene_dag(root, pcv.plan_summary(root, block_size=16))
-    opened = time.perf_counter()
+    opened = time.process_time()
     numbering = layering(root).numbering
     assert numbering.num_nodes > 1_000_000 and scene["columns"]
     part = scene_dag_part(numbering, find_part(numbering, "1,000,003")["key"], 16)
-    found = time.perf_counter()
+    found = time.process_time()
     assert len(part["glyphs"]) <= MAX_GLYPHS and part["reads"]
-    assert opened - started < 2 and found - opened < 2  # half of it on an idle core
+    assert opened - started < 1 and found - opened < 1

@@ -9,7 +9,6 @@ import numpy as np
 
 from ..compiler.layering import layering
 from ..compiler.layering import legal_sizes as block_sizes
-from ..ir.nodes import sum_vectors
 
 FIGURE_5 = "figure 5"
 DIGITS = "digits"
@@ -100,7 +99,7 @@ def default_layer(root) -> int:
 
 
 def circuit_label(root) -> str:
-    sums = list(sum_vectors(root))
+    sums = [nodes for layer in layering(root).layers for nodes in layer.sums]
     edges = sum(nodes.num_edges for nodes in sums)
     return f"Your circuit: {sum(nodes.num_nodes for nodes in sums):,} sums, {edges:,} edges"
 

@@ -352,7 +352,7 @@ class FrameWorker:
         order = {"headline": 0, "blocks": 1, "cost": 2, "training": 3, "kernel": 3, "memory": 3, "dag": 4, "table": 4, "tiles": 5}[task.view]
         if task.tolerance not in (None, tolerance):  # last, and first what a move of their slider shows
             return (4, task.size != size and task.size is not None, off, distance, abs(task.tolerance - tolerance), order)
-        if task.size == size and off == 0 and task.view in ("headline", "blocks"):
+        if task.size == size and off == 0 and task.view in ("headline", "blocks", "dag"):  # what a large circuit opens on
             return (0, order)
         if task.size is None:
             return (1, order)

@@ -84,6 +84,23 @@ def test_the_command_takes_a_file_of_save(root, tmp_path, capsys):
     assert "none.safetensors" in capsys.readouterr().err
 
 
+def assert_compares(page, root):
+    """The table of differences between block size 1 and the last, then between two tolerances."""
+    plans = [pcv.plan_summary(root, block_size=size) for size in (1, legal_sizes(root)[-1])]
+    page.click("[data-pcv=tab-compare]")
+    wanted = [
+        {"flops": pcv.estimate(plan).forward.flops, "launches": plan.forward_launches, "groups": plan.num_groups, "padding_share": plan.padding_share,
+         **{name: plan.total(f"{name}_edges") for name in ("absent", "pseudo", "missing")}}
+        for plan in plans
+    ]  # fmt: skip
+    for side, values in zip("ab", wanted):
+        assert {key: float(page.get_attribute(f"[data-pcv=compare-{side}-{key}]", "data-value")) for key in values} == values
+    outlined = page.locator(".pcv-compare-changed[data-pcv^=compare-b-]").evaluate_all("cells => cells.map(cell => cell.dataset.pcv.slice(10))")
+    assert {*outlined} & {*wanted[0]} == {key for key in wanted[0] if wanted[0][key] != wanted[1][key]} != set()
+    page.click("[data-pcv=compare-row-hbm_bytes]")
+    assert page.locator(".pcv-compare-chart path[stroke-dasharray]").count() == 2
+
+
 @pytest.mark.browser
 def test_a_page_works_from_disk_without_a_network(chromium, root, tmp_path):
     path = pcv.export_html(root, tmp_path / "page.html", padding_tolerance=[0.25, 0], steps=[])
@@ -104,6 +121,7 @@ def test_a_page_works_from_disk_without_a_network(chromium, root, tmp_path):
             forward = pcv.estimate(pcv.plan_summary(root, block_size=size)).forward
             for name, figure in (("time", "time_ms"), ("l2", "l2_to_l1_bytes"), ("hbm", "hbm_bytes")):
                 assert float(page.get_attribute(f"[data-pcv=headline-{name}]", "data-value")) == getattr(forward, figure)
+        assert_compares(page, root)
         for name in ("dag", "training", "kernel"):
             page.click(f"[data-pcv=tab-{name}]")
         for scheme in ("dark", "light"):
@@ -114,10 +132,16 @@ def test_a_page_works_from_disk_without_a_network(chromium, root, tmp_path):
         for name in ("circuit", "batch-size", "device", "train", "measure", "auto-measure"):
             control = page.locator(f"[data-pcv={name}]")
             assert control.is_disabled() and "pcv.explore" in control.get_attribute("title")
+        page.click("[data-pcv=tab-compare]")
+        page.locator("[data-pcv=slider]").press("Home")
+        page.click("[data-pcv=compare-keep]")
+        pseudo = pcv.plan_summary(root, block_size=1).total("pseudo_edges")
         page.click("[data-pcv=settings]")
         page.fill("[data-pcv=tolerance]", "0")
         page.keyboard.press("Enter")
-        page.wait_for_function("() => document.querySelector('[data-pcv=blocks-pseudo-total]').dataset.value === '0'")
+        page.wait_for_function("() => document.querySelector('[data-pcv=compare-b-pseudo]').dataset.value === '0'")
+        assert page.get_attribute("[data-pcv=compare-a-pseudo]", "data-value") == str(pseudo) != "0"
+        assert "tolerance 0.25" in page.inner_text(".pcv-compare-about")
         assert not problems
     finally:
         context.close()

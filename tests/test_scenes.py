@@ -286,6 +286,24 @@ def test_table_lists_the_slowest_launches(monkeypatch, summaries, reports):
     assert "The 3 slowest of" in scene["caption"]
 
 
+# ---- Compare ------------------------------------------------------------------------------------------------------------
+
+
+def test_compare_scene_has_the_figures_of_plan_and_estimate(pd, summaries, reports):
+    scene = scenes.scene_compare("PD", summaries, reports)
+    for i, size in enumerate(SIZES):
+        forward, both = ({row["key"]: scene["values"][phase][row["key"]][i] for row in scene["rows"]} for phase in ("forward", "both"))
+        for key in ("time_ms", "l1_bytes", "l2_to_l1_bytes", "hbm_bytes", "flops"):
+            assert forward[key] == getattr(reports[size].forward, key)
+            assert both[key] == pytest.approx(getattr(reports[size].total, key))
+        assert forward["launches"] == summaries[size].forward_launches and forward["padding_share"] == summaries[size].padding_share
+        assert forward["cells"] * (1 - forward["padding_share"]) == pytest.approx(summaries[size].total("edges"))
+        assert [forward[name] for name in ("absent", "pseudo", "missing")] == [
+            summaries[size].total(f"{name}_edges") for name in ("absent", "pseudo", "missing")]  # fmt: skip
+    assert_travels(scene)
+    assert "padding" in scenes.static_compare(scene) and len(scenes.static_compare(scene)) < STATIC_LIMIT
+
+
 # ---- DAG ----------------------------------------------------------------------------------------------------------------
 
 
@@ -707,8 +725,8 @@ def test_dag_zooms_pans_and_colours_with_the_keyboard(page, pd, summaries, repor
     column.focus()
     for key in ("+", "+", "Shift+ArrowRight"):
         page.keyboard.press(key)
-    page.wait_for_function("() => document.querySelector('#el').dataset.zoom === '2.25'")
-    assert column.locator("rect").first.bounding_box()["width"] > 2 * whole["width"]
+    width = "document.querySelector(\"[data-pcv=dag-layer][data-layer='2'] rect\").getBoundingClientRect().width"
+    page.wait_for_function(f"least => document.querySelector('#el').dataset.zoom === '2.25' && {width} > least", arg=2 * whole["width"])
     assert page.evaluate("document.activeElement.dataset.layer") == "2"
     page.keyboard.press("0")
     page.wait_for_function("() => document.querySelector('#el').dataset.zoom === '1.00'")

@@ -16,6 +16,7 @@ from .packing import pack
 from .scenes.blocks import scene_blocks
 from .scenes.blocks_launches import scene_launches
 from .scenes.blocks_window import scene_window
+from .scenes.compare import scene_compare
 from .scenes.cost import scene_cost
 from .scenes.dag import scene_dag
 from .scenes.dag_costs import Costs
@@ -30,7 +31,7 @@ from .scenes.training import scene_training
 
 PRELOAD_BYTES = 1_500_000  # beyond this, frames of further layers are sent when they are asked for
 KEPT_INDICES = 4_000_000  # child blocks of sum blocks in a plan that stays in memory
-VIEWS = ["blocks", "cost", "dag", "memory", "tiles", "training", "table"]
+VIEWS = ["blocks", "cost", "dag", "memory", "tiles", "training", "table", "compare"]
 TOLERANCES = (0.0, 0.1, 0.25, 0.5, 1.0)  # stops of the second slider; the settings' own is one, too
 ANY_TOLERANCE = ("training", "kernel")  # views that no padding tolerance changes
 OF_A_LAYER = ("blocks", "tiles")
@@ -90,7 +91,7 @@ class Generation:
         return free | {replace(task, tolerance=tolerance) for task in own - free for tolerance in self.tolerances}
 
     def tasks(self, num_layers: int) -> set[Task]:
-        once = {Task(view, None, None) for view in ("cost", "memory", "training", "kernel")}
+        once = {Task(view, None, None) for view in ("cost", "memory", "training", "kernel", "compare")}
         sized = {Task(view, size, None) for view in ("headline", "dag", "table") for size in self.entry.sizes}
         layers = range(1, num_layers + 1)
         return once | sized | {Task(view, size, layer) for view in OF_A_LAYER for size in self.entry.sizes for layer in layers}
@@ -134,6 +135,9 @@ class Generation:
                 summaries = {size: self.summary(size) for size in self.entry.sizes}
                 reports = {size: self.report(size) for size in self.entry.sizes}
                 return scene_cost(self.entry.label, summaries, reports, self._recorded_points(), self.measured())
+            case "compare":
+                summaries, reports = ({size: of(size) for size in self.entry.sizes} for of in (self.summary, self.report))
+                return scene_compare(self.entry.label, summaries, reports)
             case "dag":
                 return scene_dag(self.entry.root, self.summary(task.size), self.report(task.size))
             case "kernel":
@@ -349,7 +353,7 @@ class FrameWorker:
         sizes = self._generation.entry.sizes
         distance = abs(sizes.index(task.size) - sizes.index(size)) if task.size in sizes and size in sizes else 0
         off = abs(task.layer - layer) if task.layer is not None else 0
-        order = {"headline": 0, "blocks": 1, "cost": 2, "training": 3, "kernel": 3, "memory": 3, "dag": 4, "table": 4, "tiles": 5}[task.view]
+        order = {"headline": 0, "blocks": 1, "cost": 2, "dag": 4, "table": 4, "tiles": 5}.get(task.view, 3)
         if task.tolerance not in (None, tolerance):  # last, and first what a move of their slider shows
             return (4, task.size != size and task.size is not None, off, distance, abs(task.tolerance - tolerance), order)
         if task.size == size and off == 0 and task.view in ("headline", "blocks", "dag"):  # what a large circuit opens on

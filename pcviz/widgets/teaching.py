@@ -80,7 +80,8 @@ SCENES = (
     ),
     Scene(
         "same epochs, different seconds", "Learning is the same, the clock is not",
-        "Let the Training view run some epochs at each block size, then switch from epochs to seconds: the same curves, at other times.",
+        "Press Compare sizes in the Training view: some epochs at each block size, from the same parameters. Then switch from epochs to "
+        "seconds: the same curves, at other times.",
         "learning", 1, settings=Settings(batch_size=256), stages=("training", "blocks"),
     ),
     Scene(

@@ -1,6 +1,7 @@
 """Scenes: pure functions from records to small dictionaries (JSON and bytes) that one JavaScript ``draw`` each draws."""
 
 from .blocks import scene_blocks, static_blocks
+from .compare import scene_compare, static_compare
 from .cost import scene_cost, static_cost
 from .dag import scene_dag, static_dag
 from .learned import scene_learned, static_learned
@@ -11,6 +12,7 @@ from .training import scene_training, static_training
 
 __all__ = [
     "scene_blocks",
+    "scene_compare",
     "scene_cost",
     "scene_dag",
     "scene_memory",
@@ -19,6 +21,7 @@ __all__ = [
     "scene_tiles",
     "scene_training",
     "static_blocks",
+    "static_compare",
     "static_cost",
     "static_dag",
     "static_memory",

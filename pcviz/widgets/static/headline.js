@@ -56,7 +56,7 @@ function ratio(less, more) {
 
 function points(before, now) {
   const change = 100 * (now - before);
-  return Math.abs(change) < 0.05 ? "same" : `${change > 0 ? "+" : "−"}${Math.abs(change).toFixed(1)} points`;
+  return Math.abs(change) < 0.05 ? "same" : `${change > 0 ? "+" : "−"}${Math.abs(change).toFixed(1)} pts`;
 }
 
 function difference(before, now) {

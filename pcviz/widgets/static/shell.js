@@ -10,7 +10,7 @@ class Shell {
     this.store = hub.store;
     this.base = null; // block size before the present move, which the headline compares with
     this.committed = null;
-    this.chosen = ["blocks", "cost", "dag", "training", "kernel", "memory", "tiles", "table"]; // most recently chosen stages first
+    this.chosen = ["blocks", "cost", "dag", "training", "kernel", "memory", "tiles", "table", "compare"]; // most recently chosen stages first
     this.undo = [];
     this.root = document.createElement("div");
     this.root.className = "pcv";

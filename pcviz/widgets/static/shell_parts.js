@@ -9,6 +9,7 @@ const STAGES = [
   { name: "dag", title: "DAG", draw: (...args) => draw_dag(...args) },
   { name: "training", title: "Training", draw: (...args) => draw_training(...args) },
   { name: "table", title: "Table", draw: (...args) => draw_table(...args) },
+  { name: "compare", title: "Compare", draw: (...args) => draw_compare(...args) },
 ];
 const FOCUSABLE = "button, input, select, textarea, summary, a[href], canvas, [tabindex], [contenteditable]";
 const SHELL_HTML = `

@@ -161,7 +161,7 @@ function blocks_legend(view) {
 }
 
 function blocks_bar(view, scene) {
-  const key = scene.layers.map((l) => `${l.index}:${l.groups}`).join();
+  const key = scene.layers.map((l) => `${l.index}:${l.groups}:${l.edges}`).join();
   if (view.layersKey !== key) {
     view.layersKey = key;
     while (view.select.length > scene.layers.length) view.select.lastChild.remove();

@@ -49,7 +49,8 @@ def device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     name = platform.processor() or platform.machine()
-    return f"CPU, {name}, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    return f"CPU, {name}, {threads} thread{'s' if threads > 1 else ''}"
 
 
 def check_likelihoods(pc: TensorCircuit, x: np.ndarray) -> float:

@@ -803,6 +803,12 @@ def test_training_view_counts_points_and_says_how_to_begin(page):
     assert page.evaluate("rows => { window.scene = extendTraining(scene, rows); return scene.rows.length; }", rows) == 9
     page.draw("training", None)
     assert value(page, "training-points") == 9
+    page.draw("training", scenes.scene_training(steps(9) + steps(6, block_size=1)))
+    expected = "At epoch 2 the test values of 2 block sizes differ by less than 0.001 bits; block size 1 took 0.6 s"
+    assert expected in page.inner_text(".pcv-training-left .pcv-caption")
+    assert page.locator("[data-pcv=training-table] tbody tr").count() == 5
+    page.draw("training", scenes.scene_training([], why="No data <b>here</b>."))
+    assert page.inner_text(".pcv-note") == "No data <b>here</b>."
 
 
 @pytest.mark.browser

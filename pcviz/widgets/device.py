@@ -188,7 +188,7 @@ class DeviceWorker:
         if self.state == "idle" and not self._closed:
             training.waiting.clear()
             training.halt()
-            self._outbox.status(f"Training stopped after {len(training.rows)} mini-batches; the circuit keeps its parameters.", answer=True)
+            self._outbox.status(f"Training stopped after {_batches(len(training.rows))}; the circuit keeps its parameters.", answer=True)
         elif self.state == "paused":
             self._outbox.status("Training paused.", answer=True)
 
@@ -273,6 +273,10 @@ class DeviceWorker:
         if result is None and not self._closed:
             self._outbox.status(f"Measuring block size {block_size} was cancelled; nothing is reported.", answer=True)
         return result
+
+
+def _batches(count: int) -> str:
+    return f"{count:,} mini-batch{'es' if count != 1 else ''}"
 
 
 def progress_text(training: Training, row: Row) -> str:

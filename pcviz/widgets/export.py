@@ -137,7 +137,7 @@ def _frames(generations: list[Generation], size: int, layer: int, left: int) -> 
 def _frame(generation: Generation, task: Task) -> dict:
     scene = scene_no_kernel(LIVE) if task.view == "kernel" else generation.scene(task)
     if task.view == "training":
-        scene["live"] = False
+        scene |= {"live": False, "why": LIVE}
     if task.view == "cost":
         scene["unmeasured"] = "Nothing was measured before this page was saved."
     return {"gen": generation.number, "view": task.view, "size": task.size, "layer": task.layer, "data": b64encode(pack(scene)).decode()}

@@ -149,7 +149,7 @@ class Generation:
             case "tiles":
                 return scene_tiles(self.summary(task.size), self.report(task.size), task.layer)
             case "training":
-                return scene_training([], live=self.entry.can_train)  # the page adds the rows as they come
+                return scene_training([], self.entry.can_train, self.entry.why_not)  # the page adds the rows as they come
         raise ValueError(f"no view is called {task.view!r}")
 
     def dag_answer(self, wish: dict, size: int, flows_of) -> dict:

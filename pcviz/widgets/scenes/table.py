@@ -18,7 +18,7 @@ COSTS = (
     ("l1_bytes", "L1", "bytes"),
     ("l2_bytes", "L1-L2", "bytes"),
     ("hbm_bytes", "HBM", "bytes"),
-    ("time_ms", "time", "ms"),
+    ("time_ms", "time, model", "ms"),
 )
 # key, title, unit, explanation
 LAYER_COLUMNS = (
@@ -55,8 +55,8 @@ def scene_table(summary: PlanSummary, report: TrafficReport, recorded: Iterable[
     points = [point for point in recorded if (point["block_size"], point["batch_size"]) == (summary.block_size, report.batch_size)]
     own = [m for m in measured if (m.block_size, m.batch_size) == (summary.block_size, report.batch_size)]
     labels = sorted({point["label"] for point in points})
-    extra = [(f"recorded_{i}_ms", f"time {label}", "ms", label) for i, label in enumerate(labels)]
-    extra += [("measured_ms", "time measured", "ms", f"measured, {own[-1].device_name}")] if own else []
+    extra = [(f"recorded_{i}_ms", f"time, {label}", "ms", label) for i, label in enumerate(labels)]
+    extra += [("measured_ms", "time, measured", "ms", f"measured, {own[-1].device_name}")] if own else []
     costs = [(key, title, unit, f"model, {report.device.name}") for key, title, unit in COSTS]
     shown = summary.layers[-MAX_LAYERS:]
     slowest = sorted(report.records, key=lambda record: -record.time_ms)[:MAX_LAUNCHES]

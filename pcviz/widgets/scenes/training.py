@@ -11,16 +11,16 @@ TEST, STEP, RUN = COLUMNS.index("test_bpd"), COLUMNS.index("step"), COLUMNS.inde
 MAX_ROWS = 3000
 
 
-def scene_training(steps: Iterable, live: bool = False) -> dict:
+def scene_training(steps: Iterable, live: bool = False, why: str = "") -> dict:
     """Scene of EMStep records of one or several runs, in order. A run ends where the step number falls. ``live``: there is a
-    kernel that can train on."""
+    kernel that can train on; ``why`` there is none."""
     rows: list[list] = []
     for step in steps:
         falls = bool(rows) and step.step <= rows[-1][STEP]
         rows.append(training_row(step, rows[-1][RUN] + falls if rows else 1))
     kept = thinned(rows)
     caption = f"{len(kept):,} of {len(rows):,} mini-batches are drawn; every test value is." if len(kept) < len(rows) else ""
-    return {"view": "training", "columns": list(COLUMNS), "rows": kept, "points": len(rows), "live": live, "caption": caption}
+    return {"view": "training", "columns": list(COLUMNS), "rows": kept, "points": len(rows), "live": live, "why": why, "caption": caption}
 
 
 def static_training(scene: dict) -> str:

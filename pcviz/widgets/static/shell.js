@@ -144,7 +144,8 @@ class Shell {
     this.root.classList.toggle("pcv-compact", width < 1000 || this.store.get().presenter);
     this.root.classList.toggle("pcv-narrow", width < 700);
     this.root.classList.toggle("pcv-tiny", width < 560);
-    const count = width < 900 ? 1 : width <= 1600 ? 2 : 3;
+    const scale = this.store.get().presenter ? 1.4 : 1; // of the text
+    const count = width < 900 * scale ? 1 : width <= 1600 * scale ? 2 : 3;
     if (count !== this.visibleCount) {
       this.visibleCount = count;
       this.arrange();

@@ -113,6 +113,7 @@ function table_head(view, head, columns) {
       button.dataset.pcv = `table-sort-${name}`;
       button.append(pv_el("span", "pcv-table-arrow"));
       cell.scope = "col";
+      cell.classList.toggle("pcv-table-long", title.length > 20);
       cell.title = why;
       cell.append(button);
       return cell;
@@ -122,7 +123,7 @@ function table_head(view, head, columns) {
   [...head.firstChild.children].forEach((cell, i) => {
     const mine = view.sort?.at === i;
     cell.setAttribute("aria-sort", mine ? (view.sort.down ? "descending" : "ascending") : "none");
-    cell.querySelector(".pcv-table-arrow").textContent = mine ? (view.sort.down ? " ▾" : " ▴") : "";
+    cell.querySelector(".pcv-table-arrow").textContent = mine ? (view.sort.down ? "\u00a0▾" : "\u00a0▴") : "";
   });
 }
 

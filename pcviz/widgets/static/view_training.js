@@ -5,6 +5,7 @@ const TRAINING_AXES = { epoch: "epochs", seconds: "seconds of training" };
 const TRAINING_PACES = [["0", "pace: full"], ["0.25", "pace: 4 per s"], ["1", "pace: 1 per s"]];
 const TRAINING_STARTS = [["own", "own parameters"], ["random", "random parameters"]];
 const TRAINING_PAGES = { curve: "curve", learned: "samples, flow" };
+const TRAINING_NOTE = "No training yet. Press Train: each mini-batch adds a point here, and the test data is evaluated as it goes.";
 const TRAINING_EPOCHS = 3; // of each block size in a comparison
 
 function draw_training(el, scene, store) {
@@ -19,6 +20,7 @@ function draw_training(el, scene, store) {
   training_text(view, scene, pieces, frame);
   training_sheet(view, pieces);
   view.note.hidden = !empty;
+  view.note.textContent = scene.why || TRAINING_NOTE;
   view.chart.style.visibility = empty ? "hidden" : "";
   if (!view.left.hidden && !empty) training_chart(view, pieces, frame);
   if (!view.right.hidden) learned_draw(view.right, scene.learned, frame);
@@ -56,7 +58,7 @@ function training_build(frame) {
   view.plot = pv_el("div", "pcv-plot");
   view.chart = pv_el("div", "pcv-chart");
   view.chart.setAttribute("role", "img");
-  view.note = pv_el("div", "pcv-note", "No training yet. Press Train: each mini-batch adds a point here, and the test data is evaluated as it goes.");
+  view.note = pv_el("div", "pcv-note", TRAINING_NOTE);
   view.note.style.inset = "0";
   view.plot.append(view.chart, view.note);
   view.caption = pv_el("div", "pcv-caption");
@@ -151,8 +153,8 @@ function training_piece(row, at, before) {
 function training_text(view, scene, pieces, frame) {
   const n = scene.points ?? scene.rows.length;
   pv_number(view.points, n, n ? pv_plural(n, "mini-batch").replace("batchs", "batches") : "");
-  view.caption.textContent = scene.caption || "";
-  view.caption.hidden = !scene.caption;
+  view.caption.textContent = [training_lesson(pieces), scene.caption].filter(Boolean).join(" ");
+  view.caption.hidden = !view.caption.textContent;
   const most = frame.height < 27 * frame.font ? 2 : 9, shown = pieces.slice(-most), starts = new Set(pieces.map((piece) => piece.start));
   view.keys.replaceChildren(...shown.map((piece) => {
     const key = pv_el("span", "pcv-key"), end = piece.train[piece.train.length - 1], test = piece.test.bits[piece.test.bits.length - 1];
@@ -165,6 +167,20 @@ function training_text(view, scene, pieces, frame) {
   view.chart.setAttribute("aria-label", `Bits per dimension against ${TRAINING_AXES[view.axis]}, ${pv_plural(pieces.length, "curve")}; the table has the numbers`);
   if (pieces.length > shown.length) view.keys.prepend(pv_el("span", "", `${pieces.length - shown.length} earlier · `));
   if (pieces.length) view.keys.append(pv_el("span", "", "thin line: train, mini-batch · marks: test"));
+}
+
+// What a comparison shows, in its own numbers: the test values of runs that started alike, at the last epoch that all of
+// them have, and how long each took to get there.
+function training_lesson(pieces) {
+  const own = pieces.filter((piece) => !piece.from && piece.epochs.length), start = own[own.length - 1]?.start;
+  const alike = [...new Map(own.filter((piece) => piece.start === start).map((piece) => [piece.size, piece])).values()];
+  if (alike.length < 2) return "";
+  const epoch = Math.min(...alike.map((piece) => piece.epochs[piece.epochs.length - 1][0]));
+  const found = alike.map((piece) => ({ size: piece.size, row: piece.epochs.find((row) => row[0] === epoch) })).filter((one) => one.row);
+  if (found.length < 2) return "";
+  const tests = found.map((one) => one.row[4]), spread = Math.max(...tests) - Math.min(...tests), bySeconds = found.sort((a, b) => a.row[2] - b.row[2]);
+  const fast = bySeconds[0], slow = bySeconds[bySeconds.length - 1], differ = spread < 0.001 ? "less than 0.001" : spread.toFixed(3);
+  return `At epoch ${epoch} the test values of ${found.length} block sizes differ by ${differ} bits; block size ${slow.size} took ${pv_digits(slow.row[2])} s, ${fast.size} took ${pv_digits(fast.row[2])} s.`;
 }
 
 // An epoch a row; the same numbers as the chart's marks.

@@ -20,12 +20,18 @@ function training_dash(piece, pieces) {
   return piece.start === "random" && pieces.some((other) => other.start !== "random") ? "dash" : "solid";
 }
 
+// Against epochs curves lie on each other: marks of earlier ones are open and larger, so that all are seen.
+function training_test_mark(piece, behind) {
+  return behind ? { symbol: `${training_mark(piece)}-open`, size: 7 + 3 * Math.min(behind, 4), line: { width: 1.5 } } : { symbol: training_mark(piece), size: 7 };
+}
+
 function training_traces(pieces, axis, theme) {
-  return pieces.flatMap((piece) => {
+  return pieces.flatMap((piece, i) => {
+    const behind = axis === "epoch" ? pieces.length - 1 - i : 0;
     const color = training_colour(piece, theme), dash = training_dash(piece, pieces), shared = { mode: "lines+markers" }, where = `block size ${piece.size}`;
     return [
       { ...shared, x: piece[axis].slice(), y: piece.train.slice(), line: { color, width: 1.2, dash }, marker: { size: 3 }, opacity: 0.75, hovertemplate: `${where}, train %{y:.4f}<extra></extra>`, name: "train" },
-      { ...shared, x: piece.test[axis].slice(), y: piece.test.bits.slice(), line: { color, width: 2.4, dash }, marker: { symbol: training_mark(piece), size: 7 }, hovertemplate: `${where}, test %{y:.4f}<extra></extra>`, name: "test" },
+      { ...shared, x: piece.test[axis].slice(), y: piece.test.bits.slice(), line: { color, width: 2.4, dash }, marker: training_test_mark(piece, behind), hovertemplate: `${where}, test %{y:.4f}<extra></extra>`, name: "test" },
     ];
   });
 }
@@ -45,8 +51,8 @@ function training_layout(view, pieces, frame) {
     ...training_handovers(pieces, view.axis, frame),
     width: view.plot.clientWidth, height: view.plot.clientHeight,
     margin: { l: 4.6 * frame.font, r: 14, t: 8, b: 3.7 * frame.font },
-    xaxis: { ...pv_axis(frame), title: { text: TRAINING_AXES[view.axis], standoff: 6 }, rangemode: "tozero" },
-    yaxis: { ...pv_axis(frame), title: { text: "bits per dimension", standoff: 8 } },
+    xaxis: { ...pv_axis(frame), title: { text: TRAINING_AXES[view.axis], standoff: 6, font: { size: frame.font } }, rangemode: "tozero" },
+    yaxis: { ...pv_axis(frame), title: { text: view.plot.clientHeight < 13 * frame.font ? "" : "bits per dimension", standoff: 8, font: { size: frame.font } } },
   };
 }
 
@@ -74,7 +80,7 @@ async function training_plot(view, plotly) {
   const same = drawn && drawn.key === key && drawn.sizes.length === sizes.length && sizes.every((n, i) => n >= drawn.sizes[i]);
   view.drawn = { key, sizes };
   if (!same) {
-    await plotly.newPlot(view.chart, training_traces(pieces, view.axis, frame.theme), training_layout(view, pieces, frame), PV_PLOT_CONFIG);
+    await plotly.react(view.chart, training_traces(pieces, view.axis, frame.theme), training_layout(view, pieces, frame), PV_PLOT_CONFIG);
     return;
   }
   const grown = sizes.map((n, i) => i).filter((i) => sizes[i] > drawn.sizes[i]);

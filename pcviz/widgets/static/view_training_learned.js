@@ -16,14 +16,17 @@ function learned_draw(host, learned, frame) {
   if (host._learned === learned && host._key === key) return;
   host._learned = learned;
   host._key = key;
+  const side = host.clientWidth >= 44 * frame.font && host.clientHeight < 26 * frame.font; // little height: images and flow side by side
+  parts.all.dataset.side = String(side);
+  const room = { width: side ? host.clientWidth / 2 - 20 : host.clientWidth - 14, height: host.clientHeight - (side ? 8 : 15) * frame.font, tight: side || host.clientHeight < 26 * frame.font };
   const { images } = learned, when = `epoch ${pv_count(learned.epoch)}, mini-batch ${pv_count(learned.step)}`;
   host.dataset.step = String(learned.step);
   for (const name of ["samplesHead", "samples", "completedHead", "completed", "originals"]) parts[name].hidden = !images || (name !== "samplesHead" && name !== "samples" && !images.numCompletions);
   parts.why.textContent = learned.why;
   parts.why.hidden = !learned.why;
-  if (images) learned_images(host, parts, images, when, frame);
+  if (images) learned_images(room, parts, images, when, frame);
   parts.flowHead.replaceChildren(pv_el("b", "", "Flow per layer"), `, mean of ${pv_plural(learned.flow.numSamples, "sample")}`);
-  learned_flow(parts.flow, learned.flow, frame, host.clientWidth - 14);
+  learned_flow(parts.flow, learned.flow, frame, room.width);
   parts.caption.textContent = learned.caption;
 }
 
@@ -39,18 +42,21 @@ function learned_build(host) {
   parts.why = pv_el("div", "pcv-caption");
   parts.flow = pv_svg("svg", { "aria-hidden": "true" }); // the table has the numbers
   parts.caption = pv_el("div", "pcv-caption");
-  parts.all.append(parts.samplesHead, parts.samples, parts.completedHead, parts.completed, parts.originals, parts.why, parts.flowHead, parts.flow, parts.caption);
+  parts.left = pv_el("div");
+  parts.left.append(parts.samplesHead, parts.samples, parts.completedHead, parts.completed, parts.originals, parts.why);
+  parts.right = pv_el("div");
+  parts.right.append(parts.flowHead, parts.flow, parts.caption);
+  parts.all.append(parts.left, parts.right);
   host.append(parts.empty, parts.all);
   host._parts = parts;
 }
 
-function learned_images(host, parts, images, when, frame) {
-  const width = host.clientWidth - 8, tight = host.clientHeight < 26 * frame.font;
+function learned_images({ width, height, tight }, parts, images, when, frame) {
   const head = (node, title, text) => node.replaceChildren(pv_el("b", "", title), text);
   head(parts.samplesHead, "Samples", ` at ${when}`);
   head(parts.completedHead, "Completions", ": the lower half is drawn by the circuit; below, the images themselves");
   const samples = Math.min(images.numSamples, tight ? LEARNED_COLUMNS : 99), rows = Math.ceil(samples / LEARNED_COLUMNS) + (images.numCompletions ? 2 : 0);
-  const most = pv_clamp((host.clientHeight - 15 * frame.font) / rows - 8, 16, 72); // pixels of an image
+  const most = pv_clamp(height / rows - 8, 16, 72); // pixels of an image
   learned_canvas(parts.samples, images, images.samples, samples, [width, most], frame, false);
   learned_canvas(parts.completed, images, images.completed, images.numCompletions, [width, most], frame, true);
   learned_canvas(parts.originals, images, images.originals, images.numCompletions, [width, most], frame, false);

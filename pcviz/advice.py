@@ -2,12 +2,13 @@
 
 Time is the roofline of the launches (``pcviz.traffic``: on a GPU of all that impl="triton" runs, elsewhere of the sum layers),
 memory the count of ``pcviz.memory_model``. Neither is a measurement, and the first is far below what kernels take where tiles are
-small: so every choice carries the ratio of model to recorded time wherever such a run ships with the package. With data, choices
-are measured, and compared by what was measured.
+small: so every choice carries the ratio of model to recorded time wherever such a run ships with the package, and choices are
+compared by a time that is corrected by it. With data, choices are measured, and compared by what was measured.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ from .memory_model import model_memory
 from .recorded import ComparedStep, compared_steps, figure_5_rows, own_launches
 from .rows import to_frame
 from .structures import figure_5_layer
-from .traffic import TrafficRecord, estimate, model_error
+from .traffic import SUM_PHASES, TrafficRecord, estimate, model_error
 
 if TYPE_CHECKING:
     from .benchmark import Measurement
@@ -41,14 +42,18 @@ class Choice:
 
     ``bound``: the roof that sets the pace of most of that time, ``bound_share`` of it; ``small_tiles_share``: of the time, in launches
     whose tiles are too small for tensor cores. ``model_ratio``: model / recorded time of the figure-5 layer's sum kernels at this
-    block size, by the same engine and device, None where nothing was recorded. ``recorded``: the training step of this very circuit, or None.
-    ``measured_ms``: forward and backward pass of the given data on this machine, inputs and products included, or None; with more
-    than one run, ``measured`` has them all. ``decides_ms``, which choices are compared by, is what was measured or else the model.
+    block size, by the same engine and device, None where nothing was recorded. ``corrected_ms``: the model with sum kernels that are as
+    far from their roofs as those were, at the nearest recorded block size; the model itself where there is none.
+
+    ``recorded``: the training step of this very circuit, or None. ``measured_ms``: forward and backward pass of the given data on this
+    machine, inputs and products included, or None; with more than one run, ``measured`` has them all. ``decides_ms``, by which choices
+    are compared: measured, or else corrected.
     """
 
     block_size: int
     variant: str
     time_ms: float
+    corrected_ms: float
     memory: MemoryUse
     padding_share: float
     launches: int
@@ -65,7 +70,7 @@ class Choice:
 
     @property
     def decides_ms(self) -> float:
-        return self.time_ms if self.measured_ms is None else self.measured_ms
+        return self.corrected_ms if self.measured_ms is None else self.measured_ms
 
     def beats(self, other: Choice) -> bool:
         """Not worse in time and memory, and better in one of them."""
@@ -77,7 +82,8 @@ class Choice:
         recorded = self.recorded
         return {
             "block_size": self.block_size, "variant": self.variant, "best": self.is_best, "front": self.on_front,
-            "model_time_ms": self.time_ms, "model_memory_bytes": self.memory.total, "model_parameter_bytes": self.memory.parameters,
+            "model_time_ms": self.time_ms, "corrected_time_ms": self.corrected_ms,
+            "model_memory_bytes": self.memory.total, "model_parameter_bytes": self.memory.parameters,
             "padding_share": self.padding_share, "launches": self.launches, "bound": self.bound, "bound_share": self.bound_share,
             "model_over_recorded_time": self.model_ratio, "measured_ms": self.measured_ms,
             "recorded_step_ms": recorded and recorded.step_ms, "recorded_forward_backward_ms": recorded and recorded.forward_backward_ms,
@@ -87,7 +93,7 @@ class Choice:
 
 @dataclass(frozen=True, repr=False)
 class Recommendation:
-    """Choices by block size, then variant. ``best``: the fastest, unless another one that is within 25% of its time by the model (10% if
+    """Choices by block size, then variant. ``best``: the fastest, unless another one that is within 25% of its time (10% if
     measured) needs at least 5% less memory. ``front``: those that no other beats in both time and memory. Print it; ``to_frame()`` needs pandas."""
 
     device: str
@@ -143,7 +149,7 @@ def recommend(
         for variant, records in _variants(summary, spec, batch_size).items():
             recorded = _recorded(spec, block_size, batch_size, variant, counted)
             memory = model_memory(layers, summary, batch_size, spec.kind)
-            choices.append(_choice(variant, summary, records, memory, errors.get((variant, block_size)), recorded))
+            choices.append(_choice(variant, summary, records, memory, errors, recorded))
     if x is not None:
         choices = _measured(root, spec.kind, padding_tolerance, x[:batch_size], choices)
     modelled = "all launches" if spec.kind == "gpu" and spec.fp16_tflops else "the sum layers' launches"
@@ -161,7 +167,7 @@ def _variants(summary: PlanSummary, spec: DeviceSpec, batch_size: int) -> dict[s
     return {"scaled": records, "paper": [*sums, *(record for record in records if record.phase != "forward")]}
 
 
-def _choice(variant: str, summary: PlanSummary, records: list[TrafficRecord], memory: MemoryUse, model_ratio, recorded) -> Choice:
+def _choice(variant: str, summary: PlanSummary, records: list[TrafficRecord], memory: MemoryUse, ratios: dict[int, float], recorded) -> Choice:
     bounds: dict[str, float] = {}
     small = 0.0
     for record in records:
@@ -173,15 +179,25 @@ def _choice(variant: str, summary: PlanSummary, records: list[TrafficRecord], me
         block_size=summary.block_size,
         variant=variant,
         time_ms=total,
+        corrected_ms=total + _slower(records, summary.block_size, ratios),
         memory=memory,
         padding_share=summary.padding_share,
         launches=len(records),
         bound=bound,
         bound_share=bounds[bound] / total,
         small_tiles_share=small / total,
-        model_ratio=model_ratio,
+        model_ratio=ratios.get(summary.block_size) if variant == "scaled" else None,
         recorded=recorded,
     )
+
+
+def _slower(records: list[TrafficRecord], block_size: int, ratios: dict[int, float]) -> float:
+    """Milliseconds that the sum kernels take beyond their roofs, if they are as far from them as recorded ones; launches cost no more."""
+    if not ratios:
+        return 0.0
+    nearest = min(ratios, key=lambda size: abs(math.log2(size / block_size)))
+    sums = [record for record in records if record.launch.multiplies or record.phase in SUM_PHASES]
+    return sum(record.time_ms - record.device.launch_overhead_us * 1e-3 for record in sums) * (1 / ratios[nearest] - 1)
 
 
 def _compared(choices: list[Choice]) -> tuple[Choice, ...]:
@@ -236,8 +252,8 @@ def _is_recorded(spec: DeviceSpec) -> bool:
     return spec.name == "H100-SXM"
 
 
-def _figure_5_ratios(spec: DeviceSpec) -> dict[tuple[str, int], float]:
-    """(variant, block size) -> modelled / recorded time of pcviz's own sum kernels on the figure-5 layer, both passes together."""
+def _figure_5_ratios(spec: DeviceSpec) -> dict[int, float]:
+    """Block size -> modelled / recorded time of pcviz's own sum kernels (variant "scaled") on the figure-5 layer, both passes together."""
     if not _is_recorded(spec):
         return {}
     root, rows = figure_5_layer(), figure_5_rows(own_launches())
@@ -246,7 +262,7 @@ def _figure_5_ratios(spec: DeviceSpec) -> dict[tuple[str, int], float]:
     for row, error in zip(rows, model_error(summaries, rows, spec), strict=True):
         modelled[row.block_size] += error.time_ratio * row.time_ms
         recorded[row.block_size] += row.time_ms
-    return {("scaled", size): modelled[size] / recorded[size] for size in summaries}
+    return {size: modelled[size] / recorded[size] for size in summaries}
 
 
 def _counts(root: Nodes) -> tuple[int, int, int, int]:

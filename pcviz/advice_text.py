@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
-HEADINGS = ("", "block size", "variant", "time", "measured", "memory", "parameters", "padding", "launches", "model / recorded", "why")
+HEADINGS = ("", "block size", "variant", "model", "corrected", "measured", "memory", "parameters", "padding", "launches", "model / recorded", "why")
 MUCH_PADDING, MANY_SMALL = 0.05, 0.5  # shares that are worth a word
 ALIKE = 0.01  # what differs by less is called the same
 
@@ -46,7 +46,7 @@ def _causes(choice) -> list[str]:
         causes = [f"the launches themselves set the pace {when}"]
     else:
         causes = [f"{choice.bound} {'set' if choice.bound.endswith('s') else 'sets'} the pace {when}"]
-    if choice.measured_ms is not None:
+    if choice.decides_ms != choice.time_ms:
         causes[0] = f"by the model {causes[0]}"
     if choice.small_tiles_share > MANY_SMALL and choice.bound != "launch":
         causes.append("tiles below 16 leave tensor cores idle")
@@ -69,7 +69,10 @@ def notes(found) -> list[str]:
     if ratios:
         spread = f"{min(ratios):.2g} to {max(ratios):.2g}" if len(ratios) > 1 else f"{ratios[0]:.2g}"
         what = "the model's time of the figure-5 layer's sum kernels over that of pcviz's on an H100"
-        lines = [f"Model / recorded: {what}, {spread} here (1: agreement; -: nothing recorded)."]
+        lines = [
+            f"Model / recorded: {what}, {spread} here (1: agreement; -: nothing recorded).",
+            "Corrected: with sum kernels as far from their roofs as those, at the nearest recorded block size; choices are compared by it.",
+        ]
     else:
         lines = [f"Nothing is recorded of these block sizes on {found.device}."]
     measured = [choice.measured for choice in found.choices if choice.measured is not None]
@@ -86,7 +89,7 @@ def _recorded(choice) -> str:
     row = choice.recorded
     return (
         f"This circuit at block size {choice.block_size}, {row.provenance.label}: forward and backward {row.forward_backward_ms:.2f} ms "
-        f"(model: {choice.time_ms:.2f}), step {row.step_ms:.2f} ms, peak {row.peak_gib:.2f} GiB "
+        f"(model: {choice.time_ms:.2f}, corrected: {choice.corrected_ms:.2f}), step {row.step_ms:.2f} ms, peak {row.peak_gib:.2f} GiB "
         f"(model: {choice.memory.total / 2**30:.2f})."
     )
 
@@ -97,6 +100,7 @@ def _cells(choice) -> tuple[str, ...]:
         str(choice.block_size),
         choice.variant,
         _milliseconds(choice.time_ms),
+        _milliseconds(choice.corrected_ms),
         "-" if choice.measured_ms is None else _milliseconds(choice.measured_ms),
         _size(choice.memory.total),
         _size(choice.memory.parameters),
@@ -119,9 +123,14 @@ def _size(count: int) -> str:
 
 
 def _rows(found) -> list[tuple[str, ...]]:
-    """Headings and cells; without what was measured, where nothing was."""
-    rows, at = [HEADINGS, *map(_cells, found.choices)], HEADINGS.index("measured")
-    return rows if any(choice.measured_ms is not None for choice in found.choices) else [row[:at] + row[at + 1 :] for row in rows]
+    """Headings and cells; without what was measured or corrected, where nothing was."""
+    rows = [HEADINGS, *map(_cells, found.choices)]
+    known = {
+        "measured": any(choice.measured_ms is not None for choice in found.choices),
+        "corrected": any(choice.corrected_ms != choice.time_ms for choice in found.choices),
+    }
+    shown = [i for i, heading in enumerate(HEADINGS) if known.get(heading, True)]
+    return [tuple(row[i] for i in shown) for row in rows]
 
 
 def text(found) -> str:

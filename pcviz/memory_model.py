@@ -29,12 +29,18 @@ class LayerSizes:
     """Rows of one layer's buffers, null blocks included. A unit is a run of up to UNIT rows that share a log-scale."""
 
     summary: LayerSummary
+    widest_element: int  # rows of its null block
     element_blocks: int
     element_units: int
     product_runs: int
     arity: int
     is_dense: bool  # every sum vector is fully connected
     edge_block: int  # the smallest of the others
+
+    @property
+    def gpu_element_rows(self) -> int:
+        """impl="triton" reads at least UNIT rows of null block."""
+        return self.summary.num_element_rows + max(0, UNIT - self.widest_element)
 
     @property
     def widest(self) -> int:
@@ -123,6 +129,7 @@ def _layer_sizes(layer: Layer, summary: LayerSummary, block_size: int) -> LayerS
     sparse = [nodes.edge_block for nodes in layer.sums if nodes.edge_ids is not None]
     return LayerSizes(
         summary=summary,
+        widest_element=int(widths.max()),
         element_blocks=1 + int(blocks.sum()),
         element_units=num_blocks(int(widths.max()), UNIT) + int((-(-blocks * widths // UNIT)).sum()),
         product_runs=int((blocks * widths // np.minimum(blocks_of(lengths, block_size), widths)).sum()),
@@ -138,7 +145,7 @@ def _layer_sizes(layer: Layer, summary: LayerSummary, block_size: int) -> LayerS
 def _on_gpu(sizes: Sizes, batch_size: int) -> MemoryUse:
     micro_batch = min(batch_size, LARGEST_BATCH)
     pitch = num_blocks(micro_batch, PITCH) * PITCH
-    elements = sizes.most(lambda layer: layer.summary.num_element_rows)
+    elements = sizes.most(lambda layer: layer.gpu_element_rows)
     ratios = sizes.most(lambda layer: layer.summary.num_sum_rows)
     units, ratio_units = sizes.most(lambda layer: layer.element_units), sizes.most(lambda layer: layer.sum_units)
     data = (5 + 4 * sizes.has_reals) * sizes.num_vars  # categories, mask and real numbers
@@ -162,7 +169,7 @@ def _gpu_indices(layer: LayerSizes) -> int:
     """int32, of which there are four for a run of child blocks, and three for a parent of a child block."""
     forward = sum(group.num_sum_blocks * (4 + 4 * _runs(layer, group)) for group in layer.summary.groups)
     backward = sum(group.num_child_blocks * (8 + 3 * group.num_parents) for group in layer.summary.backward_groups)
-    products = layer.arity * (layer.summary.num_element_rows + 2 * layer.product_runs) + 2 * layer.element_units
+    products = layer.arity * (layer.gpu_element_rows + 2 * layer.product_runs) + 2 * layer.element_units
     return 4 * (forward + backward + products)
 
 

@@ -15,7 +15,7 @@ from pcviz_kernels.config import LaunchConfig
 from pcviz_kernels.tiles import PITCH
 from pcviz_kernels.triton_launches import UNIT, TritonElements, TritonLayer, TritonSums, lost_log2
 
-from .kernel_steps import element_logs, finite, scaled_units, to_half
+from .kernel_steps import element_logs, finite, first_read, level, scaled_units, to_half
 
 MOST = np.float32(31.0)  # log2 of the largest factor that element flows multiply a step with
 FLOW_LOG2 = np.float32(-40.0)  # parameter flows are stored times 2^-40
@@ -191,6 +191,25 @@ def _parents_together(launch: TritonElements, values, half_params, config, c, fi
             acc = acc + theta.astype(np.float32)[:, :, None] * ratio[:, None, :]
         steps.append(FlowStep(first, int(inside.sum()), theta, ratio, np.ones(1, np.float32), acc.T if tensor else acc.sum(axis=0)))
     return steps, np.exp2(np.minimum(own + largest, MOST))[None, :] if tensor else np.float32(1)
+
+
+def flow_levels(layer: TritonLayer, phase: str, g: int, config: LaunchConfig, column: int, tile: int, steps, fits_l2: bool) -> list[tuple[str, str]]:
+    """For each step the level that its left and its right operand come from; see kernel_steps.levels."""
+    if phase == "element_flows":
+        launch, per_block = layer.elements[g], layer.elements[g].child_block // config.tile_k
+        c, found = tile // per_block, []
+        for step in steps:
+            r = np.unique(np.arange(step.first, step.first + step.count) // launch.sum_block)
+            left = first_read(launch.parpids.numpy(), c, r) if column == 0 and fits_l2 else np.full(len(r), not fits_l2)
+            right = first_read(launch.parrows.numpy(), c, r) if tile % per_block == 0 and fits_l2 else np.full(len(r), not fits_l2)
+            found.append((level(left), level(right)))
+        return found
+    launch, per_block = layer.sums[g], layer.sums[g].sum_block // config.tile_m
+    last = min((column + 1) * config.tile_k, launch.num_runs * launch.run)
+    e = np.unique(np.arange(column * config.tile_k, last) // launch.run)
+    own = tile % per_block == 0 and fits_l2
+    left = level(first_read(launch.cids.numpy(), tile // per_block, e)) if own else level(np.full(1, not fits_l2))
+    return [(left, level(np.full(1, column == 0 or not fits_l2)))] * len(steps)
 
 
 EM_TILE_K = UNIT  # children of a step of EM, whose kernel has tiles of its own

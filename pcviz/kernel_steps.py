@@ -206,16 +206,16 @@ def levels(launch: TritonSums, config: LaunchConfig, column: int, tile: int, ste
     found = []
     for step in steps:
         runs = np.unique(np.arange(step.first, step.first + step.count) // launch.run)
-        new_e = _first_read(cids, g, runs) if own and fits_l2 else np.full(len(runs), not fits_l2)
-        new_p = _first_read(pids, g, runs) if column == 0 and fits_l2 else np.full(len(runs), not fits_l2)
-        found.append((_level(new_p), _level(new_e)))
+        new_e = first_read(cids, g, runs) if own and fits_l2 else np.full(len(runs), not fits_l2)
+        new_p = first_read(pids, g, runs) if column == 0 and fits_l2 else np.full(len(runs), not fits_l2)
+        found.append((level(new_p), level(new_e)))
     return found
 
 
-def _first_read(index: np.ndarray, g: int, runs: np.ndarray) -> np.ndarray:
+def first_read(index: np.ndarray, g: int, runs: np.ndarray) -> np.ndarray:
     """Which of the runs of sum block ``g`` no earlier sum block reads."""
     return ~np.isin(index[g, runs], index[:g])
 
 
-def _level(new: np.ndarray) -> str:
+def level(new: np.ndarray) -> str:
     return "HBM" if new.all() else "L2" if not new.any() else "HBM and L2"

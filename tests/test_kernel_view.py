@@ -58,12 +58,91 @@ def test_a_scene_holds_the_circuits_values(entry, block_size, variant):
     stored = np.frombuffer(scene["stored"], "<f4").reshape(-1, high - low)
     expected = pc.node_values(entry.x[:200])[row : row + len(stored), low:high].numpy()
     np.testing.assert_allclose(stored, expected, atol=3e-3)
-    own = scene["indexBytes"] + scene["hidden"] + sum(step["bytes"] for step in scene["steps"]) + scene["storeBytes"]
+    own = scene["startBytes"] + scene["hidden"] + sum(step["bytes"] for step in scene["steps"]) + scene["storeBytes"]
     assert 0 < scene["before"] + own <= scene["launchBytes"]
     launches = pcv.trace(pc.plan, 200, passes=("forward",), impl="triton", variant=variant).phase("forward")
     launch = next(each for each in launches if (each.layer, each.group) == (2, scene["group"]))
     assert scene["launchBytes"] == launch_traffic(launch, report.device, "fp16").l1_bytes
     assert "from" in static_kernel(scene) and len(static_kernel(scene)) < 60_000
+
+
+def scene_of(entry, phase, block_size, **wish):
+    """A scene of the Kernel view in layer 2, and the circuit it is of."""
+    report = pcv.estimate(pcv.plan_summary(entry.root, block_size=block_size, padding_tolerance=0.25), 200)
+    scene = unpack(pack(KernelJob().scene(entry, Settings(batch_size=200), report, block_size, 2, {"phase": phase, **wish})))
+    return scene, pcv.TensorCircuit(pcv.compile(entry.root, block_size=block_size, padding_tolerance=0.25)), report
+
+
+def drawn(scene, name):
+    return np.frombuffer(scene[name], "<f4").reshape(scene[f"{name}Shape"])
+
+
+@pytest.mark.parametrize("block_size", [1, 4, 16])
+def test_parameter_flows_of_a_scene_are_the_circuits(entry, block_size):
+    """P times what the program adds is F of the edges over the batch, as the torch engine has it."""
+    scene, pc, report = scene_of(entry, "param_flows", block_size, program=1)
+    group, (tile_m, tile_k, _) = pc.plan.layers[1].groups[scene["group"]], scene["tile"]
+    columns = -(-group.cids.shape[1] * group.child_block // tile_k)
+    column, tile = scene["program"] % columns, scene["program"] // columns
+    g, first = divmod(tile * tile_m, group.sum_block)
+    k = np.arange(column * tile_k, min((column + 1) * tile_k, group.cids.shape[1] * group.child_block))
+    at = (group.pids[g, k // group.child_block] + k % group.child_block * group.sum_block)[:, None] + first + np.arange(tile_m)
+    own = group.pids[g, k // group.child_block] > 0
+    found = pc.params.numpy()[at] * drawn(scene, "stored")[: len(k)]
+    np.testing.assert_allclose(found[own], pc.flows(entry.x[:200]).edges[at][own], rtol=3e-3, atol=3e-3)
+    check_bytes(scene, report, "param_flows")
+
+
+def test_element_flows_of_all_programs_are_the_flows_of_the_layers_sums(entry):
+    """What flows into the sums of a layer flows out of them: for one sample, over all launches and programs."""
+    job, sample, total, group, groups = KernelJob(), 150, 0.0, 0, 1
+    report = pcv.estimate(pcv.plan_summary(entry.root, block_size=16, padding_tolerance=0.25), 200)
+    while group < groups:
+        program, programs = 0, 1
+        while program < programs:
+            wish = {"phase": "element_flows", "group": group, "program": program, "sample": sample, "follow": True}
+            scene = job.scene(entry, Settings(batch_size=200), report, 16, 2, wish)
+            programs, groups = scene["programs"], scene["numGroups"]
+            check_bytes(scene, report, "element_flows")
+            total += drawn(scene, "stored")[:, scene["storedMark"]].sum()
+            program += 256 // scene["tile"][2]  # batch tiles of 200 samples, filled up to 256
+        group += 1
+    pc = pcv.TensorCircuit(pcv.compile(entry.root, block_size=16, padding_tolerance=0.25))
+    rows = np.concatenate([np.add.outer(g.nids, np.arange(g.sum_block)).ravel() for g in pc.plan.layers[1].groups])
+    assert total == pytest.approx(float(pc.node_flows(entry.x[sample : sample + 1])[rows].sum()), rel=1e-3)
+
+
+def check_bytes(scene, report, phase):
+    """What this program and those before request is part of what the model says, which all of them reach."""
+    records = [record for record in report.records if (record.layer, record.phase) == (2, phase)]
+    assert scene["launchBytes"] == records[scene["group"]].l1_bytes
+    own = scene["startBytes"] + scene["hidden"] + sum(step["bytes"] for step in scene["steps"]) + scene["storeBytes"]
+    rest = scene["launchBytes"] * (scene["program"] + 1) // scene["programs"]
+    assert scene["before"] + own == rest and min(step["bytes"] for step in scene["steps"]) > 0
+    assert len(static_kernel(scene)) < 60_000
+
+
+@pytest.mark.parametrize("block_size", [1, 16])
+def test_em_of_a_scene_is_that_of_the_circuit(entry, block_size):
+    scene, pc, _ = scene_of(entry, "em", block_size)
+    pc.accumulate_flows(entry.x[:200])
+    pc.em_step(step_size=0.1, pseudocount=0.1)
+    group, rows = pc.plan.layers[1].groups[scene["group"]], scene["tile"][0]
+    writes = [step for step in scene["steps"] if step["part"] == "write"]
+    first = np.frombuffer(writes[0]["acc"], "<f4").reshape(writes[0]["shapes"][2])
+    k = np.arange(min(len(first), group.cids.shape[1] * group.child_block))
+    pid = group.pids[0, k // group.child_block]
+    at = (pid + k % group.child_block * group.sum_block)[:, None] + np.arange(rows)
+    np.testing.assert_allclose(first[: len(k)][pid > 0], pc.params.numpy()[at][pid > 0], rtol=1e-4, atol=1e-6)
+    assert [step["part"] for step in scene["steps"]] == ["step"] * len(writes) + ["write"] * len(writes)
+
+
+def test_every_phase_shows_lines_of_its_kernel(entry):
+    for phase, block_size, expected in (("element_flows", 16, "tl.dot(tl.trans(ratio), theta)"), ("element_flows", 4, "theta[:, :, None]"),
+                                        ("param_flows", 16, "acc = tl.dot("), ("param_flows", 4, "x[:, None, :]"),
+                                        ("em", 4, "total += tl.sum")):  # fmt: skip
+        lines = scene_of(entry, phase, block_size)[0]["source"]["lines"]
+        assert expected in "\n".join(lines["step"]) and "tl.store" in "\n".join(lines["store"])
 
 
 def test_the_lines_are_those_of_the_kernel():
@@ -97,6 +176,10 @@ def test_steps_in_the_page(lab):
     lab.page.wait_for_function(f"() => new Set(({same})()).size === 1")
     lab.page.select_option("[data-pcv=kernel-variant]", "scaled")
     lab.wait(".pcv-kernel[data-variant=scaled]")
+    for phase in ("element_flows", "em", "param_flows"):
+        lab.page.select_option("[data-pcv=kernel-phase]", phase)
+        lab.wait(f".pcv-kernel[data-phase={phase}]")
+        lab.screenshot(f"kernel-{phase}.png")
     lab.page.locator("[data-pcv=kernel-step]").focus()
     for key in ("Home", "ArrowRight", "Space", "b", "x"):
         lab.page.keyboard.press(key)

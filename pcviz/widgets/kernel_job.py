@@ -5,62 +5,137 @@ from __future__ import annotations
 import numpy as np
 
 from .circuits import Entry
-from .scenes.kernel import scene_kernel
+from .scenes.kernel import scene_kernel, scene_no_kernel
+from .scenes.kernel_flows import scene_em, scene_flows
+
+STEP_SIZE, PSEUDOCOUNT = 0.1, 0.1  # what pcv.fit takes unless it is told otherwise
 
 
 class KernelJob:
     """Keeps the circuit and the values of the last block size, so that further programs and samples come at once."""
 
     def __init__(self):
-        self._key, self._kept = None, None
+        self._key = None
 
     def scene(self, entry: Entry, settings, report, block_size: int, layer: int, wish: dict) -> dict:
-        """``wish``: group, program, sample and variant that the page asks for; numbers beyond the last are cut to it."""
+        """``wish``: phase, group, program, sample and variant that the page asks for; numbers beyond the last are cut to it."""
+        self._prepare(entry, settings, block_size)
+        match wish.get("phase"):
+            case "element_flows" | "param_flows" as phase:
+                return self._flows_scene(phase, settings, report, layer, wish)
+            case "em":
+                return self._em_scene(settings, report, layer, wish)
+        return self._forward_scene(settings, report, layer, wish)
+
+    def _forward_scene(self, settings, report, layer: int, wish: dict) -> dict:
         from ..kernel_steps import VARIANTS, forward_program, levels
         from ..tracing import trace
 
         variant = wish.get("variant") if wish.get("variant") in VARIANTS else VARIANTS[0]
-        plan, node_logs, half_params = self._values(entry, settings, block_size)
-        records = [record for record in report.records if record.phase == "forward" and record.layer == layer]
-        record = records[_cut(wish.get("group"), len(records))]
-        launch, one = record.launch, self._layer(plan, layer)
+        plan, node_logs = self._circuit.plan, self._logs
+        launch, num_groups = _launch(report, "forward", layer, wish)
         if report.impl == "triton":  # the report's are of the other variant
             launches = trace(plan, settings.batch_size, passes=("forward",), impl="triton", variant=variant)
             launch = next(each for each in launches.phase("forward") if (each.layer, each.group) == (layer, launch.group))
         if report.impl == "triton":  # its programs fill their tiles: behind the batch p is 0
             padding = launch.grid[0] * launch.config.tile_b - node_logs.shape[1]
             node_logs = np.pad(node_logs, ((0, 0), (0, padding)), constant_values=-np.inf)
-        number, sample = _cut(wish.get("program"), launch.programs), _cut(wish.get("sample"), settings.batch_size)
-        if wish.get("follow"):  # the program of the same sums that has the sample
-            number = number // launch.grid[0] * launch.grid[0] + sample // launch.config.tile_b
-        column, tile = number % launch.grid[0], number // launch.grid[0]
-        sample = min(max(sample, column * launch.config.tile_b), min((column + 1) * launch.config.tile_b, node_logs.shape[1]) - 1)
-        done = forward_program(one, launch.group, node_logs, half_params, launch.config, column, tile, variant)
-        sums, entry_bytes = one.sums[launch.group], 4 if report.precision in ("fp32", "tf32") else 2
-        fits = max(operand.span_bytes(entry_bytes) for operand in launch.operands) <= report.device.l2_cache_bytes
+        number, sample, column, tile = _place(launch, settings.batch_size, wish)
+        one = self._layer(layer)
+        done = forward_program(one, launch.group, node_logs, self._half_params, launch.config, column, tile, variant)
+        sums, entry_bytes, fits = one.sums[launch.group], _entry_bytes(report), _fits(launch, report)
         return scene_kernel(
             done, launch, levels(sums, launch.config, column, tile, done.steps, fits), number=number, sample=sample, variant=variant,
-            num_groups=len(records), num_sms=report.device.num_sms, device=report.device.name, entry=entry_bytes, run=sums.run,
+            num_groups=num_groups, num_sms=report.device.num_sms, device=report.device.name, entry=entry_bytes, run=sums.run,
         )  # fmt: skip
 
-    def _values(self, entry: Entry, settings, block_size: int):
+    def _flows_scene(self, phase: str, settings, report, layer: int, wish: dict) -> dict:
+        from ..flow_steps import element_flows_program, flow_levels, layer_values, param_flows_program
+
+        launch, num_groups = _launch(report, phase, layer, wish)
+        number, sample, column, tile = _place(launch, settings.batch_size, wish)
+        if self._flows is None:
+            self._flows = self._circuit.node_flows(self._x).numpy()
+        one = self._layer(layer)
+        if self._values is None or self._values[0] != layer:
+            self._values = layer, layer_values(one, self._logs, self._flows)
+        values = self._values[1]
+        if phase == "element_flows":
+            done = element_flows_program(one, launch.group, values, self._half_params, launch.config, column, tile)
+        else:
+            done = param_flows_program(one, launch.group, values, launch.config, column, tile)
+        found = flow_levels(one, phase, launch.group, launch.config, column, tile, done.steps, _fits(launch, report))
+        return scene_flows(phase, done, launch, found, number=number, sample=sample, num_groups=num_groups, num_sms=report.device.num_sms,
+                           device=report.device.name, entry=_entry_bytes(report))  # fmt: skip
+
+    def _em_scene(self, settings, report, layer: int, wish: dict) -> dict:
+        from ..flow_steps import em_program, em_rows
+
+        sums = self._layer(layer).sums
+        group = _cut(wish.get("group"), len(sums))
+        rows, programs = em_rows(sums[group]), len(sums[group].em_pids) * sums[group].sum_block // em_rows(sums[group])
+        if not programs:
+            return scene_no_kernel("These parameters are tied: the launch of another layer or group updates them.")
+        if self._edge_flows is None:
+            self._circuit.clear_flows()
+            self._circuit.accumulate_flows(self._x)
+            self._edge_flows = self._circuit.engine.edge_flows.float().numpy().copy()
+            self._circuit.clear_flows()
+        number = _cut(wish.get("program"), programs)
+        steps = em_program(sums[group], self._circuit.engine.params.float().numpy(), self._edge_flows, number, STEP_SIZE, PSEUDOCOUNT)
+        return scene_em(
+            steps, layer=layer, group=group, num_groups=len(sums), number=number, programs=programs, num_sms=report.device.num_sms,
+            device=report.device.name, rows=rows, batch_size=settings.batch_size, step_size=STEP_SIZE, pseudocount=PSEUDOCOUNT,
+        )  # fmt: skip
+
+    def _prepare(self, entry: Entry, settings, block_size: int) -> None:
+        """Values of all nodes for the data, by the torch engine; flows follow when they are asked for."""
         from .training_run import engine
 
         key = (id(entry.root), id(entry.root.params), block_size, settings.batch_size, settings.padding_tolerance)
-        if key != self._key:
-            circuit = engine(entry, block_size, settings)
-            x = np.resize(np.asarray(entry.x), (settings.batch_size, *np.shape(entry.x)[1:]))  # the data again where they are fewer
-            logs = (circuit.node_values(x) / np.log(2)).float().numpy()
-            self._of = entry.root, entry.root.params  # kept, so that no other object gets their ids; training writes new parameters
-            self._kept, self._layers, self._key = (circuit.plan, logs, (circuit.engine.params.float() * 2.0**15).half().numpy()), {}, key
-        return self._kept
+        if key == self._key:
+            return
+        circuit = engine(entry, block_size, settings)
+        self._x = np.resize(np.asarray(entry.x), (settings.batch_size, *np.shape(entry.x)[1:]))  # the data again where they are fewer
+        self._logs = (circuit.node_values(self._x) / np.log(2)).float().numpy()
+        self._half_params = (circuit.engine.params.float() * 2.0**15).half().numpy()
+        self._of = entry.root, entry.root.params  # kept, so that no other object gets their ids; training writes new parameters
+        self._circuit, self._layers, self._flows, self._values, self._edge_flows, self._key = circuit, {}, None, None, None, key
 
-    def _layer(self, plan, layer: int):
+    def _layer(self, layer: int):
         from ..triton_launching import layer_launches
 
         if layer not in self._layers:
-            self._layers[layer] = layer_launches(plan.layers[layer - 1], "cpu")
+            self._layers[layer] = layer_launches(self._circuit.plan.layers[layer - 1], "cpu")
         return self._layers[layer]
+
+
+def _launch(report, phase: str, layer: int, wish: dict):
+    """(the launch that the page asks for, launches of the phase in the layer)"""
+    records = [record for record in report.records if record.phase == phase and record.layer == layer]
+    return records[_cut(wish.get("group"), len(records))].launch, len(records)
+
+
+def _place(launch, batch_size: int, wish: dict) -> tuple[int, int, int, int]:
+    """(program, sample, column and row tile of the program); where the program owns samples, the sample is one of them."""
+    number, sample = _cut(wish.get("program"), launch.programs), _cut(wish.get("sample"), batch_size)
+    owns = launch.phase != "param_flows"
+    if wish.get("follow") and owns:  # the program of the same rows that has the sample
+        number = number // launch.grid[0] * launch.grid[0] + sample // launch.config.tile_b
+    column, tile = number % launch.grid[0], number // launch.grid[0]
+    if owns:
+        end = launch.grid[0] * launch.config.tile_b if launch.kernel else batch_size
+        sample = min(max(sample, column * launch.config.tile_b), min((column + 1) * launch.config.tile_b, end) - 1)
+    return number, sample, column, tile
+
+
+def _entry_bytes(report) -> int:
+    return 4 if report.precision in ("fp32", "tf32") else 2
+
+
+def _fits(launch, report) -> bool:
+    """Whether L2 holds what lies between two loads of the same entry."""
+    return max(operand.span_bytes(_entry_bytes(report)) for operand in launch.operands) <= report.device.l2_cache_bytes
 
 
 def _cut(value, count: int) -> int:

@@ -1,5 +1,8 @@
 // The Kernel view: one program of a launch. Position 0 reads indices, 1..n are the steps, n + 1 stores the sums.
 
+const KERNEL_PHASES = [["forward", "forward"], ["element_flows", "element flows"], ["param_flows", "parameter flows"], ["em", "EM"]];
+const KERNEL_VARIANTS = [["paper", "paper: running maximum"], ["scaled", "scaled: scales of blocks"]];
+
 function draw_kernel(el, scene, store) {
   const frame = pv_frame(el, "kernel", store);
   if (!frame) return;
@@ -8,7 +11,8 @@ function draw_kernel(el, scene, store) {
   view.stop?.(scene !== view.scene);
   view.note.hidden = Boolean(scene.steps);
   view.note.textContent = scene.why || "Computing the steps of a program …";
-  for (const part of [view.bar, view.body, view.counter, view.text, view.caption]) part.hidden = !scene.steps;
+  for (const part of [view.body, view.counter, view.text, view.caption]) part.hidden = !scene.steps;
+  view.bar.hidden = !scene.steps && !(scene.why && view.scene); // a launch without a program leaves the choice of others
   const { blockSize, layer, tolerance } = frame.state;
   if (!scene.steps) {
     const wish = `${blockSize}|${layer}|${tolerance}`;
@@ -18,8 +22,8 @@ function draw_kernel(el, scene, store) {
   }
   view.wish = null;
   if (scene !== view.scene) {
-    const last = view.scene && view.scene.numSteps === scene.numSteps;
-    Object.assign(view, { scene, at: last ? view.at : 1, variant: scene.variant });
+    const last = view.scene && view.scene.phase === scene.phase && view.scene.numSteps === scene.numSteps;
+    Object.assign(view, { scene, at: last ? view.at : 1, variant: scene.variant || view.variant, sample: scene.sample ?? view.sample });
     kernel_controls(frame);
   }
   view.frame = frame;
@@ -28,7 +32,7 @@ function draw_kernel(el, scene, store) {
 
 function kernel_ask(frame, wish) {
   const scene = frame.view.scene || {};
-  const kept = { group: scene.group, program: scene.program, sample: scene.sample, variant: scene.variant };
+  const kept = { group: scene.group, program: scene.program, sample: scene.sample ?? frame.view.sample, variant: scene.variant || frame.view.variant, phase: scene.phase };
   frame.store.send({ kind: "kernel", ...kept, ...wish });
 }
 
@@ -44,11 +48,11 @@ function kernel_build(frame) {
   view.body.append(view.row);
   view.counter = pv_el("div", "pcv-kernel-counter");
   view.caption = pv_el("div", "pcv-caption pcv-kernel-caption");
-  view.tiles = ["theta", "e", "acc"].map((name) => {
+  view.tiles = ["left", "right", "acc"].map((name, i) => {
     const box = pv_el("figure", "pcv-kernel-tile");
     const head = pv_el("figcaption");
     const canvas = pv_focusable(pv_el("canvas"));
-    canvas.addEventListener("mousemove", (event) => kernel_hover(view, name, canvas, event));
+    canvas.addEventListener("mousemove", (event) => kernel_hover(view, i, canvas, event));
     canvas.addEventListener("mouseleave", () => (view.tip.hidden = true));
     box.append(head, canvas);
     view.row.append(box);
@@ -89,16 +93,20 @@ function kernel_controls(frame) {
     label.append(input, ` of ${pv_count(max + 1)}`);
     return label;
   };
-  const variants = [["paper", "paper: running maximum"], ["scaled", "scaled: scales of blocks"]];
-  const variant = pv_select(variants, scene.variant, "Variant of the kernel", (value) => kernel_ask(frame, { variant: value }));
-  variant.dataset.pcv = "kernel-variant";
-  const parts = [pv_el("span", "pcv-title", `Forward, layer ${scene.layer}`), variant];
+  const phase = pv_select(KERNEL_PHASES, scene.phase, "Kernel", (value) => kernel_ask(frame, { phase: value, group: 0, program: 0 }));
+  phase.dataset.pcv = "kernel-phase";
+  const parts = [pv_el("span", "pcv-title", `Layer ${scene.layer}`), phase];
+  if (scene.variant) {
+    const variant = pv_select(KERNEL_VARIANTS, scene.variant, "Variant of the kernel", (value) => kernel_ask(frame, { variant: value }));
+    variant.dataset.pcv = "kernel-variant";
+    parts.push(variant);
+  }
   if (scene.numGroups > 1) {
     const groups = Array.from({ length: scene.numGroups }, (_, i) => [i, `launch ${i + 1}`]);
     parts.push(pv_select(groups, scene.group, "Launch", (value) => kernel_ask(frame, { group: Number(value), program: 0 })));
   }
   parts.push(field("program", "program", scene.program, scene.programs - 1, (program) => ({ program })));
-  parts.push(field("sample", "sample", scene.sample, scene.batchSize - 1, (sample) => ({ sample, follow: true })));
+  if (scene.sample !== null) parts.push(field("sample", "sample", scene.sample, scene.batchSize - 1, (sample) => ({ sample, follow: true })));
   const back = pv_button("◀", () => kernel_go(view, view.at - 1));
   const next = pv_button("▶", () => kernel_go(view, view.at + 1));
   back.setAttribute("aria-label", "Step back");
@@ -148,72 +156,60 @@ function kernel_values(bytes) {
 }
 
 function kernel_paint(frame) {
-  const { view, theme } = frame;
-  const { scene, at } = view;
-  const { steps } = scene;
-  const n = steps.length;
-  const part = at === 0 ? "start" : at > n ? "store" : "step";
-  const step = steps[pv_clamp(at, 1, n) - 1];
-  const [m, k, b] = step.shape;
-  const values = { theta: kernel_values(step.theta), e: kernel_values(step.e), acc: kernel_values(at > n ? scene.stored : step.acc) };
-  view.values = values;
-  view.shapes = { theta: [m, k], e: [k, b], acc: [m, b] };
-  const reference = scene.variant === "paper" ? "running max" : "scale of the block";
-  const heads = {
-    theta: `P: ${m} sums × ${k} children`,
-    e: `e: ${k} children × ${b} samples, relative to the ${reference}`,
-    acc: at > n ? `log p (nats): ${m} sums × ${b} samples` : `accumulator: ${m} sums × ${b} samples`,
-  };
-  const width = view.body.clientWidth;
-  const wide = width > 620;
-  const below = wide ? 4.2 * frame.font : 9.8 * frame.font; // of the tiles: their heads, and five lines of source where it has no column
-  const side = Math.max(48, Math.min(wide ? width * 0.205 : width / 3 - 16, view.body.clientHeight - below));
+  const { view, theme } = frame, { scene, at } = view, { steps } = scene, n = steps.length;
+  const step = steps[pv_clamp(at, 1, n) - 1], stored = at > n, part = at === 0 ? "start" : stored ? "store" : "step";
+  kernel_words(view, part, step);
+  const { spans, lines, file } = scene.source, own = part === "step" ? step.part : part;
+  view.code.replaceChildren(pv_el("b", "", `${file}, lines ${spans[own].join("–")}\n`), lines[own].join("\n"));
+  const width = view.body.clientWidth, wide = width > 620;
   view.body.dataset.wide = String(wide);
-  for (const { name, head, canvas } of view.tiles) {
-    head.textContent = heads[name];
-    head.style.width = `${side}px`;
-    const empty = at === 0;
-    kernel_tile(canvas, empty ? null : values[name], view.shapes[name], side, theme, name === "theta" ? -1 : scene.sample - scene.shown[0], name);
+  const below = wide ? 4.2 * frame.font : 11.4 * frame.font; // of the tiles: their heads, and five lines of source where it has no column
+  const side = Math.max(48, Math.min(wide ? width * 0.205 : width / 3 - 16, view.body.clientHeight - below));
+  view.values = view.tiles.map(({ name }) => kernel_values(stored && name === "acc" ? scene.stored : step[name]));
+  view.shapes = view.tiles.map((_tile, i) => (stored && i === 2 ? scene.storedShape : step.shapes[i]));
+  view.first = step.first;
+  view.tiles.forEach(({ head, canvas }, i) => {
+    const text = stored && i === 2 ? scene.storedHead : step.heads[i];
+    head.textContent = text;
+    head.style.width = `${wide ? side : Math.max(side, width / 3 - 12)}px`;
+    kernel_tile(canvas, at === 0 ? null : view.values[i], view.shapes[i], side, theme, stored && i === 2 ? scene.storedMark : step.marks[i]);
     canvas.setAttribute("role", "img");
-    canvas.setAttribute("aria-label", heads[name]);
-  }
-  const column = scene.sample - scene.shown[0];
-  const base = kernel_values(step.base)[column];
-  const where = `Sample ${scene.sample}: ${reference} ${pv_digits_any(base)} nats${scene.variant === "paper" ? `, old accumulator × ${pv_digits_any(kernel_values(step.kept)[column])}` : ""}.`;
-  const texts = {
-    start: `Start: read ${pv_bytes(scene.indexBytes)} of ${scene.startReads}, accumulator = 0.`,
-    step: `Step ${at} of ${scene.numSteps}: ${step.text} ${where}`,
-    store: `Store log p of ${scene.tile[0]} sums: ${pv_bytes(scene.storeBytes)}. NaN: lost in float16, the guard computes it again.`,
-  };
-  view.text.textContent = texts[part];
-  let own = scene.indexBytes;
-  for (let i = 0; i < Math.min(at, n); i++) own += steps[i].bytes;
-  if (at > n) own += scene.hidden + scene.storeBytes;
-  const span = document.createElement("b");
-  pv_number(span, scene.before + own, pv_bytes(scene.before + own));
-  span.dataset.pcv = "kernel-bytes";
-  const total = document.createElement("b");
-  pv_number(total, scene.launchBytes, pv_bytes(scene.launchBytes));
-  total.dataset.pcv = "kernel-launch-bytes";
-  view.counter.replaceChildren(`This program ${pv_bytes(own)}; launch so far `, span, " of ", total,
-    ` (model, L1–L2). Wave ${scene.wave} of ${scene.waves} on ${scene.device}; tile_m ${scene.tile[0]}, tile_k ${scene.tile[1]}, tile_b ${scene.tile[2]}.`);
-  view.caption.textContent = scene.caption;
+    canvas.setAttribute("aria-label", text);
+  });
   view.slider.value = at;
   view.slider.setAttribute("aria-valuetext", `${part} ${at} of ${n + 1}`);
-  Object.assign(frame.el.dataset, { step: at, variant: scene.variant });
-  const { spans, lines, file } = scene.source;
-  view.code.replaceChildren(pv_el("b", "", `${file}, lines ${spans[part].join("–")}\n`), lines[part].join("\n"));
+  Object.assign(frame.el.dataset, { step: at, variant: scene.variant, phase: scene.phase });
+}
+
+// What the step does, and how much has been moved by then.
+function kernel_words(view, part, step) {
+  const { scene, at } = view, { steps } = scene, n = steps.length;
+  view.text.textContent = { start: scene.startText, step: `Step ${at} of ${scene.numSteps}: ${step.text}`, store: scene.storeText }[part];
+  let own = scene.startBytes;
+  for (let i = 0; i < Math.min(at, n); i++) own += steps[i].bytes;
+  if (at > n) own += scene.hidden + scene.storeBytes;
+  const number = (name, value) => {
+    const node = pv_el("b");
+    pv_number(node, value, pv_bytes(value));
+    node.dataset.pcv = name;
+    return node;
+  };
+  const sides = ["tile_m", "tile_k", "tile_b"].map((name, i) => [name, scene.tile[i]]).filter(([, side]) => side).map((pair) => pair.join(" ")).join(", ");
+  view.counter.replaceChildren(`This program ${pv_bytes(own)}; launch so far `, number("kernel-bytes", scene.before + own), " of ", number("kernel-launch-bytes", scene.launchBytes),
+    ` (${scene.kind}). Wave ${scene.wave} of ${scene.waves} on ${scene.device}; ${sides}.`);
+  view.caption.textContent = scene.caption;
 }
 
 // A logarithmic scale from the least to the largest value of the tile, six decades at most; zero has the ground's colour.
-function kernel_tile(canvas, values, [rows, cols], side, theme, column, name) {
+function kernel_tile(canvas, values, [rows, cols], side, theme, column) {
   const size = Math.max(1, Math.floor((side * devicePixelRatio) / Math.max(rows, cols)));
   const [w, h] = [Math.max(1, Math.floor((side * devicePixelRatio) / cols)), Math.max(1, Math.floor((side * devicePixelRatio) / rows))];
   const [dx, dy] = rows === 1 || cols === 1 ? [w, Math.min(h, 24)] : [Math.max(size, Math.min(w, 4 * size)), Math.max(size, Math.min(h, 4 * size))];
   canvas.width = dx * cols;
   canvas.height = dy * rows;
-  canvas.style.width = `${canvas.width / devicePixelRatio}px`;
-  canvas.style.height = `${canvas.height / devicePixelRatio}px`;
+  const fit = Math.max(1 / devicePixelRatio, side / Math.max(canvas.width, canvas.height)); // cells of a fraction of a pixel more, where whole ones leave much room
+  canvas.style.width = `${canvas.width * fit}px`;
+  canvas.style.height = `${canvas.height * fit}px`;
   const ink = PV_INK[theme];
   const context = canvas.getContext("2d");
   context.fillStyle = `rgb(${ink.empty})`;
@@ -242,14 +238,12 @@ function pv_digits_any(x) {
   return Number.isFinite(x) ? String(Number(x.toPrecision(4))) : "−∞";
 }
 
-function kernel_hover(view, name, canvas, event) {
+function kernel_hover(view, i, canvas, event) {
   if (!view.at) return;
-  const [rows, cols] = view.shapes[name];
-  const box = canvas.getBoundingClientRect();
+  const [rows, cols] = view.shapes[i], box = canvas.getBoundingClientRect();
   const r = pv_clamp(Math.floor(((event.clientY - box.top) / box.height) * rows), 0, rows - 1);
   const c = pv_clamp(Math.floor(((event.clientX - box.left) / box.width) * cols), 0, cols - 1);
-  const across = name === "theta" ? `child ${c}` : `sample ${view.scene.shown[0] + c}`;
-  const down = name === "e" ? `child ${r}` : `sum ${r}`;
-  const host = view.frame.el.getBoundingClientRect();
-  pv_show_tip(view.tip, [String(view.values[name][r * cols + c]), `${down}, ${across} of the tile`], event.clientX - host.left, event.clientY - host.top);
+  const [down, across] = view.scene.axes[i], host = view.frame.el.getBoundingClientRect();
+  const place = rows === 1 && down === "child" ? "" : `${down} ${r}, `;
+  pv_show_tip(view.tip, [String(view.values[i][r * cols + c]), `${place}${across} ${across === "sample" ? view.first + c : c}${across === "sample" ? "" : " of the tile"}`], event.clientX - host.left, event.clientY - host.top);
 }

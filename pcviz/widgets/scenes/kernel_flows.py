@@ -1,0 +1,156 @@
+"""The Kernel view of the backward pass: one program of a launch of element flows, of parameter flows, or of EM, step by step."""
+
+from __future__ import annotations
+
+import ast
+
+import numpy as np
+
+from ...tracing import Launch
+from .common import count, si_bytes
+from .kernel import MAX_CELLS, MAX_STEPS, SCALE, drawn_step, floats, launch_bytes, shape_text, source_file
+
+FLOW_TEXT = {
+    "element_flows": ("P", "parents", "F / p", "Multiply by p of the children: their flows"),
+    "param_flows": ("p", "children", "F / p", "Add to the flows of the parameters"),
+}
+
+
+def scene_flows(phase: str, program, launch: Launch, levels, *, number: int, sample: int, num_groups: int, num_sms: int, device: str,
+                entry: int) -> dict:  # fmt: skip
+    """``program``: FlowProgram; ``levels``: flow_steps.flow_levels; ``entry``: bytes of a value of a planned launch."""
+    config, column = launch.config, number % launch.grid[0]
+    steps, elements = program.steps[:MAX_STEPS], phase == "element_flows"
+    sizes = _sizes(launch, number, entry, [step.count for step in program.steps])
+    low = column * config.tile_b if elements else 0
+    drawn = [_flow_step(phase, step, program, config, level, size, sample, low) for step, level, size in zip(steps, levels, sizes[1:])]
+    window = _window(config.tile_b, sample - low)
+    stored = program.stored[:MAX_CELLS, window] if elements else program.stored[:MAX_CELLS, :MAX_CELLS] * np.float32(2.0**40)
+    axes = [["child", "sample"], ["sum", "sample"], ["child", "sum"]]
+    if elements:
+        axes = [["parent", "child"], ["parent", "sample"], ["child", "sample"]]
+    names = ("children", "samples") if elements else ("children", "sums")
+    caption = "Numbers: numpy, equal to the Triton kernel by test. Bytes: model of the launch."
+    if len(program.steps) > MAX_STEPS:
+        caption += f" The first {MAX_STEPS} of {count(len(program.steps))} steps are shown."
+    if config.tile_b > MAX_CELLS:
+        caption += f" {MAX_CELLS} of the tile's {config.tile_b} samples are drawn."
+    return {
+        **_head(phase, launch.layer, launch.group, num_groups, number, launch.programs, num_sms, device),
+        "sample": sample, "batchSize": launch.batch_size, "tile": [config.tile_m, config.tile_k, config.tile_b],
+        "steps": drawn, "numSteps": len(program.steps), "startBytes": sizes[0], "storeBytes": sizes[-1], "kind": "model, L1–L2",
+        "before": launch_bytes(launch, entry) * number // launch.programs, "hidden": sum(sizes[1 + len(steps) : -1]),
+        "launchBytes": launch_bytes(launch, entry), "axes": axes,
+        "startText": f"Start: read {si_bytes(sizes[0])} of indices, scales and what is read once; accumulator = 0.",
+        "storeText": f"{FLOW_TEXT[phase][3]}: {si_bytes(sizes[-1])}.",
+        "stored": floats(stored), "storedShape": list(stored.shape), "storedMark": sample - low - window.start if elements else -1,
+        "storedHead": f"{'F' if elements else 'F / P of the batch'}: {shape_text(stored, *names)}",
+        "source": _flow_source(phase, config.uses_tensor_cores, launch.sum_block >= config.tile_m), "caption": caption,
+    }  # fmt: skip
+
+
+def scene_em(steps, *, layer: int, group: int, num_groups: int, number: int, programs: int, num_sms: int, device: str, rows: int, batch_size: int,
+             step_size: float, pseudocount: float) -> dict:  # fmt: skip
+    """``steps``: EmStep records; ``rows``: sums that a program owns. Bytes are counted from the kernel's loads and stores: EM has no
+    planned launch."""
+    sizes = [step.count * (rows * (8 if step.walk == 1 else 18) + 4) for step in steps]
+    own = 8 + sum(sizes)
+    return {
+        **_head("em", layer, group, num_groups, number, programs, num_sms, device),
+        "sample": None, "batchSize": batch_size, "tile": [rows, steps[0].theta.shape[0], 0],
+        "steps": [_em_step(step, size) for step, size in zip(steps[:MAX_STEPS], sizes)], "numSteps": len(steps), "startBytes": 8, "storeBytes": 0,
+        "kind": "counted from the kernel", "before": own * number, "hidden": sum(sizes[MAX_STEPS:]), "launchBytes": own * programs,
+        "axes": [["child", "sum"], ["child", "sum"], ["child", "sum"]],
+        "startText": f"Start: read step size {step_size} and pseudocount {pseudocount}; the totals are 0.",
+        "storeText": "Done: the parameters are written, as float32 and as float16, and their flows are cleared.",
+        "stored": floats(steps[-1].new[:MAX_CELLS, :MAX_CELLS]), "storedShape": list(steps[-1].new[:MAX_CELLS, :MAX_CELLS].shape), "storedMark": -1,
+        "storedHead": f"P of the last children: {shape_text(steps[-1].new[:MAX_CELLS, :MAX_CELLS], 'children', 'sums')}",
+        "source": _em_source(),
+        "caption": f"Numbers: numpy, equal to the Triton kernel by test; flows of {count(batch_size)} samples."
+        + (f" The first {MAX_STEPS} of {count(len(steps))} steps are shown." if len(steps) > MAX_STEPS else ""),
+    }  # fmt: skip
+
+
+def _head(phase: str, layer: int, group: int, num_groups: int, number: int, programs: int, num_sms: int, device: str) -> dict:
+    return {
+        "view": "kernel", "why": "", "phase": phase, "variant": "", "layer": layer, "group": group, "numGroups": num_groups, "program": number,
+        "programs": programs, "wave": number // num_sms + 1, "waves": -(-programs // num_sms), "device": device,
+    }  # fmt: skip
+
+
+def _window(tile_b: int, at: int) -> slice:
+    """Up to MAX_CELLS samples of a tile, around the person's where it is among them."""
+    first = min(max(0, at - MAX_CELLS // 2), max(0, tile_b - MAX_CELLS)) if at < tile_b else 0
+    return slice(first, min(first + MAX_CELLS, tile_b))
+
+
+def _flow_step(phase: str, step, program, config, level: tuple[str, str], size: int, sample: int, low: int) -> dict:
+    what, of, ratio, _ = FLOW_TEXT[phase]
+    last = step.first + step.count - 1
+    window = _window(config.tile_b, sample - (low if phase == "element_flows" else step.first))
+    right = step.right[:MAX_CELLS, window].astype(np.float32) * SCALE
+    if phase == "element_flows":
+        at = sample - low - window.start
+        factor = step.factor if len(step.factor) == 1 else step.factor[window]
+        left, right, acc = step.left[:MAX_CELLS, :MAX_CELLS] * SCALE, right * factor, (step.acc * np.float32(2.0**-30))[:MAX_CELLS, window]
+        names = [("P", "parents", "children"), ("F / p", "parents", "samples"), ("accumulator", "children", "samples")]
+        rows = f"[parents {step.first}..{last}]"
+        text = f"load P{rows} from {level[0]}, F / p{rows} from {level[1]}, {si_bytes(size)} in all; multiply, add."
+        return drawn_step(left, right, acc, names, [-1, at, at], size, text, first=low + window.start)
+    inside = step.first <= sample < step.first + step.count
+    at = sample - step.first - window.start if inside else -1
+    left, acc = step.left[:MAX_CELLS, window].astype(np.float32) * SCALE, (step.acc * program.unit)[:MAX_CELLS, :MAX_CELLS]
+    names = [("p", "children", "samples"), ("F / p", "sums", "samples"), ("accumulator", "children", "sums")]
+    rows = f"[samples {step.first}..{last}]"
+    text = f"load p{rows} from {level[0]}, F / p{rows} from {level[1]}, {si_bytes(size)} in all; multiply, add."
+    return drawn_step(left, right, acc, names, [at, at, -1], size, text, first=step.first + window.start)
+
+
+def _em_step(step, size: int) -> dict:
+    last, tile = step.first + step.count - 1, (slice(MAX_CELLS), slice(MAX_CELLS))
+    names = [("P", "children", "sums"), ("F of the edges", "children", "sums")]
+    if step.walk == 1:
+        text = f"add the flows of children {step.first}..{last} to the total of each sum: P and F / P from HBM, {si_bytes(size)}."
+        names.append(("total of each sum", "", "sums"))
+        return drawn_step(step.theta[tile], step.counts[tile], step.total[None, :MAX_CELLS], names, [-1] * 3, size, text)
+    text = f"children {step.first}..{last}: P moves towards (F + pseudocount / n) / total; {si_bytes(size)} from L2 and stored."
+    return drawn_step(step.theta[tile], step.counts[tile], step.new[tile], [*names, ("new P", "children", "sums")], [-1] * 3, size, text, "write")
+
+
+def _sizes(launch: Launch, number: int, entry: int, counts: list[int]) -> list[int]:
+    """[before the first step, step 1, ..., store]: of all programs they add up to what the launch requests."""
+    total, widths = launch_bytes(launch, entry), {operand.name: operand.width(entry) for operand in launch.operands}
+    own = total * (number + 1) // launch.programs - total * number // launch.programs
+    store = sum(operand.stores * operand.width(entry) for operand in launch.operands) // launch.programs
+    tile, sums = launch.config, widths.get("ratios") or widths["flows"] + widths["values"]
+    if launch.phase == "element_flows":
+        steps = [rows * (tile.tile_k * widths["parameters"] + tile.tile_b * sums) for rows in counts]
+    else:
+        steps = [samples * (tile.tile_k * widths["elements"] + tile.tile_m * sums) for samples in counts]
+    if sum(steps) + store > own:  # a planned launch counts no lanes that are masked off
+        steps = [(own - store) // len(steps)] * len(steps)
+    return [own - store - sum(steps), *steps, store]
+
+
+def _flow_source(phase: str, tensor_cores: bool, one_parent: bool) -> dict:
+    file = source_file("triton_flows.py")
+    if phase == "param_flows":
+        name, helper = "param_flows_kernel", "_tile_flows" if tensor_cores else "_small_tile_flows"
+        body, loop = file.body(name), [node for node in file.body(helper) if isinstance(node, ast.For)][-1]
+        choice = next(node for node in body if isinstance(node, ast.If))
+        after = body[body.index(choice) + 1]
+        return file.parts(name, {"start": (body[0], choice.lineno - 1), "step": (loop, None), "store": (after, body[-1].end_lineno)})
+    name = "element_flows_kernel" if tensor_cores else "element_flows_small_kernel"
+    body = file.body(name)
+    walk = next(node for node in body if isinstance(node, (ast.For, ast.If)))
+    branch = walk.body if isinstance(walk, ast.If) and one_parent else walk.orelse if isinstance(walk, ast.If) else [walk]
+    loop = [node for node in branch if isinstance(node, ast.For)][-1]
+    return file.parts(name, {"start": (body[0], walk.lineno - 1), "step": (loop, None), "store": (body[body.index(walk) + 1], body[-1].end_lineno)})
+
+
+def _em_source() -> dict:
+    file = source_file("triton_em.py")
+    body = file.body("em_sums_kernel")
+    first, second = (node for node in body if isinstance(node, ast.For))
+    stores = second.body[-3], second.end_lineno
+    return file.parts("em_sums_kernel", {"start": (body[0], first.lineno - 1), "step": (first, None), "write": (second, None), "store": stores})

@@ -205,6 +205,8 @@ def test_a_layer_of_the_dag_changes_every_stage(lab):
     lab.page.keyboard.press("Tab")
     lab.page.wait_for_function("() => document.querySelector('[data-main]').getAttribute('aria-label').includes('flow ')")
     assert "of sample 3; computed" in lab.page.text_content(".pcv-dag .pcv-caption >> nth=1")
+    lab.page.select_option("[data-pcv=dag-quantity]", "padding")
+    lab.wait(".pcv-dag [data-main][aria-label*='padding']")
     slider = lab.page.locator("[data-pcv=slider]")
     slider.press("End")  # what is open stays open, in blocks of the new size
     lab.wait(f".pcv-dag[data-open='node:{node}'][data-size='{SIZES[-1]}']")

@@ -201,7 +201,7 @@ class Session:
 
         def work() -> None:
             try:
-                answer = generation.dag_answer(message, size, flows_of)
+                answer = generation.of(settings.padding_tolerance).dag_answer(message, size, flows_of)
             except Exception as error:  # the page waits for an answer
                 answer = {"error": str(error)}
             self._outbox.send("answer", [pack(answer)], ask=message["ask"])

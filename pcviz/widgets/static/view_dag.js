@@ -49,8 +49,14 @@ function draw_dag(el, scene, store) {
     dag_refocus(view, focused);
     dag_zoom_state(view);
   }
+  view.host.classList.toggle("pcv-dag-stale", dag_stale(view));
   dag_values(view, scene, frame);
   dag_trace(view);
+}
+
+// The opened part of the last block size, until that of the present one is there.
+function dag_stale(view) {
+  return Boolean(view.part) && view.part.blockSize !== view.frame.state.blockSize;
 }
 
 // Another picture: what was chosen in the last one means nothing here.
@@ -157,7 +163,7 @@ function dag_say(view, text, wrong = false) {
 
 function dag_caption(view, scene, mode, q, brief) {
   const what = q.flow ? dag_flow_says(view) : q.model ? `Colour: ${q.says}, ${mode === "layers" ? "a layer" : "a glyph's share of its layer"}'s launches (${scene.model || "none yet"}).` : q.says ? `Colour: ${q.says}.` : "";
-  if (mode === "part") return [view.part.caption, brief ? "" : what].filter(Boolean).join(" ");
+  if (mode === "part") return [dag_stale(view) ? `Opening this at block size ${view.frame.state.blockSize} …` : view.part.caption, brief ? "" : what].filter(Boolean).join(" ");
   const how = mode === "layers" ? "Height: number of nodes, on a square-root scale." : "A glyph is a region (a vector of sums), lines lead to what it reads.";
   return brief ? what || how : ["Inputs left, root right.", how, what, mode === "regions" ? scene.regions.caption : "", scene.caption].filter(Boolean).join(" ");
 }
@@ -166,6 +172,7 @@ function dag_caption(view, scene, mode, q, brief) {
 function dag_value(view, glyph) {
   const q = DAG_QUANTITIES[view.quantity];
   if (q.flow) return view.part ? (dag_flow_here(view) ? glyph.flow : null) : dag_flow_here(view)?.regions[view.scene.regions.glyphs.indexOf(glyph)];
+  if (view.part && (q.model || q.cost) && view.part.extra !== undefined && view.part.extra !== dag_extra(view)) return null;
   return glyph[view.quantity] ?? null;
 }
 

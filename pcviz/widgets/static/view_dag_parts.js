@@ -66,14 +66,14 @@ function dag_part(view) {
   const { scene, frame } = view;
   if (view.circuit !== scene.key) Object.assign(view, { circuit: scene.key, open: "", selected: null, parts: new Map(), part: null, flows: null, refused: null });
   if (!view.open) return null;
-  const size = frame.state.blockSize, flow = dag_flow_wish(view), extra = flow ?? (dag_costs_wish(view) ? "costs" : null), wish = `${view.open}|${size}|${extra}`;
+  const size = frame.state.blockSize, flow = dag_flow_wish(view), extra = dag_extra(view), wish = `${view.open}|${size}|${extra}`;
   const found = (flow === null && (scene.parts || {})[view.open]) || view.parts.get(wish);
   if (found) {
     if (view.follow && found.layer && found.layer !== frame.state.layer) setTimeout(() => frame.store.set({ layer: found.layer }, { commit: true }));
     view.follow = false; // the other views go to the layer of what was opened, once
     return found;
   }
-  if (view.wish !== wish && view.refused !== wish) dag_ask(view, wish, { open: view.open, flow, costs: extra === "costs" });
+  if (view.wish !== wish && view.refused !== wish) dag_ask(view, wish, { open: view.open, flow, costs: dag_costs_wish(view), extra });
   return view.part || (scene.parts || {})[view.open] || null;
 }
 
@@ -89,7 +89,7 @@ async function dag_ask(view, wish, question) {
     return dag_say(view, answer.error, question.find !== undefined);
   }
   if (answer.columns) view.flows = { ...answer, wish };
-  if (answer.part) dag_keep(view, Object.assign(answer.part, { extra: question.flow ?? (question.costs ? "costs" : null), samples: answer.samples }));
+  if (answer.part) dag_keep(view, Object.assign(answer.part, { extra: question.extra, samples: answer.samples }));
   if (answer.matches) return dag_found(view, answer.matches, answer.total);
   if (question.find !== undefined) return dag_open(view, answer.key, true);
   dag_again(view);
@@ -121,6 +121,11 @@ function dag_costs_wish(view) {
   return Boolean(q.model || q.cost);
 }
 
+// What a part's picture must hold besides its structure; the padding tolerance changes costs alone.
+function dag_extra(view) {
+  return dag_flow_wish(view) ?? (dag_costs_wish(view) ? `costs ${view.frame.state.tolerance}` : null);
+}
+
 // The flows of layers and regions, asked for once: they do not depend on the block size.
 function dag_flow_overview(view) {
   const flow = dag_flow_wish(view), wish = `flows|${flow}`;
@@ -148,7 +153,7 @@ function dag_flow_here(view) {
 function dag_flow_anew(view) {
   view.sample.hidden = view.quantity !== "flow_sample";
   Object.assign(view, { flows: null, refused: null });
-  for (const [key, part] of view.parts) if (part.extra !== null && part.extra !== "costs") view.parts.delete(key);
+  for (const [key, part] of view.parts) if (part.extra !== null && !part.extra.startsWith("costs")) view.parts.delete(key);
 }
 
 // ---- searching ----------------------------------------------------------------------------------------------------------
@@ -158,7 +163,7 @@ function dag_find(view, text) {
   dag_found(view, []);
   if (key && (view.scene.parts || {})[key]) return dag_open(view, key, true);
   dag_say(view, "searching …");
-  dag_ask(view, `find|${words}`, { find: text, flow: dag_flow_wish(view), costs: dag_costs_wish(view) });
+  dag_ask(view, `find|${words}`, { find: text, flow: dag_flow_wish(view), costs: dag_costs_wish(view), extra: dag_extra(view) });
 }
 
 function dag_found(view, matches, total) {

@@ -18,7 +18,8 @@ PRECISIONS = {"fp32": 4, "tf32": 4, "bf16": 2, "fp16": 2}
 class DeviceSpec:
     """Measured roofs of one device. A roof that is None is not known: its term is left out of the estimate.
 
-    Rates are decimal: 1 TB/s is 1e12 bytes a second.
+    Rates are decimal: 1 TB/s is 1e12 bytes a second. ``scalar_steps_ns``: of our kernels without tensor cores, by phase, what a step
+    keeps one multiprocessor busy: ns for its 4,096 multiply-adds, and ns more for each row that it gathers with a scale of its own.
     """
 
     name: str
@@ -34,6 +35,7 @@ class DeviceSpec:
     fp16_tflops: float | None = None
     tera_exp_per_s: float | None = None
     launch_overhead_us: float = 0.0
+    scalar_steps_ns: tuple[tuple[str, float, float], ...] = ()
     source: str = ""
     date: str = ""
 
@@ -68,6 +70,8 @@ H100_SXM = DeviceSpec(
     fp16_tflops=756.0,
     tera_exp_per_s=4.13,
     launch_overhead_us=1.02,
+    # fitted to the dense figure-5 layer at block sizes 1 to 8 (fig5_pcviz_h100.csv of 2026-11-24, layers_h100.csv of 2026-11-25)
+    scalar_steps_ns=(("forward", 150.0, 5.7), ("param_flows", 183.0, 12.0), ("element_flows", 90.0, 15.6)),
     source="measured on one NVIDIA H100 80GB HBM3 (driver 580.159.04, torch 2.11.0+cu130, triton 3.6.0): assets/recorded/roofs_h100.csv",
     date="2026-11-23",
 )

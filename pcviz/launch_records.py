@@ -123,6 +123,11 @@ class Launch:
         return 2 * self.total_steps * tile.tile_m * tile.tile_k * tile.tile_b if self.multiplies else 0
 
     @property
+    def gathered(self) -> int:
+        """Rows that a step gathers: children, or in element_flows parents."""
+        return self.config.tile_m if self.phase == "element_flows" else self.config.tile_k
+
+    @property
     def exponentials(self) -> int:
         """One per loaded log-probability, of a child or of a sum: exp(e - m) and exp(log F + m - log p); or what the kernel says."""
         if self.num_exponentials is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 
 from .devices import PRECISIONS
-from .traffic import Traffic, TrafficRecord, TrafficReport, add_up, arithmetic_roof, hbm_loads, imbalance
+from .traffic import Traffic, TrafficRecord, TrafficReport, add_up, arithmetic_roof, hbm_loads, imbalance, scalar_step_ns
 
 HEADINGS = ("pass", "launches", "programs", "time ms", "HBM GB", "L1-L2 GB", "GFLOP", "bound by")
 
@@ -60,6 +60,7 @@ def _time_formula(record: TrafficRecord) -> str:
         "L2": f"{gigabytes(record.l2_bytes)} / {spec.l2_tb_per_s} TB/s",
         "L1": f"{gigabytes(record.l1_bytes)} / {spec.l1_tb_per_s} TB/s",
         unit: f"{launch.tile_flops / 1e9:,.4g} GFLOP in whole tiles / {tflops:.4g} TFLOP/s",
+        "instructions": f"{launch.total_steps:,} steps x {scalar_step_ns(launch, spec):.4g} ns / {spec.num_sms} multiprocessors",
         "exponentials": f"{launch.exponentials / 1e9:,.4g} G / {spec.tera_exp_per_s} T/s",
     }
     uneven = imbalance(launch, spec)

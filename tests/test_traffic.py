@@ -12,7 +12,7 @@ from test_tracing import dense_summary
 
 import pcviz as pcv
 from pcviz.devices import H100_SXM, THIS_MACHINE, DeviceSpec, ThisMachine, device_spec
-from pcviz.recorded import figure_5_rows, own_launches, recorded_roofs
+from pcviz.recorded import figure_5_rows, layer_times, own_launches, recorded_roofs
 from pcviz.traffic import launch_errors, model_error
 
 estimate = partial(pcv.estimate, impl="planned")
@@ -165,7 +165,7 @@ MOVES = 1e7  # bytes: below it a launch's traffic is of the size of what other l
 
 
 def test_model_of_our_launches_against_recorded_counters(figure_5, capsys):
-    """Launch by launch: bytes within 10 % (median) and 25 % (95 of 100) of Nsight Compute's; the others are printed. Time is a bound."""
+    """Launch by launch: bytes within 10 % (median) and 25 % (95 of 100) of Nsight Compute's; the others are printed. Time within 25 % (median)."""
     errors = launch_errors(figure_5, [row for row in own_launches() if row.provenance.circuit == "fig5-dense"])
     assert {error.block_size for error in errors} >= {4, 8, 16, 32, 64}
     counted = [error for error in errors if error.hbm_bytes >= MOVES]
@@ -175,12 +175,28 @@ def test_model_of_our_launches_against_recorded_counters(figure_5, capsys):
         for name in ("l2_ratio", "hbm_ratio", "time_ratio"):
             off = sorted(abs(getattr(error, name) - 1) for error in counted)
             print(f"{name:10} {median(off):5.3f} {off[int(0.95 * len(off))]:5.3f} {off[-1]:5.3f}")
-            if name != "time_ratio":
-                assert median(off) < 0.1 and off[int(0.95 * len(off))] < 0.25, name
+            assert median(off) < (0.25 if name == "time_ratio" else 0.1), name
+            assert name == "time_ratio" or off[int(0.95 * len(off))] < 0.25, name
         for error in counted:
             if max(abs(error.l2_ratio - 1), abs(error.hbm_ratio - 1)) > 0.1:
                 print(f"  block {error.block_size:2} {error.kernel:28} L2 {error.l2_ratio:.2f} HBM {error.hbm_ratio:.2f} time {error.time_ratio:.2f}")
-    assert all(error.time_ratio < 1.1 for error in counted)
+    assert all(error.time_ratio < 1.15 for error in counted)
+
+
+def test_time_of_a_layer_that_no_figure_was_fitted_to(figure_5, capsys):
+    """All launches of each figure-5 layer against their recorded times; the one with drawn connections is held out."""
+    root, off = pcv.figure_5_layer(conn_block=8), {"fig5-dense": [], "fig5-drawn": []}
+    for row in layer_times():
+        if row.provenance.engine.startswith("pcviz"):
+            dense = row.provenance.circuit == "fig5-dense"
+            report = pcv.estimate(figure_5[row.block_size] if dense else pcv.plan_summary(root, block_size=row.block_size), row.batch_size)
+            for name, ms in (("forward", row.forward_ms), ("backward", row.backward_ms)):
+                records = [r for r in (*report.records, *report.around) if (r.layer, r.direction) == (1, name)]
+                off[row.provenance.circuit].append(abs(sum(record.time_ms for record in records) / ms - 1))
+    with capsys.disabled():
+        for name, values in off.items():
+            print(f"\nmodelled / recorded time of {name}, |ratio - 1|: median {median(values):.3f}, largest {max(values):.3f}", end="")
+    assert len(off["fig5-drawn"]) == 16 and median(off["fig5-drawn"]) < 0.25 and max(off["fig5-drawn"]) < 0.5
 
 
 def test_the_error_of_our_sum_kernels(figure_5):

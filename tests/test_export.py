@@ -121,6 +121,12 @@ def test_a_page_works_from_disk_without_a_network(chromium, root, tmp_path):
             forward = pcv.estimate(pcv.plan_summary(root, block_size=size)).forward
             for name, figure in (("time", "time_ms"), ("l2", "l2_to_l1_bytes"), ("hbm", "hbm_bytes")):
                 assert float(page.get_attribute(f"[data-pcv=headline-{name}]", "data-value")) == getattr(forward, figure)
+        page.focus("[data-pcv=blocks-tolerance]")
+        for key, tolerance in (("Home", "0"), ("End", "0.25")):
+            page.keyboard.press(key)
+            page.wait_for_selector(f"[data-pcv=headline][data-tolerance='{tolerance}']")
+            pseudo = pcv.plan_summary(root, block_size=legal_sizes(root)[-1], padding_tolerance=float(tolerance)).total("pseudo_edges")
+            assert int(page.get_attribute("[data-pcv=blocks-pseudo-total]", "data-value")) == pseudo
         assert_compares(page, root)
         for name in ("dag", "training", "kernel"):
             page.click(f"[data-pcv=tab-{name}]")

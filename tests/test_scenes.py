@@ -132,9 +132,11 @@ def test_launches_show_the_plans_index_tensors(root):
 
 
 def test_launches_of_a_large_layer_show_some_of_each(pd):
-    one, scene = launches_scene(pcv.figure_5_layer(num_regions=9), 1, 8)
+    scene = launches_scene(pcv.figure_5_layer(num_regions=9), 1, 8)[1]
     assert len(scene["rows"]) == 12 and "12 of 288 sum blocks" in scene["caption"] and "first 12 places" in scene["caption"]
     assert [row["position"] for row in launches_scene(pd, 2, 4, first=5)[1]["rows"]] == list(range(5, 17))
+    last = launches_scene(pd, 2, 4, first=10**6)[1]
+    assert [row["position"] for row in last["rows"]] == [last["sumBlocks"] - 1]
 
 
 def test_cuts_are_the_groups_of_the_plan(pd):
@@ -579,7 +581,7 @@ def zoom_by_keys(page):
         assert (page.get_attribute(CANVAS, "data-window") != whole) == changes
         assert page.evaluate(SAME_PIXELS.replace("'launch'", "'matrix'"))
     page.keyboard.press("Enter")
-    page.wait_for_function("() => document.querySelector('.pcv-blocks-note').textContent.includes('No kernel answers')")
+    page.wait_for_function("() => document.querySelector('.pcv-blocks-note').textContent.includes('No kernel answers yet')")
     page.keyboard.press("0")
 
 

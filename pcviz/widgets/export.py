@@ -88,7 +88,8 @@ def page_html(entry: Entry, settings: list[Settings], block_size: int | None = N
     static = _static(generations[0], size, layer)
     left = LIMIT_BYTES - len((script + style + static).encode()) - len(plotly) - 100_000  # the rest: sessions, steps, marks
     frames, layers = _frames(generations, size, layer, left - len(json.dumps(steps)))
-    sessions = [_session(generation, size, layer, layers) for generation in generations]
+    tolerances = {"tolerances": sorted({each.padding_tolerance for each in settings})}
+    sessions = [_session(generation, size, layer, layers) | tolerances for generation in generations]
     if len(sessions) == 1:
         sessions[0]["disabled"]["tolerance"] = sessions[0]["disabled"]["batch-size"]
     page = {"sessions": sessions, "frames": frames, "steps": steps, "plotly": plotly, "status": _status(generations[0], layers), "live": LIVE}
@@ -148,7 +149,6 @@ def _session(generation: Generation, size: int, layer: int, layers: list[int]) -
     one = f"This page was saved for {settings.batch_size:,} samples on {settings.device}, tolerance {settings.padding_tolerance}. {LIVE}"
     disabled = {"circuit": LIVE, "batch-size": one, "device": one, "auto-measure": LIVE}
     return describe(entry, generation, {entry.name: entry}) | {
-        "tolerances": [settings.padding_tolerance],
         "block_size": size, "layer": layer, "can_train": False, "can_measure": False, "why_not": LIVE, "disabled": disabled,
         "missing": f"not in this page, which holds the layers {layers[0]} to {layers[-1]}",
     }  # fmt: skip

@@ -354,8 +354,9 @@ class FrameWorker:
         distance = abs(sizes.index(task.size) - sizes.index(size)) if task.size in sizes and size in sizes else 0
         off = abs(task.layer - layer) if task.layer is not None else 0
         order = {"headline": 0, "blocks": 1, "cost": 2, "dag": 4, "table": 4, "tiles": 5}.get(task.view, 3)
-        if task.tolerance not in (None, tolerance):  # last, and first what a move of their slider shows
-            return (4, task.size != size and task.size is not None, off, distance, abs(task.tolerance - tolerance), order)
+        if task.tolerance not in (None, tolerance):  # what a move of their slider shows comes before other layers, the rest last
+            soon = off == 0 and task.view in ("headline", "blocks", "cost") and task.size in (None, size)
+            return (2.5 if soon else 4, off, distance, abs(task.tolerance - tolerance), order)
         if task.size == size and off == 0 and task.view in ("headline", "blocks", "dag"):  # what a large circuit opens on
             return (0, order)
         if task.size is None:

@@ -29,6 +29,8 @@ def scene_launches(plan: CircuitPlan, blocks: LayerBlocks, layer: int, first: in
         "rows": rows,
         "groups": [_group(g, one.groups[g], plan) for g in sorted({row["launch"] - 1 for row in rows})],
         "numGroups": len(one.groups),
+        "sumBlocks": int(ends[-1]),
+        "first": first if first is None else rows[0]["position"],
         "columns": shown,
         "colLabels": [label[:MAX_LABEL] for label in blocks.col_labels(shown)],
         "caption": "; ".join(cut),
@@ -37,8 +39,10 @@ def scene_launches(plan: CircuitPlan, blocks: LayerBlocks, layer: int, first: in
 
 def _positions(ends: np.ndarray, first: int | None) -> list[int]:
     total = int(ends[-1])
-    if first is not None or total <= MAX_ROWS:
-        start = min(max(0, int(first or 0)), max(0, total - MAX_ROWS))
+    if total <= MAX_ROWS:
+        return list(range(total))
+    if first is not None:
+        start = min(max(0, int(first)), total - 1)
         return list(range(start, min(total, start + MAX_ROWS)))
     starts = np.concatenate([[0], ends[:-1]])[:MAX_ROWS]
     each = MAX_ROWS // len(starts)

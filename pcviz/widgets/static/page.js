@@ -28,7 +28,9 @@ class PageModel {
   open(session) {
     this.hear({ kind: "run", state: "idle" });
     this.hear({ kind: "session", ...session });
-    for (const frame of this.page.frames) if (frame.gen === session.gen) this.hear({ kind: "frame", ...frame, data: null }, [fromBase64(frame.data)]);
+    const tolerances = new Map(this.page.sessions.map((one) => [one.gen, one.padding_tolerance])), own = (frame) => frame.gen === session.gen;
+    const frames = [...this.page.frames.filter(own), ...this.page.frames.filter((frame) => !own(frame))]; // the others for the slider of tolerances
+    for (const frame of frames) this.hear({ kind: "frame", ...frame, gen: session.gen, tolerance: tolerances.get(frame.gen), data: null }, [fromBase64(frame.data)]);
     this.hear({ kind: "steps", rows: this.page.steps, first: 0 });
     this.say(this.page.status, "info");
   }

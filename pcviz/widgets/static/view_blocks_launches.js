@@ -15,16 +15,37 @@ function blocks_launches(view, scene, width, height, font) {
   blocks_pick(view, view.pick.row, view.pick.place, false);
 }
 
+// Nothing is there yet: from the cursor's sum block on, if there is one, else some of every launch.
 function blocks_ask_launches(view, scene) {
-  const key = `launches|${scene.blockSize}|${scene.layer}|${scene.tolerance}`;
-  view.panel.replaceChildren(pv_el("p", "pcv-absent", view.silent && view.launchesWish === key ? "No kernel answers: the index tensors come from a compiled plan." : "Compiling the plan for its index tensors …"));
+  const key = `${scene.blockSize}|${scene.layer}|${scene.tolerance}`, known = view.launchesWish === key;
+  const text = known && view.silent ? "No kernel answers yet: the index tensors come from a compiled plan." : "Compiling the plan for its index tensors …";
+  view.panel.replaceChildren(pv_el("p", "pcv-absent", text));
   view.launchesKey = null;
-  if (view.launchesWish === key && !view.silent) return;
-  if (view.launchesWish === key) return;
+  if (known) return;
   Object.assign(view, { launchesWish: key, silent: false });
-  view.frame.store.send({ kind: "part", part: "launches", first: null });
+  blocks_send_launches(view, view.cursor ? Math.floor(view.cursor.r) : null);
   clearTimeout(view.waiting);
   view.waiting = setTimeout(() => { view.silent = !view.scene.launches; blocks_redraw(view); }, BLOCKS_WAIT_MS);
+}
+
+function blocks_send_launches(view, first) {
+  view.pick = { row: 0, place: 0 };
+  view.frame.store.send({ kind: "part", part: "launches", first });
+}
+
+// Further sum blocks, and back to some of every launch.
+function blocks_launches_pager(view, { rows, sumBlocks, first }) {
+  const pager = pv_el("div", "pcv-pager"), at = rows[0].position, shown = view.figure.g.y.length, go = (to) => blocks_send_launches(view, to);
+  const back = pv_button("‹", () => go(Math.max(0, at - shown))), on = pv_button("›", () => go(first === null ? 0 : Math.min(at + shown, sumBlocks - 1)));
+  back.setAttribute("aria-label", "earlier sum blocks");
+  on.setAttribute("aria-label", "later sum blocks");
+  back.disabled = first === null || at === 0;
+  on.disabled = first !== null && at + shown >= sumBlocks;
+  const each = pv_button("some of each launch", () => go(null));
+  each.disabled = first === null;
+  pager.append(back, pv_el("span", "", first === null ? "some of each launch" : `sum blocks ${pv_count(at)}–${pv_count(at + shown - 1)} of ${pv_count(sumBlocks)}`), on);
+  if (first !== null) pager.append(each);
+  return pager;
 }
 
 // Where everything lies: rows of sum blocks, with a line of head above each launch.
@@ -51,7 +72,7 @@ function blocks_plan_geometry(data, width, height, font) {
 // Room for what is said below: some 230 letters and, where there is height for it, a caption of some 90.
 function blocks_told_height(width, height, font) {
   const lines = (letters) => Math.ceil((letters * 0.56 * font) / width);
-  return (lines(230) + (height < 24 * font ? 0 : lines(90))) * 1.35 * font + 14;
+  return (lines(230) * 1.35 + (height < 24 * font ? 0 : 2.6 + 1.35 * lines(90))) * font + 14;
 }
 
 // Child blocks that fit: those in the first place of every row, then in the second, and so on.
@@ -82,9 +103,11 @@ function blocks_figure(view, scene, width, height, font) {
   view.told.dataset.pcv = "blocks-told";
   svg.addEventListener("keydown", (event) => blocks_figure_key(view, event));
   const cut = [data.caption, g.columns.length < data.columns.length ? `${g.columns.length} of ${data.columns.length} child blocks` : ""].filter(Boolean).join("; ");
-  const caption = pv_el("div", "pcv-caption", cut ? `Shown: ${cut}.` : "");
-  caption.hidden = height < 24 * font;
-  return [svg, view.told, caption];
+  const foot = pv_el("div", "pcv-figure-foot");
+  if (data.sumBlocks > data.rows.length || data.first !== null) foot.append(blocks_launches_pager(view, data));
+  foot.append(pv_el("div", "pcv-caption", cut ? `Shown: ${cut}.` : ""));
+  foot.hidden = height < 24 * font;
+  return [svg, view.told, foot];
 }
 
 // Patterns of the kinds as in the map, for SVG; ids are this view's own.

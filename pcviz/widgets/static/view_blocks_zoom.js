@@ -1,7 +1,7 @@
 // Zoom, pan and the cursor of the Blocks picture, and the finer pictures that the kernel sends on the way in.
 // view.zoom: factor f, and the first visible column and row as shares u, v of the whole, so that it outlives a block size.
 
-const BLOCKS_WAIT_MS = 3000; // then the view says that no kernel answers
+const BLOCKS_WAIT_MS = 4000; // then the view says that no kernel answers
 const BLOCKS_ASK_MS = 120; // after the last movement
 
 function blocks_wire(view) {

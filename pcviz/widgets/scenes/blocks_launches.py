@@ -23,8 +23,6 @@ def scene_launches(plan: CircuitPlan, blocks: LayerBlocks, layer: int, first: in
     rows = [_row(one, ends, position, columns, blocks) for position in _positions(ends, first)]
     shown = sorted({place[2] for row in rows for place in row["places"] if place[2] >= 0})
     widest = max(group.cids.shape[1] for group in one.groups)
-    cut = [f"{len(rows)} of {count(int(ends[-1]))} sum blocks"] if len(rows) < ends[-1] else []
-    cut += [f"the first {MAX_PLACES} places"] if widest > MAX_PLACES else []
     return {
         "rows": rows,
         "groups": [_group(g, one.groups[g], plan) for g in sorted({row["launch"] - 1 for row in rows})],
@@ -33,7 +31,7 @@ def scene_launches(plan: CircuitPlan, blocks: LayerBlocks, layer: int, first: in
         "first": first if first is None else rows[0]["position"],
         "columns": shown,
         "colLabels": [label[:MAX_LABEL] for label in blocks.col_labels(shown)],
-        "caption": "; ".join(cut),
+        "caption": f"the first {MAX_PLACES} of up to {count(widest)} places" if widest > MAX_PLACES else "",
     }
 
 

@@ -50,13 +50,12 @@ function blocks_launches_pager(view, { rows, sumBlocks, first }) {
 
 // Where everything lies: rows of sum blocks, with a line of head above each launch.
 function blocks_plan_geometry(data, width, height, font) {
-  const told = blocks_told_height(width, height, font), room = height - told - 1.8 * font, launches = [], heads = (n) => new Set(data.rows.slice(0, n).map((row) => row.launch)).size * 1.8 * font;
-  const two = data.rows.length * 2.7 * font + heads(data.rows.length) <= room, line = (two ? 2.7 : 1.45) * font; // cids, and pids below them
-  let rows = data.rows.length;
-  while (rows > 1 && rows * line + heads(rows) > room) rows--;
+  const told = blocks_told_height(width, height, font), room = height - told - 1.8 * font, launches = [], heads = (some) => new Set(some.map((row) => row.launch)).size * 1.8 * font;
+  const two = data.rows.length * 2.7 * font + heads(data.rows) <= room, line = (two ? 2.7 : 1.45) * font; // cids, and pids below them
+  const rows = blocks_fitting_rows(data, (some) => some.length * line + heads(some) <= room);
   let y = 1.6 * font;
-  const places = data.rows.slice(0, rows).map((row, i) => {
-    if (!i || data.rows[i - 1].launch !== row.launch) {
+  const places = rows.map((row, i) => {
+    if (!i || rows[i - 1].launch !== row.launch) {
       launches.push({ launch: row.launch, y: y + 1.3 * font });
       y += 1.8 * font;
     }
@@ -65,8 +64,20 @@ function blocks_plan_geometry(data, width, height, font) {
   });
   const a = Math.round(width * 0.2), slot = 4.2 * font, both = !two && width > 58 * font, b = Math.round(width * (both ? 0.22 : 0.3)), c = width - a - b - 2 * font;
   const slots = Math.max(1, Math.floor((c - 6 * font - (both ? font : 0)) / slot / (both ? 2 : 1)));
-  const columns = blocks_first_columns(data.rows.slice(0, rows), Math.max(1, Math.floor((b - 2 * font) / (0.62 * font))));
-  return { line, two, told, y: places, launches, bottom: y, a, b, slot, both, slots, columns, x: { matrix: a + font, launch: a + b + 2 * font }, cell: Math.min(1.3 * font, (b - 2 * font) / columns.length) };
+  const columns = blocks_first_columns(rows, Math.max(1, Math.floor((b - 2 * font) / (0.62 * font))));
+  return { rows, line, two, told, y: places, launches, bottom: y, a, b, slot, both, slots, columns, x: { matrix: a + font, launch: a + b + 2 * font }, cell: Math.min(1.3 * font, (b - 2 * font) / columns.length) };
+}
+
+// The rows that fit: as many as can be, of some of each launch the first few of every one.
+function blocks_fitting_rows({ rows, first }, fits) {
+  for (let n = rows.length; n > 1; n--) {
+    const seen = new Map(), count = (row) => seen.set(row.launch, (seen.get(row.launch) || 0) + 1).get(row.launch);
+    const some = first === null ? rows.filter((row) => count(row) <= n) : rows.slice(0, n);
+    if (fits(some)) return some;
+  }
+  let some = rows.filter((row, i) => first === null ? !i || rows[i - 1].launch !== row.launch : !i);
+  while (some.length > 1 && !fits(some)) some = some.slice(0, -1);
+  return some;
 }
 
 // Room for what is said below: some 230 letters and, where there is height for it, a caption of some 90.
@@ -93,7 +104,7 @@ function blocks_figure(view, scene, width, height, font) {
   say(g.x.matrix, font, "matrix", "pcv-strong");
   say(g.x.launch, font, `launches: nids | cids${g.both ? " | pids" : g.two ? " over pids" : ""}`, "pcv-strong");
   blocks_figure_layer(view, svg, data, font);
-  data.rows.slice(0, g.y.length).forEach((row, i) => blocks_figure_row(view, svg, row, i, font));
+  g.rows.forEach((row, i) => blocks_figure_row(view, svg, row, i, font));
   for (const { launch, y } of g.launches) {
     const group = data.groups.find((one) => one.launch === launch);
     say(g.x.launch, y, `launch ${launch}: G ${pv_count(group.G)} × E ${pv_count(group.E)}`, "pcv-soft");
@@ -102,7 +113,8 @@ function blocks_figure(view, scene, width, height, font) {
   view.told.setAttribute("role", "status");
   view.told.dataset.pcv = "blocks-told";
   svg.addEventListener("keydown", (event) => blocks_figure_key(view, event));
-  const cut = [data.caption, g.columns.length < data.columns.length ? `${g.columns.length} of ${data.columns.length} child blocks` : ""].filter(Boolean).join("; ");
+  const some = (n, all, what) => (n < all ? `${n} of ${pv_count(all)} ${what}` : "");
+  const cut = [some(g.rows.length, data.sumBlocks, "sum blocks"), some(g.columns.length, data.columns.length, "child blocks"), data.caption].filter(Boolean).join("; ");
   const foot = pv_el("div", "pcv-figure-foot");
   if (data.sumBlocks > data.rows.length || data.first !== null) foot.append(blocks_launches_pager(view, data));
   foot.append(pv_el("div", "pcv-caption", cut ? `Shown: ${cut}.` : ""));
@@ -137,7 +149,7 @@ function blocks_fill(view, kind) {
 function blocks_figure_layer(view, svg, data, font) {
   const { g, links } = view.figure, at = new Map(g.columns.map((column, i) => [column, 1.9 * font + ((i + 0.5) * (g.bottom - 1.9 * font)) / g.columns.length]));
   const left = 3.4 * font, right = g.a - 0.6 * font;
-  data.rows.slice(0, g.y.length).forEach((row, i) => row.places.forEach(([, , column], place) => {
+  g.rows.forEach((row, i) => row.places.forEach(([, , column], place) => {
     if (!at.has(column)) return;
     const link = pv_svg("path", { d: `M${left},${at.get(column)}L${right},${g.y[i] + 0.5 * g.line}`, class: "pcv-figure-link" });
     links.set(`${i}|${place}`, link);
@@ -195,7 +207,7 @@ function blocks_figure_key(view, event) {
 }
 
 function blocks_pick(view, row, place, focus) {
-  const { g, cells, slots, links } = view.figure, { rows } = view.scene.launches;
+  const { g, cells, slots, links } = view.figure, { rows } = g;
   row = pv_clamp(row, 0, g.y.length - 1);
   place = pv_clamp(place, 0, rows[row].places.length - 1);
   view.pick = { row, place };
@@ -209,7 +221,7 @@ function blocks_pick(view, row, place, focus) {
 }
 
 function blocks_told(view, i, place) {
-  const { launches } = view.scene, row = launches.rows[i], group = launches.groups.find((one) => one.launch === row.launch), [cid, pid, column, kind] = row.places[place];
+  const { launches } = view.scene, row = view.figure.g.rows[i], group = launches.groups.find((one) => one.launch === row.launch), [cid, pid, column, kind] = row.places[place];
   const head = `launch ${row.launch}: nids[${row.place}] = ${String(row.nid)}, cids[${row.place}, ${place}] = ${String(cid)}, pids[${row.place}, ${place}] = ${String(pid)}.`;
   const from = `Writes sums at rows ${String(row.nid)}–${String(row.nid + group.sumBlock - 1)} (${row.label});`;
   if (kind === BLOCKS_PSEUDO) return [head, from, "pseudo block: reads the null block (rows 0 …) and the zero parameters."];

@@ -28,13 +28,14 @@ def scene_memory(circuit_name: str, reports: Mapping[int, TrafficReport], errors
     some = next(iter(reports.values()))
     device, sizes = some.device, sorted(reports)
     layers = sorted({record.layer for record in some.records})[-MAX_LAYERS:]
-    terms = [_limit(device, name) for name, _ in some.records[0].terms_ms]
+    names = (name for report in reports.values() for record in report.records for name, _ in record.terms_ms)
+    terms = list(dict.fromkeys(_limit(device, name) for name in names))  # a launch has one of the arithmetic units
     return {
         "view": "memory", "circuit": circuit_name, "sizes": sizes, "layers": layers, "batchSize": some.batch_size, "precision": some.precision,
         "modelLabel": f"model ({some.launch_kind}), {device.name}", "device": _device(device),
         "links": _links(device), "peaks": _peaks(device, some.precision),
         "axes": roofline_axes(device, some.precision), "columns": list(COLUMNS), "phases": list(PHASES), "terms": terms,
-        "points": {str(size): _points(reports[size]) for size in sizes},
+        "points": {str(size): _points(reports[size], terms) for size in sizes},
         "hidden": {str(size): max(0, len(reports[size].records) - MAX_POINTS) for size in sizes},
         "totals": {str(size): _totals(reports[size], layers) for size in sizes},
         "errors": _errors(errors), "recorded": recorded, "caption": _caption(some, layers),
@@ -89,13 +90,13 @@ def _peaks(device: DeviceSpec, precision: str) -> list[dict]:
     return [*cores, {"name": "CUDA cores, fp32" if device.kind == "gpu" else "arithmetic, fp32", "tflops": rounded(device.fp32_tflops)}]
 
 
-def _points(report: TrafficReport) -> list[list]:
-    """One row of COLUMNS per launch, the slowest first."""
+def _points(report: TrafficReport, terms: list[str]) -> list[list]:
+    """One row of COLUMNS per launch, the slowest first; the last holds the milliseconds of each of ``terms``, None where a launch has no such."""
     slowest = sorted(report.records, key=lambda record: -record.time_ms)[:MAX_POINTS]
     return [
         [PHASES.index(r.phase), r.layer, r.group + 1, rounded(r.time_ms), r.flops, r.hbm_bytes, r.l2_bytes, r.l1_bytes, r.programs, r.waves,
-         _limit(r.device, r.bound), [rounded(ms, 3) for _, ms in r.terms_ms]]
-        for r in slowest
+         _limit(r.device, r.bound), [rounded(own.get(name), 3) for name in terms]]
+        for r in slowest for own in [{_limit(r.device, name): ms for name, ms in r.terms_ms}]
     ]  # fmt: skip
 
 

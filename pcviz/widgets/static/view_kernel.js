@@ -171,7 +171,7 @@ function kernel_paint(frame) {
   view.tiles.forEach(({ head, canvas }, i) => {
     const text = stored && i === 2 ? scene.storedHead : step.heads[i];
     head.textContent = text;
-    head.style.width = `${wide ? side : Math.max(side, width / 3 - 12)}px`;
+    head.style.width = `${Math.max(side, wide ? 8.5 * frame.font : width / 3 - 12)}px`;
     kernel_tile(canvas, at === 0 ? null : view.values[i], view.shapes[i], side, theme, stored && i === 2 ? scene.storedMark : step.marks[i]);
     canvas.setAttribute("role", "img");
     canvas.setAttribute("aria-label", text);

@@ -67,8 +67,9 @@ function memory_roof(out, s, each, top, colour, own, i) {
   const low = Math.max(10 ** s.x0, 10 ** s.y0 / each.tbPerS), high = top / each.tbPerS;
   const [x1, y1, x2, y2] = [s.px(low), s.py(low * each.tbPerS), s.px(high), s.py(top)];
   out.append(pv_svg("line", { x1, y1, x2, y2, stroke: colour, "stroke-width": own ? 2 : 1, ...(own ? {} : { "stroke-dasharray": "3,3" }) }));
-  if (s.h < 9 * s.font && !own) return; // too little room for all names
-  const share = 0.06 + 0.16 * i, x = x1 + share * (x2 - x1), y = y1 + share * (y2 - y1), angle = (Math.atan2(y2 - y1, x2 - x1) * 180) / Math.PI;
+  const narrow = s.h < 11 * s.font; // too little room for all names
+  if (narrow && !own) return;
+  const share = narrow ? 0.06 : 0.06 + 0.16 * i, x = x1 + share * (x2 - x1), y = y1 + share * (y2 - y1), angle = (Math.atan2(y2 - y1, x2 - x1) * 180) / Math.PI;
   out.append(pv_svg("text", { x, y: y - 4, fill: colour, "font-size": s.font, "font-weight": own ? 600 : 400, transform: `rotate(${angle} ${x} ${y})` }, `${each.name} ${memory_bandwidth(each.tbPerS)}`));
 }
 
@@ -203,7 +204,8 @@ function memory_name(view, p) {
 
 function memory_tip(view, p) {
   const { scene } = view, key = { HBM: "hbm_bytes", memory: "hbm_bytes", L2: "l2_bytes", L1: "l1_bytes" };
-  const terms = scene.terms.map((name, i) => {
+  const terms = scene.terms.flatMap((name, i) => {
+    if (p.terms[i] === null) return [];
     const link = scene.links.find((each) => each.key === key[name]), bytes = link ? `${pv_bytes(p[link.key])}: ` : "";
     return `${link?.name ?? name}${p.bound === name ? " (the limit)" : ""}: ${bytes}${pv_ms(p.terms[i])}`;
   });

@@ -10,7 +10,7 @@ import gzip
 from functools import cache
 from importlib import resources
 
-FIRST = ("store.js", "plotly_loader.js", "slider.js", "headline.js", "view_common.js", "shell_parts.js", "share.js", "teaching.js")
+FIRST = ("store.js", "plotly_loader.js", "slider.js", "headline.js", "view_common.js", "shell_parts.js", "save.js", "share.js", "teaching.js")
 LAST = ("single.js", "shell.js")
 PAGE = "page.js"  # in saved pages only
 EXPORT = "\nexport default { render };\n"

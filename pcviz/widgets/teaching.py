@@ -68,8 +68,8 @@ SCENES = (
     ),
     Scene(
         "groups", "Launches, and the price of few",
-        "Only sums with equally many children share a launch here (tolerance 0). Under Settings set the tolerance to 0.05, "
-        "then 0.25: fewer launches, more pseudo blocks.",
+        "Only sums with equally many children share a launch here (tolerance 0). Move the tolerance of the Blocks view "
+        "to 0.1, then 0.25: fewer launches, more pseudo blocks.",
         "pruned", 1, settings=Settings(padding_tolerance=0.0),
     ),
     Scene(

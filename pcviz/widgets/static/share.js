@@ -24,7 +24,7 @@ class Share {
     Object.assign(this.shown, { readOnly: true, rows: 4, hidden: true });
     this.shown.setAttribute("aria-label", "What was copied");
     this.shown.dataset.pcv = "copied";
-    const row = pv_el("div", "pcv-share-row"), again = pv_el("div", "pcv-share-row");
+    const row = pv_el("div", "pcv-share-row"), files = pv_el("div", "pcv-share-row");
     const button = (name, text, act) => {
       const node = pv_button(text, act);
       node.dataset.pcv = name;
@@ -34,12 +34,13 @@ class Share {
     this.forth = button("redo", "Redo", () => this.go(1));
     this.back.title = "Ctrl+Z";
     this.forth.title = "Ctrl+Shift+Z";
-    again.append(this.back, this.forth);
-    this.save = button("save-page", "Save as page", () => this.hub.send({ kind: "save_page" }));
+    this.save = button("save-page", "page", () => this.hub.send({ kind: "save_page" }));
     this.save.title = "One HTML file that opens without a kernel and without a network";
-    row.append(button("copy-code", "Copy as code", () => this.copy(stateAsCode(this.state(), this.session()))), button("copy-state", "Copy state", () => this.copy(JSON.stringify(this.state()))), this.save);
+    row.append(this.back, this.forth, button("copy-code", "Copy as code", () => this.copy(stateAsCode(this.state(), this.session()))), button("copy-state", "Copy state", () => this.copy(JSON.stringify(this.state()))));
+    const save = ([kind, title]) => Object.assign(button(`save-${kind}`, kind.toUpperCase(), () => saveShown(this.shell, kind).catch((error) => this.hub.fail(error))), { title });
+    files.append(pv_el("span", "pcv-share-head", "Save as"), this.save, ...[["png", "Picture of what is shown"], ["svg", "Picture of what is shown, for a browser"], ["csv", "Tables of what is shown"]].map(save));
     this.head = pv_el("div", "pcv-share-head", "Scenes, keys 1 to 9");
-    this.panel.append(this.head, this.list, pv_el("div", "pcv-share-head", "This view"), again, row, this.shown);
+    this.panel.append(this.head, this.list, pv_el("div", "pcv-share-head", "This view"), row, files, this.shown);
     part.share.addEventListener("click", () => this.toggle(this.panel.hidden));
     this.panel.addEventListener("keydown", (event) => event.key === "Escape" && this.toggle(false));
     root.addEventListener("pointerdown", (event) => {

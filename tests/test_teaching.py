@@ -44,7 +44,7 @@ def test_an_unknown_scene_names_the_known_ones():
 
 def test_what_the_scenes_say_is_so(entries):
     plans, ms = times(entries["scattered"])
-    assert ms[16] > 3 * ms[1] and plans[1].padding_share == 0 and plans[16].padding_share > 0.9
+    assert ms[8] > 3 * ms[1] and plans[1].padding_share == 0 and plans[8].padding_share > 0.9
     launches = [pcv.plan_summary(entries["pruned"].root, block_size=1, padding_tolerance=t).forward_launches for t in (0, 0.1, 0.25)]
     assert launches[0] > 2 * launches[1] and launches[1] > 1.2 * launches[2]
     plans, ms = times(entries["width 48"])

@@ -64,7 +64,7 @@ SCENES = (
     Scene(
         "padding-loses", "When larger blocks lose",
         "Each sum has 16 children, scattered over 2,048 products. A larger block stores, loads and multiplies mostly cells that are no edges.",
-        "scattered", 1, question=Question("How many times longer does block size 16 take?", "time", 16, base=1, more=True),
+        "scattered", 1, question=Question("How many times longer does block size 8 take?", "time", 8, base=1, more=True),
     ),
     Scene(
         "groups", "Launches, and the price of few",

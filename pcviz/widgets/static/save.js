@@ -31,7 +31,8 @@ function frozen(original) {
   }
   for (const [node, twin] of pairs("select")) {
     const chosen = pv_el("span", node.className, node.selectedOptions[0]?.textContent ?? "");
-    chosen.style.cssText = `display: inline-block; box-sizing: border-box; width: ${node.offsetWidth}px; white-space: nowrap; overflow: hidden; text-overflow: ellipsis;`;
+    chosen.style.cssText = `display: inline-block; box-sizing: border-box; width: ${node.offsetWidth}px; height: ${node.offsetHeight}px; white-space: nowrap; overflow: hidden; text-overflow: ellipsis;`;
+    chosen.hidden = node.hidden;
     changes.push([twin, chosen]);
   }
   for (const [node, twin] of pairs("input")) twin.setAttribute("value", node.value);

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from trained import digits, small_pd
 
-from pcviz.widgets.circuits import square, user_entry
+from pcviz.structures import HMM
+from pcviz.widgets.circuits import image_of, user_entry
 from pcviz.widgets.device import DeviceWorker
 from pcviz.widgets.frames import Settings
 from pcviz.widgets.learned_job import learned
@@ -89,8 +90,10 @@ def test_what_it_has_learned(training):
 
 
 def test_data_that_may_be_images():
-    assert square(np.zeros((2, 64), dtype=np.uint8)) == (8, 8)
-    assert square(np.zeros((2, 64))) is square(np.zeros((2, 60), dtype=int)) is square(np.zeros((2, 9), dtype=int)) is None
+    pd, sequence = small_pd(), HMM(64, 2, num_emits=3, seed=0)
+    assert image_of(pd, np.zeros((2, 64), dtype=np.uint8)) == (8, 8)
+    for root, x in ((pd, np.zeros((2, 64))), (sequence, np.zeros((2, 64), dtype=int)), *((pd, np.zeros((2, n), dtype=int)) for n in (60, 36))):
+        assert image_of(root, x) is None
     with pytest.raises(ValueError, match="as many pixels as x has variables, 64"):
         user_entry(small_pd(), digits(3), image_shape=(4, 4))
 
@@ -112,5 +115,21 @@ def test_pace_and_stop(training):
             time.sleep(0.01)
         assert rows[-1].done - stopped < 0.4
         assert len(rows) == 4 and rows[2].step.seconds < 0.5 and len(looks) >= 1
+    finally:
+        worker.close()
+
+
+def test_another_circuit_takes_over(training):
+    """The circuit that trained before has its parameters in its nodes when the next one begins."""
+    rows, nothing = [], lambda *_: None
+    worker = DeviceWorker(Outbox(nothing), lambda _, new: rows.extend(new), nothing, nothing, nothing, nothing)
+    other, before = user_entry(small_pd(), digits(300)), training.entry.root.params.copy()
+    try:
+        for i, entry in enumerate((training.entry, other)):
+            worker.train(entry, 4, Settings(batch_size=100))
+            deadline, least = time.monotonic() + 30, len(rows) + 2
+            while len(rows) < least + i and time.monotonic() < deadline:
+                time.sleep(0.01)
+        assert (training.entry.root.params != before).any()
     finally:
         worker.close()

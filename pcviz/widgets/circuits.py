@@ -9,6 +9,7 @@ import numpy as np
 
 from ..compiler.layering import layering
 from ..compiler.layering import legal_sizes as block_sizes
+from ..ir.nodes import sum_vectors
 
 FIGURE_5 = "figure 5"
 DIGITS = "digits"
@@ -72,16 +73,18 @@ def user_entry(root, x=None, x_test=None, image_shape=None) -> Entry:
         layer=default_layer(root),
         x=None if x is None else np.asarray(x),
         x_test=x_test,
-        image=None if x is None else image_shape or square(x),
+        image=None if x is None else image_shape or image_of(root, x),
         why_not="" if x is not None else "No data: call pcv.explore(root, x) to train and measure.",
     )
 
 
-def square(x) -> tuple[int, int] | None:
-    """[height, width] of data [N, V] of whole numbers with a square number V of at least 16; None: hardly images."""
-    x = np.asarray(x)
+def image_of(root, x) -> tuple[int, int] | None:
+    """[height, width] where data [N, V] may be images: whole numbers, V a square number of at least 49, and no sums that share
+    their parameters, as the steps of a sequence do."""
+    x, vectors = np.asarray(x), list(sum_vectors(root))
     side = math.isqrt(x.shape[1]) if x.ndim == 2 else 0
-    return (side, side) if side >= 4 and side * side == x.shape[1] and np.issubdtype(x.dtype, np.integer) else None
+    tied = len({id(nodes.storage) for nodes in vectors}) < len(vectors)
+    return (side, side) if side >= 7 and side * side == x.shape[1] and np.issubdtype(x.dtype, np.integer) and not tied else None
 
 
 def legal_sizes(root) -> tuple[int, ...]:

@@ -60,6 +60,8 @@ class DeviceWorker:
         """Go on, or begin; ``order``: something else than to go on at this block size, such as to start over."""
         with self._change:
             if self.training is None or self.training.entry is not entry:
+                if self.training is not None:
+                    self._jobs.append(self.training.halt)  # the other circuit keeps what it has learned
                 self.training = Training(entry, block_size, settings)
             if order is not None or self.state == "idle":
                 self._order = order or (lambda training: training.use(block_size))

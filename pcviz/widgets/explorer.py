@@ -89,7 +89,7 @@ def explore(
     Without arguments it opens on the figure-5 layer with recorded figures, and prepares a circuit on 8x8 digits meanwhile.
     ``root``: a circuit, and ``x`` [B, V] its data (without it, Train and Measure stay off). Put it last in a cell to see it.
     ``image_shape``: (height, width) of images, which the circuit is shown to draw and to complete as it trains; None: square
-    ones, where the data are whole numbers and V is a square number.
+    ones, where the data are whole numbers and V is a square number of at least 49.
 
     ``scene``: the name of a scene for teaching, with its own circuit: "reloads", "block size 1 to 64", "padding-loses", "groups",
     "underflow", "same epochs, different seconds" or "missing rows"; keys 1 to 9 switch to it inside the explorer. ``state``: what

@@ -99,6 +99,15 @@ CLIPPED = """() => {
 }"""
 
 
+# What looks as if a mouse could press it, and no key can reach.
+MOUSE_ONLY = """() => {
+  const root = document.querySelector('[data-pcv=root]'), keyed = 'button, select, input, label, summary, a[href], [tabindex], .pcv-ticks, .main-svg';
+  return [...root.querySelectorAll('*')].filter(node => node.checkVisibility({ visibilityProperty: true })
+    && /pointer|grab|crosshair|zoom-in/.test(getComputedStyle(node).cursor) && !root.contains(node.closest(keyed)) && !node.querySelector(keyed))
+    .map(node => `${node.tagName} ${node.getAttribute('class')} ${node.textContent.slice(0, 40)}`);
+}"""  # the slider's ticks do what its keys do; plotly's charts have tables
+
+
 @pytest.mark.browser
 def test_nothing_is_clipped_and_charts_have_names(lab):
     open_explorer(lab)
@@ -111,6 +120,7 @@ def test_nothing_is_clipped_and_charts_have_names(lab):
                 lab.page.wait_for_timeout(1500)  # plotly, or numbers from the kernel, come later
                 found = lab.page.evaluate(CLIPPED)
             assert found == [], (width, tab.inner_text())
+            assert lab.page.evaluate(MOUSE_ONLY) == [], tab.inner_text()
     nameless = """root => [...root.querySelectorAll('canvas, svg, select, input, [tabindex="0"]:not(tr), [role=img]')]
         .filter(node => node.checkVisibility() && !node.closest('[aria-hidden=true], [role=img] *, label, .main-svg, table'))
         .filter(node => !node.getAttribute('aria-label') && !node.getAttribute('aria-labelledby') && !node.textContent.trim() && !node.labels?.length)

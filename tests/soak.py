@@ -66,8 +66,8 @@ def main() -> int:
         grown = [(b - a) / 1e6 for a, b in zip(before, memory(lab, session))]
         median, p95, late = (times[int(share * len(times))] for share in (0.5, 0.95, 0.999))
         print(
-            f"{len(times)} moves in {time.monotonic() - start:.0f} s: median {median:.0f} ms, p95 {p95:.0f}, p99.9 {late:.0f}; kernel {grown[0]:+.1f} MB, page {grown[1]:+.1f} MB, "
-            f"{(sum(lab.ws_bytes()) - sent) / args.moves:.0f} bytes of websocket a move",
+            f"{len(times)} moves in {time.monotonic() - start:.0f} s: median {median:.0f} ms, p95 {p95:.0f}, p99.9 {late:.0f}; "
+            f"kernel {grown[0]:+.1f} MB, page {grown[1]:+.1f} MB, {(sum(lab.ws_bytes()) - sent) / args.moves:.0f} bytes of websocket a move",
             flush=True,
         )
         found = []

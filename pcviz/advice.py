@@ -1,8 +1,8 @@
 """recommend: which block size and variant suit a circuit, a device and a batch. A model's answer, with what is recorded beside it.
 
 Time is the roofline of the launches (``pcviz.traffic``: on a GPU of all that impl="triton" runs, elsewhere of the sum layers),
-memory the count of ``pcviz.memory_model``. Neither is a measurement, and the first is far below what kernels take where tiles are
-small: so every choice carries the ratio of model to recorded time wherever such a run ships with the package, and choices are
+memory the count of ``pcviz.memory_model``. Neither is a measurement, and the first is below what kernels take, by more or less at
+this or that block size: so every choice carries the ratio of model to recorded time wherever such a run ships with the package, and choices are
 compared by a time that is corrected by it. With data, choices are measured, and compared by what was measured.
 """
 
@@ -157,14 +157,17 @@ def recommend(
 
 
 def _variants(summary: PlanSummary, spec: DeviceSpec, batch_size: int) -> dict[str, list[TrafficRecord]]:
-    """The modelled launches of a forward and a backward pass, by variant. The paper's differs in the products of a forward pass."""
+    """The modelled launches of a forward and a backward pass, by variant. The paper's differs in the products of a forward pass: a launch
+    of them takes what the planned one does, but no less than the scaled kernel, which has less to do."""
     report = estimate(summary, batch_size, spec, PASSES)
     if spec.kind == "cpu":
         return {"torch": list(report.records)}
     records = [*report.records, *report.around]
     precision = PAPER_PRECISION if spec.tensor_tflops(PAPER_PRECISION) else "fp32"
-    sums = estimate(summary, batch_size, spec, PASSES[:1], precision, impl="planned").records
-    return {"scaled": records, "paper": [*sums, *(record for record in records if record.phase != "forward")]}
+    planned = estimate(summary, batch_size, spec, PASSES[:1], precision, impl="planned").records
+    scaled = [record for record in records if record.phase == "forward"]
+    paper = [max(pair, key=lambda record: record.time_ms) for pair in zip(planned, scaled, strict=True)]
+    return {"scaled": records, "paper": [*paper, *(record for record in records if record.phase != "forward")]}
 
 
 def _choice(variant: str, summary: PlanSummary, records: list[TrafficRecord], memory: MemoryUse, ratios: dict[int, float], recorded) -> Choice:

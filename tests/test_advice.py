@@ -35,11 +35,19 @@ def test_every_legal_block_size_and_variant_is_a_choice(root, found):
         report = pcv.estimate(summary, 2048)
         launches = [*report.records, *report.around]
         if choice.variant == "paper":
-            planned = pcv.estimate(summary, 2048, passes=("forward",), precision="tf32", impl="planned")
-            launches = [*planned.records, *(record for record in launches if record.phase != "forward")]
+            planned = pcv.estimate(summary, 2048, passes=("forward",), precision="tf32", impl="planned").records
+            scaled = [record for record in launches if record.phase == "forward"]
+            slower = [max(pair, key=lambda record: record.time_ms) for pair in zip(planned, scaled, strict=True)]
+            assert [(a.layer, a.group) for a in planned] == [(b.layer, b.group) for b in scaled]
+            launches = [*slower, *(record for record in launches if record.phase != "forward")]
         assert choice.time_ms == pytest.approx(sum(record.time_ms for record in launches)) and choice.launches == len(launches)
         assert choice.memory == model_memory(layering(root), summary, 2048)
         assert choice.padding_share == summary.padding_share
+
+
+def test_the_papers_kernel_is_never_the_faster_one(found):
+    for scaled, paper in zip(found.choices[::2], found.choices[1::2], strict=True):
+        assert scaled.time_ms <= paper.time_ms and scaled.corrected_ms <= paper.corrected_ms and scaled.memory == paper.memory
 
 
 def test_front_and_best(found):

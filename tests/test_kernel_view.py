@@ -174,6 +174,7 @@ def test_steps_in_the_page(lab):
     lab.page.keyboard.press("Tab")
     same = "() => ['kernel-bytes', 'kernel-launch-bytes'].map(name => document.querySelector(`[data-pcv=${name}]`).dataset.value)"
     lab.page.wait_for_function(f"() => new Set(({same})()).size === 1")
+    assert f"Program {last} runs in wave" in lab.page.get_attribute("[data-pcv=kernel-waves]", "aria-label")
     lab.page.select_option("[data-pcv=kernel-variant]", "scaled")
     lab.wait(".pcv-kernel[data-variant=scaled]")
     for phase in ("element_flows", "em", "param_flows"):

@@ -49,7 +49,7 @@ def scene_kernel(program: ForwardProgram, launch: Launch, levels: list[tuple[str
     stored = np.where(np.isinf(program.logs) & (program.logs > 0), np.nan, program.logs * np.float32(np.log(2)))[:MAX_CELLS, window]
     return {
         "view": "kernel", "why": "", "phase": "forward", "layer": launch.layer, "group": launch.group, "numGroups": num_groups, "variant": variant,
-        "program": number, "programs": launch.programs, "grid": list(launch.grid), "wave": wave, "waves": waves, "device": device,
+        "program": number, "programs": launch.programs, "grid": list(launch.grid), "wave": wave, "waves": waves, "numSMs": num_sms, "device": device,
         "sums": (number // launch.grid[0]) * config.tile_m, "samples": [low, high], "shown": [low + window.start, low + window.stop],
         "sample": sample, "batchSize": launch.batch_size, "tile": [config.tile_m, config.tile_k, config.tile_b],
         "steps": drawn, "numSteps": len(program.steps), "startBytes": sizes[0], "storeBytes": sizes[-1],

@@ -74,7 +74,7 @@ def scene_em(steps, *, layer: int, group: int, num_groups: int, number: int, pro
 def _head(phase: str, layer: int, group: int, num_groups: int, number: int, programs: int, num_sms: int, device: str) -> dict:
     return {
         "view": "kernel", "why": "", "phase": phase, "variant": "", "layer": layer, "group": group, "numGroups": num_groups, "program": number,
-        "programs": programs, "wave": number // num_sms + 1, "waves": -(-programs // num_sms), "device": device,
+        "programs": programs, "wave": number // num_sms + 1, "waves": -(-programs // num_sms), "numSMs": num_sms, "device": device,
     }  # fmt: skip
 
 

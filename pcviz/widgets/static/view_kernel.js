@@ -11,7 +11,7 @@ function draw_kernel(el, scene, store) {
   view.stop?.(scene !== view.scene);
   view.note.hidden = Boolean(scene.steps);
   view.note.textContent = scene.why || "Computing the steps of a program …";
-  for (const part of [view.body, view.counter, view.text, view.caption]) part.hidden = !scene.steps;
+  for (const part of [view.body, view.counter, view.waves, view.text, view.caption]) part.hidden = !scene.steps;
   view.bar.hidden = !scene.steps && !(scene.why && view.scene); // a launch without a program leaves the choice of others
   const { blockSize, layer, tolerance } = frame.state;
   if (!scene.steps) {
@@ -47,6 +47,13 @@ function kernel_build(frame) {
   view.row = pv_el("div", "pcv-kernel-row");
   view.body.append(view.row);
   view.counter = pv_el("div", "pcv-kernel-counter");
+  view.waves = pv_focusable(pv_el("canvas", "pcv-kernel-waves"));
+  view.waves.dataset.pcv = "kernel-waves";
+  view.waves.setAttribute("role", "img");
+  view.waves.addEventListener("click", (event) => {
+    const program = kernel_wave_at(view, event);
+    if (program !== null) kernel_ask(view.frame, { program });
+  });
   view.caption = pv_el("div", "pcv-caption pcv-kernel-caption");
   view.tiles = ["left", "right", "acc"].map((name, i) => {
     const box = pv_el("figure", "pcv-kernel-tile");
@@ -63,7 +70,7 @@ function kernel_build(frame) {
   view.code.setAttribute("aria-label", "Source of the Triton kernel, lines of this step");
   view.body.append(view.code);
   view.table = pv_el("table", "pcv-sr");
-  el.append(view.note, view.bar, view.text, view.body, view.counter, view.caption, view.table);
+  el.append(view.note, view.bar, view.text, view.body, view.counter, view.waves, view.caption, view.table);
   view.tip = pv_tip(el);
   view.play = pv_button("Play", () => kernel_play(view));
   view.play.dataset.pcv = "kernel-play";
@@ -159,6 +166,7 @@ function kernel_paint(frame) {
   const { view, theme } = frame, { scene, at } = view, { steps } = scene, n = steps.length;
   const step = steps[pv_clamp(at, 1, n) - 1], stored = at > n, part = at === 0 ? "start" : stored ? "store" : "step";
   kernel_words(view, part, step);
+  kernel_waves(view, theme);
   const { spans, lines, file } = scene.source, own = part === "step" ? step.part : part;
   view.code.replaceChildren(pv_el("b", "", `${file}, lines ${spans[own].join("–")}\n`), lines[own].join("\n"));
   const width = view.body.clientWidth, wide = width > 620;
@@ -198,6 +206,38 @@ function kernel_words(view, part, step) {
   view.counter.replaceChildren(`This program ${pv_bytes(own)}; launch so far `, number("kernel-bytes", scene.before + own), " of ", number("kernel-launch-bytes", scene.launchBytes),
     ` (${scene.kind}). Wave ${scene.wave} of ${scene.waves} on ${scene.device}; ${sides}.`);
   view.caption.textContent = scene.caption;
+}
+
+const KERNEL_ROWS = 8; // of the picture of waves; a row stands for several where there are more
+
+// Waves over the multiprocessors: a column for each SM, a row for each wave, the programs before this one darker. One program at a time on
+// an SM, handed out in order: what the model counts, not what a GPU's scheduler does.
+function kernel_waves(view, theme) {
+  const { scene } = view, { numSMs, programs, program, waves } = scene, canvas = view.waves, ink = PV_INK[theme];
+  canvas.hidden = numSMs < 8;
+  if (canvas.hidden) return;
+  const rows = Math.min(waves, KERNEL_ROWS), each = Math.ceil(waves / rows), high = 3, context = canvas.getContext("2d");
+  [canvas.width, canvas.height] = [numSMs * 4, rows * (high + 1) + 5];
+  canvas.style.height = `${canvas.height}px`;
+  canvas.setAttribute("aria-label", `Program ${program} runs in wave ${scene.wave} of ${waves} on SM ${program % numSMs} of ${numSMs}`);
+  canvas.title = each > 1 ? `Waves over ${numSMs} SMs; a row stands for ${each} waves` : `Waves over ${numSMs} SMs; a row for each wave`;
+  for (let row = 0; row < Math.ceil(waves / each); row++) {
+    for (let sm = 0; sm < numSMs; sm++) {
+      const first = row * each * numSMs + sm;
+      if (first >= programs) break;
+      context.fillStyle = `rgb(${first < program ? ink.stored : ink.missing})`;
+      context.fillRect(sm * 4, row * (high + 1), 3, high);
+    }
+  }
+  context.fillStyle = `rgb(${ink.pseudo})`;
+  context.fillRect((program % numSMs) * 4 - 1, Math.floor(program / numSMs / each) * (high + 1) - 1, 5, high + 6);
+}
+
+function kernel_wave_at(view, event) {
+  const { numSMs, programs, waves } = view.scene, box = view.waves.getBoundingClientRect(), rows = Math.min(waves, KERNEL_ROWS), each = Math.ceil(waves / rows);
+  const sm = pv_clamp(Math.floor(((event.clientX - box.left) / box.width) * numSMs), 0, numSMs - 1);
+  const program = Math.floor((event.clientY - box.top) / 4) * each * numSMs + sm;
+  return program < programs ? program : null;
 }
 
 // A logarithmic scale from the least to the largest value of the tile, six decades at most; zero has the ground's colour.

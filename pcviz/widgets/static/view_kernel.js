@@ -50,6 +50,13 @@ function kernel_build(frame) {
   view.waves = pv_focusable(pv_el("canvas", "pcv-kernel-waves"));
   view.waves.dataset.pcv = "kernel-waves";
   view.waves.setAttribute("role", "img");
+  view.waves.tabIndex = 0;
+  view.waves.addEventListener("keydown", (event) => {
+    const { program, programs, numSMs } = view.scene, by = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -numSMs, ArrowDown: numSMs }[event.key];
+    if (by === undefined) return;
+    event.preventDefault();
+    if (program + by >= 0 && program + by < programs) kernel_ask(view.frame, { program: program + by });
+  });
   view.waves.addEventListener("click", (event) => {
     const program = kernel_wave_at(view, event);
     if (program !== null) kernel_ask(view.frame, { program });
@@ -219,7 +226,7 @@ function kernel_waves(view, theme) {
   const rows = Math.min(waves, KERNEL_ROWS), each = Math.ceil(waves / rows), high = 3, context = canvas.getContext("2d");
   [canvas.width, canvas.height] = [numSMs * 4, rows * (high + 1) + 5];
   canvas.style.height = `${canvas.height}px`;
-  canvas.setAttribute("aria-label", `Program ${program} runs in wave ${scene.wave} of ${waves} on SM ${program % numSMs} of ${numSMs}`);
+  canvas.setAttribute("aria-label", `Program ${program} runs in wave ${scene.wave} of ${waves} on SM ${program % numSMs} of ${numSMs}; arrow keys choose another program`);
   canvas.title = each > 1 ? `Waves over ${numSMs} SMs; a row stands for ${each} waves` : `Waves over ${numSMs} SMs; a row for each wave`;
   for (let row = 0; row < Math.ceil(waves / each); row++) {
     for (let sm = 0; sm < numSMs; sm++) {

@@ -276,8 +276,13 @@ def test_table_of_the_recorded_layer_has_a_column_for_it():
     times = {name: column(table, table["rows"][name], "recorded_0_ms") for name in ("forward", "backward", "both")}
     assert times["forward"] == [pytest.approx(want["forward"], rel=1e-5), None]
     assert times["both"] == [pytest.approx(want["forward"] + want["backward"], rel=1e-5), None]
-    assert "H100" in next(one[1] for one in table["columns"] if one[0] == "recorded_0_ms")
+    assert "H100" in (title := next(one[1] for one in table["columns"] if one[0] == "recorded_0_ms")) and title.endswith("sum kernels")
     assert column(table, [table["total"]["forward"]], "recorded_0_ms") == [None]
+    steps = [{"label": "recorded", "scope": "pass", "layer": None, "block_size": 16, "batch_size": 512, "phase": phase, "time_ms": ms}
+             for phase, ms in (("forward", 2), ("both", 5))]  # fmt: skip
+    table = scenes.scene_table(summary, pcv.estimate(summary), steps)["layers"]
+    assert [column(table, [table["total"][name]], "recorded_0_ms")[0] for name in ("forward", "backward", "both")] == [2, None, 5]
+    assert column(table, table["rows"]["both"], "recorded_0_ms") == [None, None]
 
 
 def test_table_lists_the_slowest_launches(monkeypatch, summaries, reports):

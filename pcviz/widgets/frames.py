@@ -145,7 +145,7 @@ class Generation:
             case "memory":
                 return scene_memory(self.entry.label, {size: self.report(size) for size in self.entry.sizes}, *self._model_error())
             case "table":
-                return scene_table(self.summary(task.size), self.report(task.size), recorded_points(self.entry.recorded), self.measured())
+                return scene_table(self.summary(task.size), self.report(task.size), self._recorded_points(), self.measured())
             case "tiles":
                 return scene_tiles(self.summary(task.size), self.report(task.size), task.layer)
             case "training":

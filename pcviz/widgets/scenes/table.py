@@ -46,16 +46,17 @@ LAUNCH_COLUMNS = (
     ("programs", "programs", "count", ""),
     ("waves", "waves", "count", "rounds in which the multiprocessors finish the programs"),
 )
+SCOPES = {"sums": "sum kernels", "layer": "all launches of the layer", "pass": "all launches"}  # what was recorded
 LIMITER = ("bound", "limited by", "", "the slowest roof")
 
 
 def scene_table(summary: PlanSummary, report: TrafficReport, recorded: Iterable[Mapping] = (), measured: Iterable = ()) -> dict:
-    """Scene of one block size. ``recorded``: points as of ``headline.recorded_points``, those of this size and batch are shown;
+    """Scene of one block size. ``recorded``: points as the Cost view takes them, those of this size and batch are shown;
     ``measured``: Measurement records of this machine, likewise."""
     points = [point for point in recorded if (point["block_size"], point["batch_size"]) == (summary.block_size, report.batch_size)]
     own = [m for m in measured if (m.block_size, m.batch_size) == (summary.block_size, report.batch_size)]
-    labels = sorted({point["label"] for point in points})
-    extra = [(f"recorded_{i}_ms", f"time, {label}", "ms", label) for i, label in enumerate(labels)]
+    labels = sorted({(point["label"], point["scope"]) for point in points})
+    extra = [(f"recorded_{i}_ms", f"time, {label}, {SCOPES[scope]}", "ms", label) for i, (label, scope) in enumerate(labels)]
     extra += [("measured_ms", "time, measured", "ms", f"measured, {own[-1].device_name}")] if own else []
     costs = [(key, title, unit, f"model, {report.device.name}") for key, title, unit in COSTS]
     shown = summary.layers[-MAX_LAYERS:]
@@ -68,7 +69,7 @@ def scene_table(summary: PlanSummary, report: TrafficReport, recorded: Iterable[
         "layers": {
             "columns": [list(column) for column in (*LAYER_COLUMNS, *costs, *extra)],
             "rows": {name: [_layer_row(layer, report, name, labels, points, bool(own)) for layer in shown] for name in PASSES},
-            "total": {name: _total(summary, report, name, len(labels), own) for name in PASSES},
+            "total": {name: _total(summary, report, name, labels, points, own) for name in PASSES},
         },
         "launches": {
             "columns": [list(column) for column in (*LAUNCH_COLUMNS, *costs, LIMITER)],
@@ -87,12 +88,12 @@ def static_table(scene: dict) -> str:
     return html_table(f"Block size {scene['blockSize']}, forward pass; {scene['model']}", [c[1] for c in table["columns"]], rows, scene["caption"])
 
 
-def _layer_row(layer: LayerSummary, report: TrafficReport, name: str, labels: list[str], points: list[Mapping], has_measured: bool) -> list:
+def _layer_row(layer: LayerSummary, report: TrafficReport, name: str, labels: list[tuple], points: list[Mapping], has_measured: bool) -> list:
     records = [record for record in report.records if record.layer == layer.index and name in (PASS_OF[record.phase], "both")]
     forward = [layer.product_launches if name != "backward" else 0]
     blocks = sorted({(group.sum_block, group.child_block) for group in layer.groups}, reverse=True)
     block = ", ".join(f"{m} x {k}" for m, k in blocks) if len(blocks) < 3 else f"{len(blocks)} shapes"
-    times = [_recorded(points, label, layer.index, name) for label in labels]
+    times = [_recorded(points, *label, layer.index, name) for label in labels]
     return [
         layer.index, layer.num_sums, layer.num_products, layer.edges, layer.absent_edges, layer.missing_edges, layer.pseudo_edges,
         block, layer.stored_blocks, len(layer.groups), sum(forward) + len(records),
@@ -100,14 +101,14 @@ def _layer_row(layer: LayerSummary, report: TrafficReport, name: str, labels: li
     ]  # fmt: skip
 
 
-def _total(summary: PlanSummary, report: TrafficReport, name: str, num_labels: int, measured: list) -> list:
+def _total(summary: PlanSummary, report: TrafficReport, name: str, labels: list[tuple], points: list[Mapping], measured: list) -> list:
     records = [record for record in report.records if name in (PASS_OF[record.phase], "both")]
     others = summary.forward_launches - summary.sum_launches if name != "backward" else 0
     names = ("num_sums", "num_products", "edges", "absent_edges", "missing_edges", "pseudo_edges")
     own = [m.median_ms for m in measured if m.phase == name]
     return [
         "all", *(summary.total(each) for each in names), "", summary.total("stored_blocks"), summary.num_groups, others + len(records),
-        *_costs(records), *[None] * num_labels, *([rounded(own[-1]) if own else None] if measured else []),
+        *_costs(records), *(_recorded(points, *label, None, name) for label in labels), *([rounded(own[-1]) if own else None] if measured else []),
     ]  # fmt: skip
 
 
@@ -129,9 +130,11 @@ def _costs(records: list[TrafficRecord]) -> list:
     return [*sums[:-1], rounded(sums[-1], 6)]
 
 
-def _recorded(points: list[Mapping], label: str, layer: int, name: str) -> float | None:
-    mine = {point["phase"]: point["time_ms"] for point in points if point["label"] == label and point["layer"] == layer}
-    times = [mine.get(phase) for phase in (PASSES[:2] if name == "both" else [name])]
+def _recorded(points: list[Mapping], label: str, scope: str, layer: int | None, name: str) -> float | None:
+    """Milliseconds of a layer, or with None of the circuit."""
+    wanted = (label, scope, layer)
+    mine = {point["phase"]: point["time_ms"] for point in points if (point["label"], point["scope"], point["layer"]) == wanted}
+    times = [mine.get(phase) for phase in (PASSES[:2] if name == "both" and "both" not in mine else [name])]
     return None if None in times else rounded(sum(times), 6)
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .benchmark import Measurement
 
 PASSES = ("forward", "backward")
-PAPER_PRECISION = "tf32"  # of the paper's sum kernel, which reads logarithms of 4 bytes and takes their exponentials
+VARIANTS = ("scaled", "paper")
 NEAR, SMALLER, EQUAL = 1.25, 0.95, 1.01
 """Times within a factor of 1.25 do not decide, as the model is meant to be no closer than that; but memory does, from 5% less on."""
 MEASURED_NEAR = 1.1  # the same of measured times
@@ -157,17 +157,11 @@ def recommend(
 
 
 def _variants(summary: PlanSummary, spec: DeviceSpec, batch_size: int) -> dict[str, list[TrafficRecord]]:
-    """The modelled launches of a forward and a backward pass, by variant. The paper's differs in the products of a forward pass: a launch
-    of them takes what the planned one does, but no less than the scaled kernel, which has less to do."""
-    report = estimate(summary, batch_size, spec, PASSES)
+    """The modelled launches of a forward and a backward pass, by variant."""
     if spec.kind == "cpu":
-        return {"torch": list(report.records)}
-    records = [*report.records, *report.around]
-    precision = PAPER_PRECISION if spec.tensor_tflops(PAPER_PRECISION) else "fp32"
-    planned = estimate(summary, batch_size, spec, PASSES[:1], precision, impl="planned").records
-    scaled = [record for record in records if record.phase == "forward"]
-    paper = [max(pair, key=lambda record: record.time_ms) for pair in zip(planned, scaled, strict=True)]
-    return {"scaled": records, "paper": [*paper, *(record for record in records if record.phase != "forward")]}
+        return {"torch": list(estimate(summary, batch_size, spec, PASSES).records)}
+    reports = {variant: estimate(summary, batch_size, spec, PASSES, variant=variant) for variant in VARIANTS}
+    return {variant: [*report.records, *report.around] for variant, report in reports.items()}
 
 
 def _choice(variant: str, summary: PlanSummary, records: list[TrafficRecord], memory: MemoryUse, ratios: dict[int, float], recorded) -> Choice:

@@ -16,8 +16,8 @@ The three levels, and what is assumed about reuse:
   of the programs. Stores are written once. Rows that several groups of a layer read are counted once for all of them
   (see ``launch_records._share``): exact for PD and HCLT, below a counter's figure where pruning makes groups share children.
 
-Time is that of the slowest roof. Without tensor cores our kernels are bound by their instructions, which no roof says:
-``DeviceSpec.scalar_steps_ns`` is fitted to recorded launches. Not modelled: shared memory, the latency of a step, overlap.
+Time is that of the slowest roof. Of our kernels two things that no roof says are fitted to recorded launches: the instructions of
+those without tensor cores (``DeviceSpec.scalar_steps_ns``) and what a program waits for (``latencies_us``). Not modelled: overlap.
 
 Sections: arXiv 2406.00766, section 3 (the naive parallelization), 4.1 (reloads), figure 5 (traffic against block size).
 """
@@ -33,11 +33,11 @@ from pcviz_kernels.config import NAIVE, LaunchConfig
 from .compiler.plan import CircuitPlan, PlanSummary
 from .devices import PRECISIONS, DeviceSpec, check_precision, device_spec
 from .launch_records import PASS_OF  # noqa: F401  (what reads a report needs it)
-from .tracing import Config, Launch, Operand, ceil_div, check_passes, trace
+from .tracing import Config, Launch, Operand, check_passes, trace
+from .traffic_time import time_terms
 
 SUM_PHASES = ("sum_guard", "ratios", "flow_guard")  # that belong to the sum layer besides its matrix products
 PHASE_OF_ROLE = {"sum_forward": "forward", "product_backward": "product_flows"}  # of a recorded role, where they have other names
-SCALAR_STEP = 4096  # multiply-adds of a step without tensor cores, see pcviz_kernels.config.default_config
 FILLS = ("fill", "root_flows")  # torch's kernels
 LABELS = {"planned": "model, planned launch", "triton": "model, Triton launch"}
 
@@ -123,7 +123,7 @@ class TrafficRecord:
     @cached_property
     def bound(self) -> str:
         """The limiter: "HBM", "L2", "L1", "tensor cores", "CUDA cores" ("arithmetic" on a CPU), "exponentials", "instructions" (of
-        kernels without tensor cores: fitted, not a roof) or "launch"."""
+        kernels without tensor cores) and "latency" (both fitted, no roofs), or "launch"."""
         name, ms = max(self.terms_ms, key=lambda term: term[1])
         return "launch" if self.device.launch_overhead_us * 1e-3 > ms else name
 
@@ -215,6 +215,7 @@ def estimate(
     *,
     naive: bool = False,
     impl: str | None = None,
+    variant: str = "scaled",
 ) -> TrafficReport:
     """Traffic and roofline time of the sum layers' launches, one record per launch.
 
@@ -224,6 +225,7 @@ def estimate(
     config: see ``pcviz.tracing.trace``. naive: section 3's parallelization instead, one processor per sum and sample that
     reloads all its inputs. impl: "triton" models the launches that TensorCircuit runs on a GPU, whose precision is fp16; "planned" those
     that the paper's algorithm needs, in any precision. None: "triton" on a GPU, unless a precision or ``naive`` is asked for.
+    variant: of impl="triton".
     """
     spec = device_spec(device)
     if impl is None:
@@ -234,7 +236,7 @@ def estimate(
     if impl == "triton" and precision != "fp16":
         raise ValueError(f"estimate(impl='triton') models float16 operands, got precision {precision!r}; impl='planned' takes any.")
     passes = check_passes(passes)
-    launches = trace(plan, batch_size, NAIVE if naive else config, passes, impl=impl)
+    launches = trace(plan, batch_size, NAIVE if naive else config, passes, impl=impl, variant=variant)
     records = [launch_traffic(launch, spec, precision, LABELS[impl]) for launch in launches]
     matrices, around = (tuple(record for record in records if record.launch.multiplies == chosen) for chosen in (True, False))
     return TrafficReport(spec, batch_size, launches.block_size, precision, passes, matrices, naive, impl, around)
@@ -251,7 +253,7 @@ def launch_traffic(launch: Launch, spec: DeviceSpec, precision: str, label: str 
         stores += operand.stores * width
         writes += min(operand.stores, operand.unique) * width
         reads += hbm_loads(operand, spec, size) * width
-    terms = _terms(launch, spec, precision, requests + stores, loads + stores, reads + writes)
+    terms = time_terms(launch, spec, precision, requests + stores, loads + stores, reads + writes)
     return TrafficRecord(launch, spec, precision, loads, stores, reads, writes, terms, requests + stores, label)
 
 
@@ -259,49 +261,6 @@ def hbm_loads(operand: Operand, spec: DeviceSpec, size: int) -> int:
     """Entries read from memory: each once, or on every load when L2 cannot hold what lies between two loads."""
     fits = operand.span_bytes(size) <= spec.l2_cache_bytes
     return min(operand.loads, operand.unique) if fits else max(operand.unique, operand.from_l2(1, spec.num_sms))
-
-
-def _terms(launch: Launch, spec: DeviceSpec, precision: str, l1_bytes: int, l2_bytes: int, hbm_bytes: int) -> tuple[tuple[str, float], ...]:
-    """Milliseconds that each roof alone would take.
-
-    The rates of L1, L2, arithmetic and exponentials belong to all multiprocessors together; with P programs on S of them
-    the fullest one does ceil(P / S) programs, so these terms are longer by ceil(P / S) * S / P.
-    """
-    uneven = imbalance(launch, spec)
-    terms = [("HBM", hbm_bytes / spec.hbm_tb_per_s * 1e-9)]
-    if spec.l2_tb_per_s:
-        terms.append(("L2", l2_bytes / spec.l2_tb_per_s * 1e-9 * uneven))
-    if spec.l1_tb_per_s:
-        terms.append(("L1", l1_bytes / spec.l1_tb_per_s * 1e-9 * uneven))
-    unit, tflops = arithmetic_roof(launch, spec, precision)
-    terms.append((unit, launch.tile_flops / tflops * 1e-9 * uneven))
-    if spec.tera_exp_per_s:
-        terms.append(("exponentials", launch.exponentials / spec.tera_exp_per_s * 1e-9 * uneven))
-    if launch.kernel and spec.scalar_steps_ns:
-        terms.append(("instructions", launch.total_steps / spec.num_sms * scalar_step_ns(launch, spec) * 1e-6 * uneven))
-    return tuple(terms)
-
-
-def scalar_step_ns(launch: Launch, spec: DeviceSpec) -> float:
-    """What a step keeps a multiprocessor busy in a kernel that multiplies in registers; 0 where tensor cores do, or nothing is multiplied."""
-    if not launch.multiplies or launch.config.uses_tensor_cores:
-        return 0.0
-    fixed, each = next((row[1:] for row in spec.scalar_steps_ns if row[0] == launch.phase), (0.0, 0.0))
-    tile = launch.config
-    return fixed * tile.tile_m * tile.tile_k * tile.tile_b / SCALAR_STEP + each * launch.gathered
-
-
-def imbalance(launch: Launch, spec: DeviceSpec) -> float:
-    """How much longer the fullest multiprocessor works than the average: ceil(P / S) * S / P."""
-    return ceil_div(launch.programs, spec.num_sms) * spec.num_sms / launch.programs
-
-
-def arithmetic_roof(launch: Launch, spec: DeviceSpec, precision: str) -> tuple[str, float]:
-    """(unit, TFLOP/s): tensor cores when every tile side is at least 16 and the precision uses them."""
-    tensor = spec.tensor_tflops(precision)
-    if tensor and launch.config.uses_tensor_cores:
-        return "tensor cores", tensor
-    return ("CUDA cores" if spec.kind == "gpu" else "arithmetic"), spec.fp32_tflops
 
 
 def add_up(records) -> Traffic:

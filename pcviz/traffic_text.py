@@ -5,7 +5,8 @@ from __future__ import annotations
 from html import escape
 
 from .devices import PRECISIONS
-from .traffic import Traffic, TrafficRecord, TrafficReport, add_up, arithmetic_roof, hbm_loads, imbalance, scalar_step_ns
+from .traffic import Traffic, TrafficRecord, TrafficReport, add_up, hbm_loads
+from .traffic_time import arithmetic_roof, imbalance, resident, scalar_step_ns
 
 HEADINGS = ("pass", "launches", "programs", "time ms", "HBM GB", "L1-L2 GB", "GFLOP", "bound by")
 
@@ -61,12 +62,13 @@ def _time_formula(record: TrafficRecord) -> str:
         "L1": f"{gigabytes(record.l1_bytes)} / {spec.l1_tb_per_s} TB/s",
         unit: f"{launch.tile_flops / 1e9:,.4g} GFLOP in whole tiles / {tflops:.4g} TFLOP/s",
         "instructions": f"{launch.total_steps:,} steps x {scalar_step_ns(launch, spec):.4g} ns / {spec.num_sms} multiprocessors",
+        "latency": f"{launch.programs:,} programs of {launch.steps:,} steps, {spec.num_sms} x {resident(launch)} at a time",
         "exponentials": f"{launch.exponentials / 1e9:,.4g} G / {spec.tera_exp_per_s} T/s",
     }
     uneven = imbalance(launch, spec)
     terms = []
     for name, ms in record.terms_ms:
-        scale = f" x {uneven:.3g} uneven" if name != "HBM" and uneven > 1.005 else ""
+        scale = f" x {uneven:.3g} uneven" if name not in ("HBM", "latency") and uneven > 1.005 else ""
         terms.append(f"{name} {rates[name]}{scale} = {ms:.4g} ms")
     overhead = f" + launch {spec.launch_overhead_us} us" if spec.launch_overhead_us else ""
     return f"max({'; '.join(terms)}){overhead} = {record.time_ms:.4g} ms, bound by {record.bound}"

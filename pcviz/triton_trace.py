@@ -194,7 +194,7 @@ class _Layer:
             store("elements", rows * b, FULL if paper else HALF, "stored once"),
             store("scales", 0 if paper else layer.element_units * b, FULL, "one for each unit and sample"),
             indices(columns * layer.element_units, layer.arity * UNIT + 2, layer.arity * rows),
-        ], num_blocks=layer.element_units, num_exponentials=0 if paper else rows * b)  # fmt: skip
+        ], num_blocks=layer.element_units, num_exponentials=0 if paper else rows * b, steps=layer.arity)  # fmt: skip
 
     def sums(self, g: int) -> Launch:
         """A program owns [tile_m, tile_b] sums and walks over their children."""

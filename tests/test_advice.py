@@ -32,14 +32,8 @@ def test_every_legal_block_size_and_variant_is_a_choice(root, found):
     assert [(choice.block_size, choice.variant) for choice in found.choices] == [(2**i, v) for i in range(7) for v in ("scaled", "paper")]
     for choice in found.choices:
         summary = pcv.plan_summary(root, block_size=choice.block_size)
-        report = pcv.estimate(summary, 2048)
+        report = pcv.estimate(summary, 2048, variant=choice.variant)
         launches = [*report.records, *report.around]
-        if choice.variant == "paper":
-            planned = pcv.estimate(summary, 2048, passes=("forward",), precision="tf32", impl="planned").records
-            scaled = [record for record in launches if record.phase == "forward"]
-            slower = [max(pair, key=lambda record: record.time_ms) for pair in zip(planned, scaled, strict=True)]
-            assert [(a.layer, a.group) for a in planned] == [(b.layer, b.group) for b in scaled]
-            launches = [*slower, *(record for record in launches if record.phase != "forward")]
         assert choice.time_ms == pytest.approx(sum(record.time_ms for record in launches)) and choice.launches == len(launches)
         assert choice.memory == model_memory(layering(root), summary, 2048)
         assert choice.padding_share == summary.padding_share
@@ -120,7 +114,7 @@ def test_sum_kernels_are_corrected_by_the_nearest_recorded_block_size(root, foun
         assert choice.corrected_ms == pytest.approx(choice.time_ms - work + work / ratios[nearest])
     recorded = pcv.recommend(pcv.HMM(32, 1024, 4023)).choices[12]
     real = recorded.recorded.forward_backward_ms
-    assert recorded.time_ms < recorded.corrected_ms < real  # nearer to what it took
+    assert abs(recorded.corrected_ms - real) < real - recorded.time_ms  # nearer to what it took
 
 
 def test_a_recorded_circuit_is_recognised():

@@ -682,7 +682,7 @@ def test_memory_view_moves_points_and_not_axes(page, reports):
         assert float(page.get_attribute(f"[data-pcv=memory-percent-{link}]", "data-value")) == pytest.approx(share, rel=1e-3)
         assert value(page, f"memory-whole-{link}") == getattr(reports[32].forward, key)
     assert page.locator("[data-pcv=memory-roofline] text").all_text_contents() == ticks
-    assert "faster than at block size 4. Limited by HBM." in page.inner_text("[data-pcv=memory-words]")
+    assert "faster than at block size 4. Limited by latency." in page.inner_text("[data-pcv=memory-words]")
     page.locator("[data-pcv=memory-roofline]").focus()
     page.keyboard.press("ArrowRight")
     slowest = max(reports[32].records, key=lambda record: record.time_ms * (record.phase == "forward"))

@@ -1,0 +1,73 @@
+"""The time of one launch: what each roof of a device alone would take, and two things that no roof says, fitted to recorded launches."""
+
+from __future__ import annotations
+
+from pcviz_kernels.tiles import SHARED_BYTES, resources
+
+from .devices import DeviceSpec
+from .launch_records import Launch, ceil_div
+
+SCALAR_STEP = 4096  # multiply-adds of a step without tensor cores, see pcviz_kernels.config.default_config
+LATENCY_OF = {"sum_guard": "guard", "flow_guard": "guard", "product": "product", "ratios": "ratios"}  # phase -> kind of DeviceSpec.latencies_us
+RESIDENT = 8  # programs of four warps on a multiprocessor, by registers
+
+
+def time_terms(launch: Launch, spec: DeviceSpec, precision: str, l1_bytes: int, l2_bytes: int, hbm_bytes: int) -> tuple[tuple[str, float], ...]:
+    """Milliseconds that each roof alone would take.
+
+    The rates of L1, L2, arithmetic and exponentials belong to all multiprocessors together; with P programs on S of them
+    the fullest one does ceil(P / S) programs, so these terms are longer by ceil(P / S) * S / P.
+    """
+    uneven = imbalance(launch, spec)
+    terms = [("HBM", hbm_bytes / spec.hbm_tb_per_s * 1e-9)]
+    if spec.l2_tb_per_s:
+        terms.append(("L2", l2_bytes / spec.l2_tb_per_s * 1e-9 * uneven))
+    if spec.l1_tb_per_s:
+        terms.append(("L1", l1_bytes / spec.l1_tb_per_s * 1e-9 * uneven))
+    unit, tflops = arithmetic_roof(launch, spec, precision)
+    terms.append((unit, launch.tile_flops / tflops * 1e-9 * uneven))
+    if spec.tera_exp_per_s:
+        terms.append(("exponentials", launch.exponentials / spec.tera_exp_per_s * 1e-9 * uneven))
+    if launch.kernel and spec.scalar_steps_ns:
+        terms.append(("instructions", launch.total_steps / spec.num_sms * scalar_step_ns(launch, spec) * 1e-6 * uneven))
+    if launch.kernel and spec.latencies_us:
+        terms.append(("latency", latency_ms(launch, spec)))
+    return tuple(terms)
+
+
+def scalar_step_ns(launch: Launch, spec: DeviceSpec) -> float:
+    """What a step keeps a multiprocessor busy in a kernel that multiplies in registers; 0 where tensor cores do, or nothing is multiplied."""
+    if not launch.multiplies or launch.config.uses_tensor_cores:
+        return 0.0
+    fixed, each = next((row[1:] for row in spec.scalar_steps_ns if row[0] == launch.phase), (0.0, 0.0))
+    tile = launch.config
+    return fixed * tile.tile_m * tile.tile_k * tile.tile_b / SCALAR_STEP + each * launch.gathered
+
+
+def latency_ms(launch: Launch, spec: DeviceSpec) -> float:
+    """Least time of the programs, as many at a time as multiprocessors hold: what each waits for, whatever the bandwidth."""
+    kind = LATENCY_OF.get(launch.phase, "copy")
+    if launch.multiplies:
+        kind = "tensor" if launch.config.uses_tensor_cores else "scalar"
+    start, each = next((row[1:] for row in spec.latencies_us if row[0] == kind), (0.0, 0.0))
+    return ceil_div(launch.programs, spec.num_sms * resident(launch)) * (start + launch.steps * each) * 1e-3
+
+
+def resident(launch: Launch) -> int:
+    """Programs that a multiprocessor holds at a time: RESIDENT, or as many as its shared memory has room for."""
+    if not launch.multiplies or not launch.config.uses_tensor_cores:
+        return RESIDENT
+    return max(1, min(RESIDENT, SHARED_BYTES // resources(launch.config, launch.phase).in_flight_bytes))
+
+
+def imbalance(launch: Launch, spec: DeviceSpec) -> float:
+    """How much longer the fullest multiprocessor works than the average: ceil(P / S) * S / P."""
+    return ceil_div(launch.programs, spec.num_sms) * spec.num_sms / launch.programs
+
+
+def arithmetic_roof(launch: Launch, spec: DeviceSpec, precision: str) -> tuple[str, float]:
+    """(unit, TFLOP/s): tensor cores when every tile side is at least 16 and the precision uses them."""
+    tensor = spec.tensor_tflops(precision)
+    if tensor and launch.config.uses_tensor_cores:
+        return "tensor cores", tensor
+    return ("CUDA cores" if spec.kind == "gpu" else "arithmetic"), spec.fp32_tflops

@@ -14,6 +14,7 @@ from pcviz_kernels import torch_blocks
 from trained import digits, pruned_digits, small_pd
 
 import pcviz as pcv
+from pcviz.compiler.compile import layer_groups
 from pcviz.compiler.layering import block_of, layering
 from pcviz.ir.nodes import CircuitError, inputs, summate, topological
 from pcviz.tracing import trace
@@ -362,3 +363,16 @@ def test_numpy_integers_are_block_sizes():
     torch.testing.assert_close(
         pcv.TensorCircuit(pcv.compile(root, block_size=np.int64(4)))(x), pcv.TensorCircuit(pcv.compile(root, block_size=4))(x)
     )
+
+
+@given(small_circuits(), st.sampled_from([1, 2, 8]), st.sampled_from([0.0, 0.25, 9.0]))
+@settings(max_examples=60, deadline=None, derandomize=True)
+def test_one_layer_alone_has_the_index_tensors_of_the_plan(root, block_size, tolerance):
+    plan = pcv.compile(root, block_size=block_size, padding_tolerance=tolerance)
+    for index, layer in enumerate(plan.layers, start=1):
+        groups, sections = layer_groups(root, index, block_size=block_size, padding_tolerance=tolerance)
+        assert [vars(one) for one in sections] == [vars(one) for one in layer.sections] and len(groups) == len(layer.groups)
+        for alone, whole in zip(groups, layer.groups):
+            for name in ("nids", "cids", "pids", "first_use"):
+                np.testing.assert_array_equal(getattr(alone, name), getattr(whole, name))
+            assert (alone.sum_block, alone.child_block, alone.repeats) == (whole.sum_block, whole.child_block, whole.repeats)

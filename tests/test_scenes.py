@@ -109,8 +109,8 @@ def test_blocks_scene_of_an_unknown_layer(summaries, pd):
 
 
 def launches_scene(root, layer, size, tolerance=0.25, first=None):
-    plan = pcv.compile(root, block_size=size, padding_tolerance=tolerance)
-    return plan.layers[layer - 1], scene_launches(plan, LayerBlocks(root, layer, size, tolerance), layer, first)
+    one = pcv.compile(root, block_size=size, padding_tolerance=tolerance).layers[layer - 1]
+    return one, scene_launches(one.groups, one.sections, LayerBlocks(root, layer, size, tolerance), first)
 
 
 @given(root=small_circuits())

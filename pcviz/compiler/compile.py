@@ -7,9 +7,9 @@ import numpy as np
 from ..ir.nodes import InputNodes, Nodes
 from .arguments import check_block_size, check_tolerance
 from .counting import input_shape
-from .indexing import Cursor, index_layer
+from .indexing import Cursor, forward_groups, index_layer, pass_layer
 from .layering import Layering, block_of, layering
-from .plan import CircuitPlan, InputGroup
+from .plan import CircuitPlan, InputGroup, Section, SumGroup
 
 
 def compile(root: Nodes, *, block_size: int, padding_tolerance: float = 0.25) -> CircuitPlan:  # noqa: A001 (the field's name)
@@ -36,6 +36,23 @@ def compile(root: Nodes, *, block_size: int, padding_tolerance: float = 0.25) ->
         layers=plans,
         starts=cursor.starts,
     )
+
+
+def layer_groups(
+    root: Nodes | Layering, layer: int, *, block_size: int, padding_tolerance: float = 0.25
+) -> tuple[tuple[SumGroup, ...], tuple[Section, ...]]:
+    """``groups`` and ``sections`` of layer ``layer`` (1 is next to the inputs) of the plan that ``compile`` makes, by the same code but
+    without the index tensors of the other layers and of the backward pass: for a look at one layer of a large circuit."""
+    check_block_size(block_size)
+    check_tolerance(padding_tolerance)
+    layers = root if isinstance(root, Layering) else layering(root)
+    widest, chosen = _widest_block(layers, block_size), layers.layers[layer - 1]
+    cursor = Cursor(node_row=widest, param=widest**2, starts={}, tiles={})
+    _lay_out_inputs(layers, block_size, cursor)
+    needed = {id(nodes.storage) for nodes in chosen.sums}
+    for below in layers.layers[: layer - 1]:
+        pass_layer(below, block_size, padding_tolerance, cursor, needed)
+    return forward_groups(chosen, block_size, padding_tolerance, cursor)
 
 
 def _widest_block(layers: Layering, block_size: int) -> int:

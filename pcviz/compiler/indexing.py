@@ -35,8 +35,20 @@ class Cursor:
         return start
 
 
-def index_layer(layer: Layer, block_size: int, tolerance: float, cursor: Cursor) -> LayerPlan:
-    """Lay out one layer and build its index tensors; advances ``cursor``."""
+@dataclass(frozen=True, eq=False)
+class _Laid:
+    """Where the vectors of a layer lie. ``members``: per block shape its grids and their first node rows; ``bounds``: its groups."""
+
+    members: dict[tuple[int, int], list[tuple[TileGrid, int]]]
+    bounds: dict[tuple[int, int], tuple[int, ...]]
+    width: dict[int, int]
+    elements: dict[int, int]
+    sections: tuple[Section, ...]
+    num_rows: int
+
+
+def _lay_out(layer: Layer, block_size: int, tolerance: float, cursor: Cursor) -> _Laid:
+    """Takes the layer's node rows of ``cursor``; sum vectors by block shape and group, element vectors by first use."""
     grids, width = layer_grids(layer, block_size)
     histograms = class_histograms(grids)
     bounds = dict(zip(histograms, group_bounds(list(histograms.values()), tolerance)))
@@ -48,12 +60,41 @@ def index_layer(layer: Layer, block_size: int, tolerance: float, cursor: Cursor)
         return shapes.index(shape), int(np.searchsorted(bounds[shape], first))
 
     grids = sorted(grids, key=position)  # stable
-    elements, sections, num_rows = lay_out_elements(grids, width)
-    row_starts = [cursor.take_rows(grid.nodes, grid.sum_block) for grid in grids]
+    members: dict[tuple[int, int], list] = {shape: [] for shape in shapes}
+    for grid in grids:
+        members[grid.sum_block, grid.child_block].append((grid, cursor.take_rows(grid.nodes, grid.sum_block)))
+    return _Laid(members, bounds, width, *lay_out_elements(grids, width))
+
+
+def pass_layer(layer: Layer, block_size: int, tolerance: float, cursor: Cursor, needed: set[int]) -> None:
+    """Advances ``cursor`` past a layer as ``index_layer`` does, without index tensors; the parameter tiles are kept of
+    vectors in ``needed`` alone (ids of those that keep the parameters)."""
+    laid = _lay_out(layer, block_size, tolerance, cursor)
+    for shape, members in laid.members.items():
+        if any(id(grid.nodes.storage) in needed for grid, _ in members):
+            counts = np.concatenate([grid.children_per_row() for grid, _ in members])
+            _place_parameters(members, counts, np.searchsorted(laid.bounds[shape], counts), cursor)
+            continue
+        cells = shape[0] * shape[1]
+        fresh = {id(grid.nodes.storage): grid.num_tiles for grid, _ in reversed(members) if id(grid.nodes.storage) not in cursor.tiles}
+        cursor.param = (-(-cursor.param // cells) + sum(fresh.values())) * cells
+        cursor.tiles |= dict.fromkeys(fresh, np.empty(0, dtype=np.int64))
+
+
+def forward_groups(layer: Layer, block_size: int, tolerance: float, cursor: Cursor) -> tuple[tuple[SumGroup, ...], tuple[Section, ...]]:
+    """The forward launches of one layer and the sections of its element buffer, as ``index_layer`` has them."""
+    laid = _lay_out(layer, block_size, tolerance, cursor)
+    groups = [group for shape, members in laid.members.items() for group in _forward(members, laid.bounds[shape], laid.elements, cursor)[1]]
+    return tuple(groups), laid.sections
+
+
+def index_layer(layer: Layer, block_size: int, tolerance: float, cursor: Cursor) -> LayerPlan:
+    """Lay out one layer and build its index tensors; advances ``cursor``."""
+    laid = _lay_out(layer, block_size, tolerance, cursor)
+    elements, width, sections, num_rows = laid.elements, laid.width, laid.sections, laid.num_rows
     sums, groups = [], []
-    for shape in shapes:
-        members = [(grid, start) for grid, start in zip(grids, row_starts) if (grid.sum_block, grid.child_block) == shape]
-        slots, shape_groups = _forward(members, bounds[shape], elements, cursor)
+    for shape, members in laid.members.items():
+        slots, shape_groups = _forward(members, laid.bounds[shape], elements, cursor)
         sums += slots
         groups += shape_groups
     ordered = tuple(sorted(((e, elements[id(e)]) for e in layer.elements), key=lambda pair: pair[1]))

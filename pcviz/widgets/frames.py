@@ -30,7 +30,7 @@ from .scenes.tiles import scene_tiles
 from .scenes.training import scene_training
 
 PRELOAD_BYTES = 1_500_000  # beyond this, frames of further layers are sent when they are asked for
-KEPT_INDICES = 4_000_000  # child blocks of sum blocks in a plan that stays in memory
+KEPT_INDICES = 4_000_000  # child blocks of the sum blocks of a layer whose index tensors stay in memory
 VIEWS = ["blocks", "cost", "dag", "memory", "tiles", "training", "table", "compare"]
 TOLERANCES = (0.0, 0.1, 0.25, 0.5, 1.0)  # stops of the second slider; the settings' own is one, too
 ANY_TOLERANCE = ("training", "kernel")  # views that no padding tolerance changes
@@ -228,20 +228,20 @@ class Generation:
             scene = scene_window(self.blocks(size, layer), wish["packed"], wish["window"], wish["cells"])
             return scene | {"hasFlows": self.entry.x is not None}
         if name == "launches":
-            return scene_launches(self.plan(size), self.blocks(size, layer), layer, wish.get("first"))
+            return scene_launches(*self._groups(size, layer), self.blocks(size, layer), wish.get("first"))
         raise ValueError(f"no part of a view is called {name!r}")
 
-    def plan(self, size: int):
-        """The plan with its index tensors; the last one is kept, unless they are large."""
-        if self._plan[0] == size:
+    def _groups(self, size: int, layer: int):
+        """Index tensors of a layer's launches; the last ones are kept, unless they are large."""
+        if self._plan[0] == (size, layer):
             return self._plan[1]
-        from ..compiler.compile import compile as compile_circuit
+        from ..compiler.compile import layer_groups
 
-        self._plan = None, None  # frees the other one first
-        plan = compile_circuit(self.entry.root, block_size=size, padding_tolerance=self.settings.padding_tolerance)
-        if sum(group.cids.size for layer in plan.layers for group in layer.groups) < KEPT_INDICES:
-            self._plan = size, plan
-        return plan
+        self._plan = None, None  # frees the others first
+        found = layer_groups(self.layering, layer, block_size=size, padding_tolerance=self.settings.padding_tolerance)
+        if sum(group.cids.size for group in found[0]) < KEPT_INDICES:
+            self._plan = (size, layer), found
+        return found
 
     def blocks(self, size: int, layer: int):
         """The blocks of a layer; those asked for last are kept."""

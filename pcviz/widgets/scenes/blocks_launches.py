@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...compiler.blockmap import LayerBlocks
-from ...compiler.plan import CircuitPlan
+from ...compiler.plan import Section, SumGroup
 from .blocks import MAX_LABEL
 from .common import count
 
@@ -14,19 +14,19 @@ MAX_ROWS = 12
 MAX_PLACES = 12
 
 
-def scene_launches(plan: CircuitPlan, blocks: LayerBlocks, layer: int, first: int | None = None) -> dict:
-    """Sum blocks from ``first`` (position in plan order) on, or of None the first ones of every launch. ``rows``: the launch, the
-    place in it, the nid, and per place its cid, pid, child block (-1: the null block) and kind (bits of blockmap.py)."""
-    one = plan.layers[layer - 1]
-    ends = np.cumsum([len(group.nids) for group in one.groups])
-    columns = _columns(one)
-    rows = [_row(one, ends, position, columns, blocks) for position in _positions(ends, first)]
+def scene_launches(groups: tuple[SumGroup, ...], sections: tuple[Section, ...], blocks: LayerBlocks, first: int | None = None) -> dict:
+    """``groups``, ``sections``: of the layer's plan. Sum blocks from ``first`` (position in plan order) on, or of None the first
+    ones of every launch. ``rows``: the launch, the place in it, the nid, and per place its cid, pid, child block (-1: the null
+    block) and kind (bits of blockmap.py)."""
+    ends = np.cumsum([len(group.nids) for group in groups])
+    columns = _columns(sections)
+    rows = [_row(groups, ends, position, columns, blocks) for position in _positions(ends, first)]
     shown = sorted({place[2] for row in rows for place in row["places"] if place[2] >= 0})
-    widest = max(group.cids.shape[1] for group in one.groups)
+    widest = max(group.cids.shape[1] for group in groups)
     return {
         "rows": rows,
-        "groups": [_group(g, one.groups[g], plan) for g in sorted({row["launch"] - 1 for row in rows})],
-        "numGroups": len(one.groups),
+        "groups": [_group(g, groups[g]) for g in sorted({row["launch"] - 1 for row in rows})],
+        "numGroups": len(groups),
         "sumBlocks": int(ends[-1]),
         "first": first if first is None else rows[0]["position"],
         "columns": shown,
@@ -47,15 +47,15 @@ def _positions(ends: np.ndarray, first: int | None) -> list[int]:
     return [int(p) for start, end in zip(starts, ends) for p in range(start, min(end, start + each))]
 
 
-def _columns(layer) -> dict[int, int]:
+def _columns(sections: tuple[Section, ...]) -> dict[int, int]:
     """First element row of every child block -> its column of the matrix, in the order of the rows; the null block has none."""
-    starts = np.concatenate([section.start + section.width * np.arange(section.count) for section in layer.sections[1:]])
+    starts = np.concatenate([section.start + section.width * np.arange(section.count) for section in sections[1:]])
     return {int(start): column for column, start in enumerate(np.sort(starts))}
 
 
-def _row(layer, ends: np.ndarray, position: int, columns: dict[int, int], blocks: LayerBlocks) -> dict:
+def _row(groups, ends: np.ndarray, position: int, columns: dict[int, int], blocks: LayerBlocks) -> dict:
     g = int(np.searchsorted(ends, position, side="right"))
-    group = layer.groups[g]
+    group = groups[g]
     place = position - int(ends[g]) + len(group.nids)
     cids, pids = group.cids[place, :MAX_PLACES].tolist(), group.pids[place, :MAX_PLACES].tolist()
     kinds = blocks.raster(True, (position, position + 1, 0, len(cids))).kinds
@@ -70,6 +70,5 @@ def _row(layer, ends: np.ndarray, position: int, columns: dict[int, int], blocks
     }
 
 
-def _group(g: int, group, plan: CircuitPlan) -> dict:
-    shape = {"launch": g + 1, "G": len(group.nids), "E": group.cids.shape[1], "sumBlock": group.sum_block, "childBlock": group.child_block}
-    return shape | {"dtypes": [str(values.dtype) for values in (group.nids, group.cids, group.pids)], "blockSize": plan.block_size}
+def _group(g: int, group: SumGroup) -> dict:
+    return {"launch": g + 1, "G": len(group.nids), "E": group.cids.shape[1], "sumBlock": group.sum_block, "childBlock": group.child_block}

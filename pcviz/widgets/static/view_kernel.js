@@ -68,6 +68,10 @@ function kernel_build(frame) {
     const canvas = pv_focusable(pv_el("canvas"));
     canvas.addEventListener("mousemove", (event) => kernel_hover(view, i, canvas, event));
     canvas.addEventListener("mouseleave", () => (view.tip.hidden = true));
+    canvas.tabIndex = 0;
+    canvas.dataset.pcv = `kernel-${name}`;
+    canvas.addEventListener("keydown", (event) => kernel_cell_key(view, i, canvas, event));
+    canvas.addEventListener("blur", () => (view.tip.hidden = true));
     box.append(head, canvas);
     view.row.append(box);
     return { name, head, canvas };
@@ -78,6 +82,9 @@ function kernel_build(frame) {
   view.body.append(view.code);
   view.table = pv_el("table", "pcv-sr");
   el.append(view.note, view.bar, view.text, view.body, view.counter, view.waves, view.caption, view.table);
+  view.said = pv_el("div", "pcv-sr");
+  view.said.setAttribute("role", "status");
+  el.append(view.said);
   view.tip = pv_tip(el);
   view.play = pv_button("Play", () => kernel_play(view));
   view.play.dataset.pcv = "kernel-play";
@@ -189,7 +196,7 @@ function kernel_paint(frame) {
     head.style.width = `${Math.max(side, wide ? 8.5 * frame.font : width / 3 - 12)}px`;
     kernel_tile(canvas, at === 0 ? null : view.values[i], view.shapes[i], side, theme, stored && i === 2 ? scene.storedMark : step.marks[i]);
     canvas.setAttribute("role", "img");
-    canvas.setAttribute("aria-label", text);
+    canvas.setAttribute("aria-label", `${text}; arrow keys read its numbers`);
   });
   view.slider.value = at;
   view.slider.setAttribute("aria-valuetext", `${part} ${at} of ${n + 1}`);
@@ -286,11 +293,28 @@ function pv_digits_any(x) {
 }
 
 function kernel_hover(view, i, canvas, event) {
-  if (!view.at) return;
   const [rows, cols] = view.shapes[i], box = canvas.getBoundingClientRect();
   const r = pv_clamp(Math.floor(((event.clientY - box.top) / box.height) * rows), 0, rows - 1);
   const c = pv_clamp(Math.floor(((event.clientX - box.left) / box.width) * cols), 0, cols - 1);
-  const [down, across] = view.scene.axes[i], host = view.frame.el.getBoundingClientRect();
-  const place = rows === 1 && down === "child" ? "" : `${down} ${r}, `;
-  pv_show_tip(view.tip, [String(view.values[i][r * cols + c]), `${place}${across} ${across === "sample" ? view.first + c : c}${across === "sample" ? "" : " of the tile"}`], event.clientX - host.left, event.clientY - host.top);
+  kernel_value(view, i, canvas, r, c);
+}
+
+// The arrow keys go from number to number of a tile, from its first cell on.
+function kernel_cell_key(view, i, canvas, event) {
+  const move = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1], Home: [-1e9, -1e9] }[event.key];
+  if (!move) return;
+  event.preventDefault();
+  const [rows, cols] = view.shapes[i], [r, c] = view.cell?.i === i ? view.cell.at : [0, -1];
+  kernel_value(view, i, canvas, pv_clamp(r + move[0], 0, rows - 1), pv_clamp(c + move[1], 0, cols - 1));
+}
+
+// The number in a cell of a tile, beside it, and for a screen reader.
+function kernel_value(view, i, canvas, r, c) {
+  if (!view.at) return;
+  const [rows, cols] = view.shapes[i], [down, across] = view.scene.axes[i], box = canvas.getBoundingClientRect(), host = view.frame.el.getBoundingClientRect();
+  const place = `${rows === 1 && down === "child" ? "" : `${down} ${r}, `}${across === "sample" ? `sample ${view.first + c}` : `${across} ${c} of the tile`}`;
+  const value = String(view.values[i][r * cols + c]);
+  view.cell = { i, at: [r, c] };
+  view.said.textContent = `${value}: ${place}`;
+  pv_show_tip(view.tip, [value, place], box.left - host.left + ((c + 0.5) / cols) * box.width, box.top - host.top + ((r + 0.5) / rows) * box.height);
 }

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from ...compiler.plan import PlanSummary
-from ...traffic import TrafficReport, estimate
+from ...traffic import TrafficRecord, TrafficReport, estimate
 from .common import html_table, milliseconds, rounded, si_bytes
 
 QUANTITIES = ("time_ms", "l2_bytes", "hbm_bytes", "l1_bytes")
@@ -29,6 +29,7 @@ def scene_cost(circuit_name: str, summaries: Mapping[int, PlanSummary], reports:
     index = [layer.index for layer in summaries[sizes[0]].layers] if sizes else []
     shown = index[-MAX_LAYERS:]
     device = some.device.name if some is not None else "no estimate"
+    records = {size: _of_layers(report) for size, report in reports.items()}
     return {
         "view": "cost",
         "circuit": circuit_name,
@@ -37,8 +38,8 @@ def scene_cost(circuit_name: str, summaries: Mapping[int, PlanSummary], reports:
         "device": device,
         "modelLabel": f"model ({some.launch_kind if some is not None else 'no estimate'}), {device}",
         "phases": list(PHASES),
-        "model": _series(sizes, reports, None),
-        "layers": {str(layer): _series(sizes, reports, layer) for layer in shown},
+        "model": _series(sizes, records, None),
+        "layers": {str(layer): _series(sizes, records, layer) for layer in shown},
         "naive": {"label": f"naive parallelization (model), {device}", **_naive(summaries, some, shown)},
         "formulas": _formulas(sizes, reports, shown),
         "whole": _whole(sizes, reports, recorded),
@@ -65,17 +66,23 @@ def static_cost(scene: dict) -> str:
     return html_table(f"{scene['circuit']}: forward pass, {scene['modelLabel']}", head, rows, scene["caption"])
 
 
-def _series(sizes: list[int], reports: Mapping[int, TrafficReport], layer: int | None) -> dict:
+def _of_layers(report: TrafficReport) -> dict[int | None, list[TrafficRecord]]:
+    """The records of each layer, and under None those of all."""
+    found = {None: list(report.records)}
+    for record in report.records:
+        found.setdefault(record.layer, []).append(record)
+    return found
+
+
+def _series(sizes: list[int], records: Mapping[int, Mapping[int | None, list[TrafficRecord]]], layer: int | None) -> dict:
     """phase -> quantity -> one value per size; of one layer, or of the whole circuit. Forward also LOADS."""
     series = {phase: {key: [] for key in QUANTITIES} for phase in PHASES}
-    series["forward"][LOADS] = [loads_of_each_input(reports[size], layer) if size in reports else None for size in sizes]
+    mine = {size: records.get(size, {}).get(layer, []) for size in sizes}
+    series["forward"][LOADS] = [loads_of_each_input(mine[size]) for size in sizes]
     for size in sizes:
-        report = reports.get(size)
         sums = {phase: dict.fromkeys(QUANTITIES, 0.0) for phase in PHASES}
         seen = set()
-        for record in report.records if report is not None else ():
-            if layer is not None and record.layer != layer:
-                continue
+        for record in mine[size]:
             phase = record.direction
             seen |= {phase, "both"}
             for key in QUANTITIES:
@@ -88,10 +95,10 @@ def _series(sizes: list[int], reports: Mapping[int, TrafficReport], layer: int |
     return series
 
 
-def loads_of_each_input(report: TrafficReport, layer: int | None) -> float | None:
+def loads_of_each_input(records: Iterable[TrafficRecord]) -> float | None:
     """Loads / distinct values of elements by the forward launches: M / tile_m where all M sums of a layer read the same
     elements (section 4.1); M by the naive parallelization, where each sum loads its own."""
-    launches = [r.launch.operand("elements") for r in report.records if r.phase == "forward" and layer in (None, r.layer)]
+    launches = [record.launch.operand("elements") for record in records if record.phase == "forward"]
     distinct = sum(operand.unique for operand in launches)
     return rounded(sum(operand.loads for operand in launches) / distinct) if distinct else None
 
@@ -121,7 +128,7 @@ def _naive(summaries: Mapping[int, PlanSummary], report: TrafficReport | None, l
     if report is None:
         return {"total": {}, "layers": {}}
     size = min(summaries)
-    naive = estimate(summaries[size], report.batch_size, report.device, report.passes, report.precision, naive=True)
+    naive = _of_layers(estimate(summaries[size], report.batch_size, report.device, report.passes, report.precision, naive=True))
 
     def of(layer: int | None) -> dict:
         series = _series([size], {size: naive}, layer)

@@ -59,7 +59,9 @@ def scene_table(summary: PlanSummary, report: TrafficReport, recorded: Iterable[
     extra = [(f"recorded_{i}_ms", f"time, {label}, {SCOPES[scope]}", "ms", label) for i, (label, scope) in enumerate(labels)]
     extra += [("measured_ms", "time, measured", "ms", f"measured, {own[-1].device_name}")] if own else []
     costs = [(key, title, unit, f"model, {report.device.name}") for key, title, unit in COSTS]
-    shown = summary.layers[-MAX_LAYERS:]
+    shown, of_layer = summary.layers[-MAX_LAYERS:], {}
+    for record in report.records:
+        of_layer.setdefault(record.layer, []).append(record)
     slowest = sorted(report.records, key=lambda record: -record.time_ms)[:MAX_LAUNCHES]
     chosen = {id(record) for record in slowest}
     return {
@@ -68,7 +70,7 @@ def scene_table(summary: PlanSummary, report: TrafficReport, recorded: Iterable[
         "model": f"model ({report.launch_kind}), {report.device.name}, batch {report.batch_size:,}",
         "layers": {
             "columns": [list(column) for column in (*LAYER_COLUMNS, *costs, *extra)],
-            "rows": {name: [_layer_row(layer, report, name, labels, points, bool(own)) for layer in shown] for name in PASSES},
+            "rows": {name: [_layer_row(layer, of_layer.get(layer.index, []), name, labels, points, bool(own)) for layer in shown] for name in PASSES},
             "total": {name: _total(summary, report, name, labels, points, own) for name in PASSES},
         },
         "launches": {
@@ -88,8 +90,10 @@ def static_table(scene: dict) -> str:
     return html_table(f"Block size {scene['blockSize']}, forward pass; {scene['model']}", [c[1] for c in table["columns"]], rows, scene["caption"])
 
 
-def _layer_row(layer: LayerSummary, report: TrafficReport, name: str, labels: list[tuple], points: list[Mapping], has_measured: bool) -> list:
-    records = [record for record in report.records if record.layer == layer.index and name in (PASS_OF[record.phase], "both")]
+def _layer_row(
+    layer: LayerSummary, records: list[TrafficRecord], name: str, labels: list[tuple], points: list[Mapping], has_measured: bool
+) -> list:
+    records = [record for record in records if name in (PASS_OF[record.phase], "both")]
     forward = [layer.product_launches if name != "backward" else 0]
     blocks = sorted({(group.sum_block, group.child_block) for group in layer.groups}, reverse=True)
     block = ", ".join(f"{m} x {k}" for m, k in blocks) if len(blocks) < 3 else f"{len(blocks)} shapes"

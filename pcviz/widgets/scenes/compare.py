@@ -47,6 +47,7 @@ def scene_compare(circuit_name: str, summaries: Mapping[int, PlanSummary], repor
         "batchSize": some.batch_size,
         "tolerance": summaries[sizes[0]].padding_tolerance,
         "device": some.device.name,
+        "modelLabel": f"model ({some.launch_kind}), {some.device.name}",
         "rows": [dict(zip(("key", "name", "unit", "kind"), row)) for row in (*COSTS, *COUNTS)],
         "values": {phase: {**costs[phase], "launches": launches[phase], **shared} for phase in PHASES},
     }

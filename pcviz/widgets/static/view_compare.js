@@ -70,7 +70,7 @@ function compare_heads(view) {
     const node = pv_el("span", "pcv-key"), rest = keys.map(([field, word]) => `${word}${side.scene[field]}`).join(", ");
     node.append(pv_swatch_line(colour, dash, name === "A" ? "square" : "circle"), pv_el("b", "", `${name}: block size ${side.size}`), pv_el("span", "", rest && `· ${rest}`));
     return node;
-  }), pv_el("span", "", same || !keys.some(([name]) => name === "device") ? `model (planned launch), ${b.scene.device}` : ""));
+  }), pv_el("span", "", same || !keys.some(([name]) => name === "device") ? b.scene.modelLabel : ""));
 }
 
 function compare_ink(view) {

@@ -3,7 +3,7 @@
 Every figure is a *model* of a launch, planned (the paper's algorithm) or one that runs (impl="triton"): what it would move and how
 long the slowest roof would take, not what it was seen to do. Compare it with recorded or measured figures of the same device only.
 ``model_error`` and ``launch_errors`` do: of our launches, L2 and HBM bytes are within 1 % and 3 % of the counters (median), times
-within 10 %, and within 15 % for a layer that nothing was fitted to (tests/test_traffic.py prints them).
+within 3 %, and within 11 % for a layer that nothing was fitted to (tests/test_traffic.py prints them).
 
 The three levels, and what is assumed about reuse:
 

@@ -99,6 +99,13 @@ def assert_compares(page, root):
     assert {*outlined} & {*wanted[0]} == {key for key in wanted[0] if wanted[0][key] != wanted[1][key]} != set()
     page.click("[data-pcv=compare-row-hbm_bytes]")
     assert page.locator(".pcv-compare-chart path[stroke-dasharray]").count() == 2
+    page.set_viewport_size({"width": 1000, "height": 560})
+    page.click("[data-pcv=presenter]")  # room for some rows only
+    page.click("[data-pcv=compare-more]")
+    assert page.locator(".pcv-compare-table tbody tr").first.inner_text().split() != ["time"]
+    assert page.locator("[data-pcv=compare-b-missing], [data-pcv=compare-b-padding_share]").count() > 0
+    page.click("[data-pcv=presenter]")
+    page.set_viewport_size({"width": 1280, "height": 720})
 
 
 @pytest.mark.browser

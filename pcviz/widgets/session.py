@@ -179,7 +179,7 @@ class Session:
             self._scene = None
             self._send_session()
         else:
-            self._restore(scene_state(scene_named(message["name"])))
+            self._restore(scene_state(scene_named(message["name"])) | {"presenter": self._page["presenter"]})
 
     def _do_save_page(self, _message: dict) -> None:
         entry, settings, size, layer = self._entry, self._settings, self.block_size, self.layer

@@ -12,7 +12,7 @@ function draw_compare(el, scene, store) {
   view.frame = frame;
   view.b = { scene, size: frame.state.blockSize };
   view.a ??= { scene, size: scene.sizes[0] };
-  if (!view.kept && view.a.scene !== scene) view.a = { scene, size: scene.sizes.includes(view.a.size) ? view.a.size : scene.sizes[0] };
+  if (!view.kept && compare_elsewhere(view.a.scene, scene)) view.a = { scene, size: scene.sizes.includes(view.a.size) ? view.a.size : scene.sizes[0] };
   view.phase = scene.values[frame.state.phase] ? frame.state.phase : "forward";
   view.phaseSelect.value = view.phase;
   view.body.dataset.mode = frame.width >= 58 * frame.font && frame.height < 45 * frame.font ? "columns" : "rows";
@@ -21,10 +21,21 @@ function draw_compare(el, scene, store) {
   compare_curves(view);
 }
 
+// Another circuit, batch or device; a move of the tolerance is what one compares.
+function compare_elsewhere(a, b) {
+  return ["circuit", "batchSize", "device"].some((key) => a[key] !== b[key]);
+}
+
 function compare_build(frame) {
   const { el, view } = frame, bar = pv_el("div", "pcv-bar");
   const again = () => draw_compare(el, view.b.scene, view.frame.store);
   view.row = "time_ms";
+  view.top = 0; // row at the top, where there is room for some of them only
+  view.more = pv_button("", () => {
+    view.top = view.top + view.fit < view.b.scene.rows.length ? view.top + view.fit : 0;
+    compare_rows(view);
+  });
+  view.more.dataset.pcv = "compare-more";
   view.phaseSelect = pv_select([["forward", "forward"], ["backward", "backward"], ["both", "forward + backward"]], "forward", "pass", (value) => view.frame.store.set({ phase: value }, { commit: true }));
   view.sizeSelect = pv_select([], "", "block size of A", (value) => {
     view.a = { ...view.a, size: Number(value) };
@@ -42,7 +53,7 @@ function compare_build(frame) {
   });
   view.keep.title = "A stays when circuit or settings change";
   for (const [name, node] of Object.entries({ phase: view.phaseSelect, size: view.sizeSelect, keep: view.keep, swap: view.swap })) node.dataset.pcv = `compare-${name}`;
-  bar.append(view.phaseSelect, pv_el("span", "pcv-muted", "A: block size"), view.sizeSelect, view.swap, view.keep);
+  bar.append(view.phaseSelect, pv_el("span", "pcv-muted", "A: block size"), view.sizeSelect, view.swap, view.keep, pv_el("span", "pcv-grow"), view.more);
   view.about = pv_el("div", "pcv-keys pcv-compare-about");
   view.table = pv_el("table", "pcv-table pcv-compare-table");
   view.table.append(pv_el("caption", "pcv-sr", "Differences of A and B"), pv_el("thead"), pv_el("tbody"));
@@ -87,8 +98,15 @@ function compare_rows(view) {
   const { a, b } = view, head = pv_el("tr");
   head.append(...["", "A", "B", "B against A"].map((text) => Object.assign(pv_el("th", "", text), { scope: "col" })));
   view.table.tHead.replaceChildren(head);
-  const old = document.activeElement?.dataset?.compareRow;
-  view.table.tBodies[0].replaceChildren(...b.scene.rows.map((row) => compare_row(view, row, compare_value(view, a, row.key), compare_value(view, b, row.key))));
+  const old = document.activeElement?.dataset?.compareRow, body = view.table.tBodies[0], { rows } = b.scene;
+  const all = rows.map((row) => compare_row(view, row, compare_value(view, a, row.key), compare_value(view, b, row.key)));
+  body.replaceChildren(...all);
+  const room = view.body.clientHeight, used = view.table.offsetHeight;
+  view.fit = used <= room ? rows.length : Math.max(1, Math.floor(room / (used / (rows.length + 1))) - 1);
+  if (view.fit === rows.length) view.top = 0;
+  else body.replaceChildren(...all.slice(view.top, view.top + view.fit));
+  view.more.hidden = view.fit === rows.length;
+  view.more.textContent = `rows ${view.top + 1}–${Math.min(rows.length, view.top + view.fit)} of ${rows.length} ›`;
   if (old) view.table.querySelector(`[data-compare-row="${old}"]`)?.focus({ preventScroll: true });
 }
 

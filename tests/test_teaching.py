@@ -142,6 +142,15 @@ def answered(lab, text):
     return float(lab.page.get_attribute("[data-pcv=answer]", "data-value"))
 
 
+def wait_kernel(lab, size, seconds=15):
+    """The kernel hears of a move once it has stayed."""
+    for _ in range(5 * seconds):
+        if lab.kernel_eval("explorer.state['block_size']") == size:
+            return
+        lab.page.wait_for_timeout(200)
+    raise AssertionError(f"the kernel did not hear of block size {size}")
+
+
 @pytest.mark.browser
 def test_a_lesson_in_the_page(lab):
     lab.open(['import pcviz as pcv\nexplorer = pcv.explore(scene="missing rows")\nexplorer'])
@@ -158,8 +167,7 @@ def test_a_lesson_in_the_page(lab):
     press(lab, "ArrowRight")
     share = pcv.plan_summary(scene_entry("width 48").root, block_size=32).padding_share
     assert answered(lab, "Locked: 3.0 %. It is") == pytest.approx(100 * share)
-    lab.page.wait_for_timeout(900)
-    assert lab.kernel_eval("explorer.state['block_size']") == 32
+    wait_kernel(lab, 32)
     press(lab, "Control+z")
     wait_place(lab, "missing rows", 16)
     press(lab, "Control+Shift+z")

@@ -225,6 +225,7 @@ def test_jupyter_shortcuts_leave_the_notebook_alone(lab):
         lab.page.locator(focus).focus()
         for key in ("a", "b", "x", "d", "d", "m", "Space", "ArrowDown", "ArrowUp"):
             lab.page.keyboard.press(key)
+    read_a_cell(lab)
     assert lab.cell_count() == 1
     slider.focus()
     slider.press("Home")
@@ -233,6 +234,23 @@ def test_jupyter_shortcuts_leave_the_notebook_alone(lab):
     unguarded = lab.page.evaluate("""() => [...document.querySelectorAll('[data-pcv=root] :is(button, input, select, textarea, [tabindex])')]
         .filter(node => node.dataset.lmSuppressShortcuts !== 'true').map(node => node.outerHTML.slice(0, 80))""")
     assert unguarded == []
+
+
+def read_a_cell(lab):
+    """Zoom in to single cells by the keyboard, and along to one that is an edge: its parameter and flow are read out."""
+    said = "document.querySelector('.pcv-map [role=status]').textContent"
+    lab.page.focus(".pcv-map")
+    for key in ("ArrowDown", "Enter"):
+        lab.page.keyboard.press(key)
+    lab.wait("[data-pcv=blocks-canvas][data-cells=single]")
+    for _ in range(20):
+        if "edge, parameter" in lab.page.evaluate(said):
+            break
+        lab.page.keyboard.press("ArrowLeft")
+        lab.page.wait_for_timeout(150)
+    lab.page.wait_for_function(f"() => /parameter [0-9.e-]+; flow [0-9.e-]+, summed over 512 samples/.test({said})")
+    for key in ("a", "b", "x", "d", "d", "m", "0"):
+        lab.page.keyboard.press(key)
 
 
 def test_bad_input_shows_in_the_status_line(lab):

@@ -20,6 +20,7 @@ function draw_blocks(el, scene, store) {
   if (!view.canvas) blocks_build(frame);
   if (view.scene && view.scene.layer !== scene.layer) Object.assign(view, { zoom: { f: 1, u: 0, v: 0 }, cursor: null, pick: null });
   if (view.scene && view.scene.blockSize !== scene.blockSize) view.cursor = null;
+  if (view.scene && view.scene !== scene) blocks_drop(view.scene);
   view.scene = scene;
   view.frame = frame;
   blocks_keep(scene);

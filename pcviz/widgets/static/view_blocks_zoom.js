@@ -169,6 +169,11 @@ function blocks_keep(scene) {
   if (cells) Object.assign(cells, scene.flows);
 }
 
+// Finer pictures are of the scene in sight alone: those of many sizes and layers would fill the memory.
+function blocks_drop(scene) {
+  scene.kept = scene.window = scene.last = scene.flows = null;
+}
+
 // The window to ask for, or null when the drawn picture is as fine as the zoom needs.
 function blocks_wanted(shown, g) {
   const { raster, scene } = shown, cells = blocks_cells_wanted(shown, g);

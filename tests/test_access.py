@@ -108,6 +108,14 @@ MOUSE_ONLY = """() => {
 }"""  # the slider's ticks do what its keys do; plotly's charts have tables
 
 
+def nothing_clipped_in_blocks(lab):
+    for mode in ("matrix", "figure", "cuts", "launch"):
+        lab.page.click(f"[data-pcv=blocks-mode-{mode}]")
+        if mode == "figure":
+            lab.wait("[data-pcv=blocks-told]")
+        assert lab.page.evaluate(CLIPPED) == [], mode
+
+
 @pytest.mark.browser
 def test_nothing_is_clipped_and_charts_have_names(lab):
     open_explorer(lab)
@@ -121,6 +129,8 @@ def test_nothing_is_clipped_and_charts_have_names(lab):
                 found = lab.page.evaluate(CLIPPED)
             assert found == [], (width, tab.inner_text())
             assert lab.page.evaluate(MOUSE_ONLY) == [], tab.inner_text()
+            if "Blocks" in tab.inner_text():
+                nothing_clipped_in_blocks(lab)
     nameless = """root => [...root.querySelectorAll('canvas, svg, select, input, [tabindex="0"]:not(tr), [role=img]')]
         .filter(node => node.checkVisibility() && !node.closest('[aria-hidden=true], [role=img] *, label, .main-svg, table'))
         .filter(node => !node.getAttribute('aria-label') && !node.getAttribute('aria-labelledby') && !node.textContent.trim() && !node.labels?.length)

@@ -238,8 +238,8 @@ def test_jupyter_shortcuts_leave_the_notebook_alone(lab):
 
 def read_a_cell(lab):
     """Zoom in to single cells by the keyboard, and along to one that is an edge: its parameter and flow are read out."""
-    said = "document.querySelector('.pcv-map [role=status]').textContent"
-    lab.page.focus(".pcv-map")
+    said = "document.querySelector('[data-pcv=blocks-map] [role=status]').textContent"
+    lab.page.focus("[data-pcv=blocks-map]")
     for key in ("ArrowDown", "Enter"):
         lab.page.keyboard.press(key)
     lab.wait("[data-pcv=blocks-canvas][data-cells=single]")

@@ -576,9 +576,9 @@ def test_blocks_view_shows_the_plan(page):
 def zoom_by_keys(page):
     """In, along, and out again; a page without a kernel says so."""
     whole, canvas = page.get_attribute(CANVAS, "data-window"), "document.querySelector('[data-pcv=blocks-canvas]').dataset"
-    page.focus(".pcv-map")
+    page.focus("[data-pcv=blocks-map]")
     page.keyboard.press("ArrowRight")
-    assert "sum block" in page.inner_text(".pcv-map [role=status]")
+    assert "sum block" in page.inner_text("[data-pcv=blocks-map] [role=status]")
     for keys, changes in (("+++", True), ("Shift+ArrowRight", True), ("-", True), ("0", False)):
         before = page.get_attribute(CANVAS, "data-window")
         for key in [keys] if len(keys) > 3 else keys:

@@ -7,6 +7,7 @@ const BLOCKS_ASK_MS = 120; // after the last movement
 function blocks_wire(view) {
   const map = pv_focusable(view.map);
   map.tabIndex = 0;
+  map.dataset.pcv = "blocks-map";
   map.setAttribute("role", "application");
   map.addEventListener("wheel", (event) => {
     if (!event.ctrlKey && !event.metaKey) return; // without Ctrl the page scrolls

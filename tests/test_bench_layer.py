@@ -39,7 +39,7 @@ def test_wider_edges_make_the_same_circuit():
 
 def test_the_layers_have_as_many_edges_and_only_one_is_padded():
     for name, build in LAYERS.items():
-        layers = {size: pcv.plan_summary(build(), block_size=size).layers[0] for size in BLOCK_SIZES[name] if size >= 4}
+        layers = {size: pcv.plan_summary(build(), block_size=size).layers[0] for size in BLOCK_SIZES[name] if size >= 8}
         assert {layer.edges for layer in layers.values()} == {29_622_272} and {layer.num_sums for layer in layers.values()} == {28_928}
         assert [size for size, layer in layers.items() if layer.absent_edges] == ([128, 64, 32, 16] if name == "fig5-drawn" else [])
 

@@ -54,7 +54,7 @@ def scene_kernel(program: ForwardProgram, launch: Launch, levels: list[tuple[str
         "sample": sample, "batchSize": launch.batch_size, "tile": [config.tile_m, config.tile_k, config.tile_b],
         "steps": drawn, "numSteps": len(program.steps), "startBytes": sizes[0], "storeBytes": sizes[-1],
         "before": bytes_before(launch, number, entry), "hidden": sum(sizes[1 + len(steps) : -1]), "launchBytes": launch_bytes(launch, entry),
-        "axes": [["sum", "child"], ["child", "sample"], ["sum", "sample"]], "kind": "model, L1–L2", "reference": reference,
+        "axes": [["sum", "child"], ["child", "sample"], ["sum", "sample"]], "kind": "model, L1 requests", "reference": reference,
         "startText": f"Start: read {si_bytes(sizes[0])} of {reads}, accumulator = 0.",
         "storeText": f"Store log p of {config.tile_m} sums: {si_bytes(sizes[-1])}. NaN: lost in float16, the guard computes it again.",
         "stored": floats(stored), "storedShape": list(stored.shape), "storedHead": f"log p (nats): {shape_text(stored, 'sums', 'samples')}",

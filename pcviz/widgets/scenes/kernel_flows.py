@@ -38,7 +38,7 @@ def scene_flows(phase: str, program, launch: Launch, levels, *, number: int, sam
     return {
         **_head(phase, launch.layer, launch.group, num_groups, number, launch.programs, num_sms, device),
         "sample": sample, "batchSize": launch.batch_size, "tile": [config.tile_m, config.tile_k, config.tile_b],
-        "steps": drawn, "numSteps": len(program.steps), "startBytes": sizes[0], "storeBytes": sizes[-1], "kind": "model, L1–L2",
+        "steps": drawn, "numSteps": len(program.steps), "startBytes": sizes[0], "storeBytes": sizes[-1], "kind": "model, L1 requests",
         "before": launch_bytes(launch, entry) * number // launch.programs, "hidden": sum(sizes[1 + len(steps) : -1]),
         "launchBytes": launch_bytes(launch, entry), "axes": axes,
         "startText": f"Start: read {si_bytes(sizes[0])} of indices, scales and what is read once; accumulator = 0.",

@@ -15,7 +15,7 @@ from pcviz.widgets.packing import pack, unpack
 from pcviz.widgets.scenes.dag import MAX_GLYPHS, scene_dag
 from pcviz.widgets.scenes.dag_costs import ESTIMATES, Costs
 from pcviz.widgets.scenes.dag_flow import node_flows, overview_flows
-from pcviz.widgets.scenes.dag_parts import MAX_COLUMN, ranges, scene_dag_part
+from pcviz.widgets.scenes.dag_parts import MAX_COLUMN, _vector_units, ranges, scene_dag_part
 from pcviz.widgets.scenes.dag_search import MAX_KEPT_NODES, find_part
 
 
@@ -179,6 +179,24 @@ def test_costs_of_vectors_and_blocks_add_up_to_the_plan(block_size):
             assert sum(glyph[key] for glyph in blocks) == pytest.approx(whole[key], rel=1e-3)
             assert sum(glyph[key] for glyph in nodes) == pytest.approx(blocks[0][key], rel=1e-3)
         assert all(glyph.get("time_ms") is None for part in opened for glyph in part["glyphs"] if glyph["kind"] != "sum")
+
+
+def test_runs_of_vectors_of_several_layers():
+    """Columns that read several layers: runs of one layer and kind each, so that all can be opened and have their costs."""
+    root = pcv.PD((7, 7), num_latents=2, split_intervals=1, dist=pcv.Categorical(num_cats=2), seed=0)
+    summary = pcv.plan_summary(root, block_size=2)
+    report = pcv.estimate(summary)
+    numbering, costs = layering(root).numbering, Costs(layering(root), 2, summary.padding_tolerance, report)
+    for layer in summary.layers:
+        glyphs = scene_dag_part(numbering, f"layer:{layer.index}", 2, costs=costs)["glyphs"]
+        flops = sum(glyph["flops"] for glyph in glyphs if glyph["main"])
+        assert flops == pytest.approx(report.of_layer(layer.index, "forward").flops, rel=1e-3)
+        assert len(glyphs) <= MAX_GLYPHS and all(glyph["key"] and glyph.get("flops", 0) is not None for glyph in glyphs)
+        assert all((glyph.get("flops") is None) == (glyph["kind"] != "sum") for glyph in glyphs)
+    everything = list(range(len(numbering.vectors)))
+    units = _vector_units(numbering, everything, cap=5)  # fewer than the layers are
+    assert len(units) <= 5 and sorted(v for unit in units for v in unit.vectors) == everything
+    assert all(len({numbering.vectors[v].kind for v in unit.vectors}) == 1 for unit in units)
 
 
 def test_search_by_number_layer_and_name():

@@ -202,8 +202,10 @@ class Session:
         def work() -> None:
             try:
                 answer = generation.of(settings.padding_tolerance).dag_answer(message, size, flows_of)
-            except Exception as error:  # the page waits for an answer
+            except ValueError as error:
                 answer = {"error": str(error)}
+            except Exception as error:  # the page waits for an answer
+                answer = {"error": f"This could not be drawn: {type(error).__name__}: {error}"}
             self._outbox.send("answer", [pack(answer)], ask=message["ask"])
 
         def flows_of(sample: int | None):

@@ -36,9 +36,9 @@ class Costs:
             share = np.bincount(rows // block, minlength=costs.shape[1]) / real
         return dict(zip(("cells", *ESTIMATES), (costs @ share).tolist()))
 
-    def figures(self, vectors: list[SumNodes], layer: int, rows: np.ndarray | None = None) -> dict[str, float | None]:
-        """"padding" (share of the multiplied cells that are no edge) and the figures of the model, for a glyph."""
-        each = [self.of(nodes, layer, rows) for nodes in vectors]
+    def figures(self, vectors: list[SumNodes], layers: list[int], rows: np.ndarray | None = None) -> dict[str, float | None]:
+        """"padding" (share of the multiplied cells that are no edge) and the figures of the model, for a glyph of vectors of these layers."""
+        each = [self.of(nodes, layer, rows) for nodes, layer in zip(vectors, layers, strict=True)]
         edges = sum(int(edges_per_row(nodes)[slice(None) if rows is None else rows].sum()) for nodes in vectors)
         figures: dict[str, float | None] = {"padding": round(1 - edges / sum(cost["cells"] for cost in each), 6)}
         return figures | {key: rounded(sum(cost[key] for cost in each)) if self._records else None for key in ESTIMATES}

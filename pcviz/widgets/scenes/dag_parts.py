@@ -74,8 +74,7 @@ def scene_dag_part(numbering: Numbering, key: str, block_size: int, flows: np.nd
         shown.append({"label": column.label, "main": column is main})
         for i, unit in enumerate(column.units):
             glyph = _glyph(numbering, unit, place, (i + 0.5) / len(column.units), flows)
-            sums = costs is not None and glyph["kind"] == "sum"
-            glyphs.append(glyph | (costs.figures([numbering.vectors[v] for v in unit.vectors], glyph["layer"], unit.rows) if sums else {}))
+            glyphs.append(glyph | (_costs(numbering, unit, costs) if costs else {}))
     return {
         "view": "dag-part", "key": key, "kind": kind, "blockSize": block_size, "crumbs": crumbs, "columns": shown, "glyphs": glyphs,
         "links": _links(numbering, columns), "reach": _reach(numbering, vectors), "layer": int(numbering.layers[vectors[0]]),
@@ -169,17 +168,28 @@ def _row_units(numbering: Numbering, vector: int, low: int, high: int, block_siz
 
 
 def _vector_units(numbering: Numbering, vectors: list[int], cap: int = MAX_COLUMN) -> list[Unit]:
-    """One unit a vector, or runs of neighbours of the same layer and kind."""
+    """One unit a vector, or runs of neighbours of one layer and kind; in a column of very many layers, of one kind."""
+    classes = _classes(vectors, lambda v: (int(numbering.layers[v]), numbering.vectors[v].kind))
+    if len(classes) > cap:
+        classes = _classes(vectors, lambda v: numbering.vectors[v].kind)
     run = -(-len(vectors) // cap)
-    units: list[Unit] = []
-    for i in range(0, len(vectors), run):
-        own = vectors[i : i + run]
-        if len(own) == 1:
-            units.append(Unit(own, None, vector_name(numbering.vectors[own[0]], 3), f"vector:{own[0]}"))
-        else:
-            same = len({(numbering.layers[v], numbering.vectors[v].kind) for v in (own[0], own[-1])}) == 1
-            units.append(Unit(own, None, f"× {count(len(own))}", f"vectors:{own[0]}-{own[-1] + 1}" if same else "", len(own)))
-    return units
+    while sum(-(-len(own) // run) for own in classes) > cap:
+        run += 1
+    return [_run(numbering, own[i : i + run]) for own in classes for i in range(0, len(own), run)]
+
+
+def _classes(vectors: list[int], key) -> list[list[int]]:
+    found: dict = {}
+    for vector in vectors:
+        found.setdefault(key(vector), []).append(vector)
+    return list(found.values())
+
+
+def _run(numbering: Numbering, own: list[int]) -> Unit:
+    if len(own) == 1:
+        return Unit(own, None, vector_name(numbering.vectors[own[0]], 3), f"vector:{own[0]}")
+    one = numbering.layers[own[0]] == numbering.layers[own[-1]]  # what spans layers cannot be opened
+    return Unit(own, None, f"× {count(len(own))}", f"vectors:{own[0]}-{own[-1] + 1}" if one else "", len(own))
 
 
 # ---- what it reads, and what reads it -----------------------------------------------------------------------------------
@@ -316,6 +326,13 @@ def _glyph(numbering: Numbering, unit: Unit, column: int, row: float, flows: np.
         "kind": vectors[0].kind, "sums": sums, "repeats": unit.parts, "layer": int(numbering.layers[unit.vectors[0]]), "theta": unit.theta,
         "edges": edges, "params": _num_params(vectors, edges, rows), "flow": None if flows is None else rounded(_flow(numbering, unit, flows)),
     }  # fmt: skip
+
+
+def _costs(numbering: Numbering, unit: Unit, costs: Costs) -> dict:
+    """Of a glyph of sums: the model knows the launches of sums alone."""
+    if not _is(numbering, unit.vectors[0], "sum"):
+        return {}
+    return costs.figures([numbering.vectors[vector] for vector in unit.vectors], numbering.layers[unit.vectors].tolist(), unit.rows)
 
 
 def _flow(numbering: Numbering, unit: Unit, flows: np.ndarray) -> float:

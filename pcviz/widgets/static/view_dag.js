@@ -164,7 +164,7 @@ function dag_say(view, text, wrong = false) {
 function dag_caption(view, scene, mode, q, brief) {
   const what = q.flow ? dag_flow_says(view) : q.model ? `Colour: ${q.says}, ${mode === "layers" ? "a layer" : "a glyph's share of its layer"}'s launches (${scene.model || "none yet"}).` : q.says ? `Colour: ${q.says}.` : "";
   if (mode === "part") return [dag_stale(view) ? `Opening this at block size ${view.frame.state.blockSize} …` : view.part.caption, brief ? "" : what].filter(Boolean).join(" ");
-  const how = mode === "layers" ? "Height: number of nodes, on a square-root scale." : "A glyph is a region (a vector of sums), lines lead to what it reads.";
+  const how = mode === "layers" ? "Height: number of nodes, on a square-root scale; a double click opens." : "A glyph is a region (a vector of sums), lines lead to what it reads; a double click opens.";
   return brief ? what || how : ["Inputs left, root right.", how, what, mode === "regions" ? scene.regions.caption : "", scene.caption].filter(Boolean).join(" ");
 }
 

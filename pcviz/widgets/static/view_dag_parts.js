@@ -52,6 +52,7 @@ function dag_nav(view) {
 
 function dag_open(view, key, focus = false) {
   if (key === undefined || key === null) return;
+  for (const kept of view.parts.keys()) if (kept.startsWith("node:")) view.parts.delete(kept); // their parameters change with training
   Object.assign(view, { open: key, selected: null, zoom: dag_zoom_none(), wantFocus: focus && Boolean(key), follow: Boolean(key) });
   dag_again(view);
 }
@@ -64,7 +65,8 @@ function dag_open_chosen(view) {
 // The picture of what is open: at this block size, or while it is on its way the last one of the same part.
 function dag_part(view) {
   const { scene, frame } = view;
-  if (view.circuit !== scene.key) Object.assign(view, { circuit: scene.key, open: "", selected: null, parts: new Map(), part: null, flows: null, refused: null });
+  const circuit = `${frame.state.circuit}|${scene.key}`;
+  if (view.circuit !== circuit) Object.assign(view, { circuit, open: "", selected: null, parts: new Map(), part: null, flows: null, refused: null });
   if (!view.open) return null;
   const size = frame.state.blockSize, flow = dag_flow_wish(view), extra = dag_extra(view), wish = `${view.open}|${size}|${extra}`;
   const found = (flow === null && (scene.parts || {})[view.open]) || view.parts.get(wish);

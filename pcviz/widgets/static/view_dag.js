@@ -41,6 +41,7 @@ function draw_dag(el, scene, store) {
   const key = [scene.key, mode, view.part && `${view.part.key}|${view.part.blockSize}|${view.part.extra}`, dag_flow_here(view) && dag_flow_wish(view), frame.width, frame.height, frame.font, view.host.clientHeight, Object.values(view.zoom)].join();
   if (view.key !== key) {
     view.key = key;
+    view.tip.hidden = true; // it spoke of what is gone
     dag_forget(view);
     const focused = view.svg.contains(document.activeElement) ? dag_focus_key(document.activeElement) : null;
     if (mode === "part") dag_part_structure(view, view.part, frame);

@@ -15,8 +15,9 @@ from pcviz.widgets.packing import pack, unpack
 from pcviz.widgets.scenes.dag import MAX_GLYPHS, scene_dag
 from pcviz.widgets.scenes.dag_costs import ESTIMATES, Costs
 from pcviz.widgets.scenes.dag_flow import node_flows, overview_flows
-from pcviz.widgets.scenes.dag_parts import MAX_COLUMN, _vector_units, ranges, scene_dag_part
+from pcviz.widgets.scenes.dag_parts import MAX_COLUMN, _vector_units, scene_dag_part
 from pcviz.widgets.scenes.dag_search import MAX_KEPT_NODES, find_part
+from pcviz.widgets.scenes.dag_words import ranges
 
 
 def true_edges(numbering):

@@ -13,14 +13,12 @@ import numpy as np
 
 from ...compiler.layering import block_of
 from ...compiler.numbering import Numbering, edges_per_row, pair_counts, parameters, read_by, readers
-from ...ir.nodes import InputNodes, Nodes, SumNodes, describe_scope
+from ...ir.nodes import InputNodes, Nodes, SumNodes
 from .common import count, rounded
 from .dag_costs import Costs
+from .dag_words import KINDS, caption_of, layer_name, reads_of, span, unit_name, vector_name
 
 MAX_COLUMN = 48  # glyphs of a column; four columns at most
-MAX_RANGES = 40  # ranges of node numbers written out
-MAX_NAMED = 3  # vectors whose numbers stand in the caption
-KINDS = {"sum": "sums", "product": "products", "input": "inputs"}
 
 
 @dataclass
@@ -67,7 +65,7 @@ def scene_dag_part(numbering: Numbering, key: str, block_size: int, flows: np.nd
     below = _below(numbering, main, whole, block_size, kind == "node")
     factors = _below(numbering, below, whole, block_size) if below and any(_is(numbering, v, "product") for v in below.sets) else None
     above = _above(numbering, main, whole, block_size)
-    reads = _reads(numbering, below) if kind == "node" else []
+    reads = reads_of(numbering, below) if kind == "node" else []
     columns = [column for column in (factors, below, main, above) if column]
     glyphs, shown = [], []
     for place, column in enumerate(columns):
@@ -78,7 +76,7 @@ def scene_dag_part(numbering: Numbering, key: str, block_size: int, flows: np.nd
     return {
         "view": "dag-part", "key": key, "kind": kind, "blockSize": block_size, "crumbs": crumbs, "columns": shown, "glyphs": glyphs,
         "links": _links(numbering, columns), "reach": _reach(numbering, vectors), "layer": int(numbering.layers[vectors[0]]),
-        "reads": reads, "caption": _caption(numbering, key, main, below, above, reads),
+        "reads": reads, "caption": caption_of(numbering, key, main, below, above, reads),
     }  # fmt: skip
 
 
@@ -100,7 +98,7 @@ def _main(numbering: Numbering, key: str, block_size: int) -> tuple[str, Column,
 
 def _layer(numbering: Numbering, _size: int, layer: int):
     members = numbering.members[layer, layer > 0]
-    return _vector_units(numbering, list(members)), [[f"layer:{layer}", _layer_name(layer)]]
+    return _vector_units(numbering, list(members)), [[f"layer:{layer}", layer_name(layer)]]
 
 
 def _vectors(numbering: Numbering, _size: int, low: int, high: int):
@@ -108,14 +106,14 @@ def _vectors(numbering: Numbering, _size: int, low: int, high: int):
     if not low < high or numbering.layers[high - 1] != layer or numbering.vectors[high - 1].kind != kind:
         raise KeyError(low)
     crumb = [f"vectors:{low}-{high}", f"{count(high - low)} vectors of {KINDS[kind]}"]
-    return _vector_units(numbering, list(range(low, high))), [[f"layer:{layer}", _layer_name(layer)], crumb]
+    return _vector_units(numbering, list(range(low, high))), [[f"layer:{layer}", layer_name(layer)], crumb]
 
 
 def _vector(numbering: Numbering, block_size: int, vector: int):
     _check_vector(numbering, vector)
     layer, nodes = int(numbering.layers[vector]), numbering.vectors[vector]
     units = _row_units(numbering, vector, 0, nodes.num_nodes, block_size)
-    return units, [[f"layer:{layer}", _layer_name(layer)], [f"vector:{vector}", vector_name(nodes)]]
+    return units, [[f"layer:{layer}", layer_name(layer)], [f"vector:{vector}", vector_name(nodes)]]
 
 
 def _rows(numbering: Numbering, block_size: int, vector: int, low: int, high: int):
@@ -123,7 +121,7 @@ def _rows(numbering: Numbering, block_size: int, vector: int, low: int, high: in
     if not 0 <= low < high <= numbering.vectors[vector].num_nodes:
         raise KeyError(low)
     first = int(numbering.starts[vector])
-    own = [f"rows:{vector}:{low}-{high}", f"nodes {_span(first + low, first + high)}"]
+    own = [f"rows:{vector}:{low}-{high}", f"nodes {span(first + low, first + high)}"]
     return _row_units(numbering, vector, low, high, block_size), [*crumbs, own]
 
 
@@ -313,7 +311,7 @@ def _linked(parent: Nodes, place: int, rows: np.ndarray, children: np.ndarray, s
     return pair_counts(parent, place, rows, children, shape) > 0
 
 
-# ---- texts --------------------------------------------------------------------------------------------------------------
+# ---- glyphs ------------------------------------------------------------------------------------------------------------
 
 
 def _glyph(numbering: Numbering, unit: Unit, column: int, row: float, flows: np.ndarray | None) -> dict:
@@ -322,7 +320,7 @@ def _glyph(numbering: Numbering, unit: Unit, column: int, row: float, flows: np.
     sums = sum(nodes.num_nodes for nodes in vectors) if rows is None else len(rows)
     edges = sum(nodes.num_edges for nodes in vectors if isinstance(nodes, SumNodes)) if rows is None else int(edges_per_row(vectors[0])[rows].sum())
     return {
-        "name": _name(numbering, unit), "label": unit.label, "key": unit.key, "column": column, "row": round(row, 5), "main": unit.main,
+        "name": unit_name(numbering, unit), "label": unit.label, "key": unit.key, "column": column, "row": round(row, 5), "main": unit.main,
         "kind": vectors[0].kind, "sums": sums, "repeats": unit.parts, "layer": int(numbering.layers[unit.vectors[0]]), "theta": unit.theta,
         "edges": edges, "params": _num_params(vectors, edges, rows), "flow": None if flows is None else rounded(_flow(numbering, unit, flows)),
     }  # fmt: skip
@@ -347,50 +345,8 @@ def _num_params(vectors: list[Nodes], edges: int, rows: np.ndarray | None) -> in
     return edges if isinstance(vectors[0], SumNodes) else 0
 
 
-def _name(numbering: Numbering, unit: Unit) -> str:
-    if len(unit.vectors) > 1:
-        return f"vectors {_span(unit.vectors[0], unit.vectors[-1] + 1)}"
-    name = f"vector {unit.vectors[0]}: {vector_name(numbering.vectors[unit.vectors[0]])}"
-    if unit.rows is None:
-        return name
-    first = int(numbering.starts[unit.vectors[0]])
-    text = ranges(unit.rows + first, 3)
-    return f"{'node' if len(unit.rows) == 1 else 'nodes'} {text} of {name}"
-
-
-def vector_name(nodes: Nodes, most: int = 4) -> str:
-    """The vector's own name, else its kind and variables."""
-    if nodes.name:
-        return nodes.name[:60]
-    return f"{nodes.kind} {describe_scope(nodes.scope, most)}"
-
-
-def ranges(numbers: np.ndarray, most: int = MAX_RANGES) -> str:
-    """'3, 5-9, 12': ascending numbers as ranges, the first ``most`` of them."""
-    cuts = np.flatnonzero(np.diff(numbers) > 1) + 1
-    runs = np.split(numbers, cuts)
-    return ", ".join(_span(int(run[0]), int(run[-1]) + 1) for run in runs[:most]) + (f", … {count(len(runs))} ranges" if len(runs) > most else "")
-
-
-def _span(low: int, high: int) -> str:
-    return count(low) if high - low == 1 else f"{count(low)}–{count(high - 1)}"
-
-
-def _layer_name(layer: int) -> str:
-    return f"layer {layer}" if layer else "inputs"
-
-
 def _is(numbering: Numbering, vector: int, kind: str) -> bool:
     return numbering.vectors[vector].kind == kind
-
-
-def _reads(numbering: Numbering, below: Column | None) -> list[list]:
-    """For each vector that a node reads: its name, the numbers of the nodes read, and how many they are."""
-    rows = []
-    for vector, sets in (below.sets if below else {}).items():
-        own = np.flatnonzero(sets >= 0)
-        rows.append([vector_name(numbering.vectors[vector]), ranges(own + int(numbering.starts[vector])), len(own)])
-    return rows
 
 
 def _reach(numbering: Numbering, vectors: list[int]) -> dict:
@@ -401,17 +357,3 @@ def _reach(numbering: Numbering, vectors: list[int]) -> dict:
         reached = numbering.layers[np.array(numbering.reached(vectors, up), dtype=np.int64)]
         found[name] = [rounded(share, 3) for share in np.bincount(reached, minlength=len(totals)) / totals]
     return found
-
-
-def _caption(numbering: Numbering, key: str, main: Column, below: Column | None, above: Column | None, reads: list[list]) -> str:
-    def nodes_of(column: Column | None) -> str:
-        sizes = {"input": 0, "product": 0, "sum": 0}
-        for vector, sets in (column.sets if column else {}).items():
-            sizes[numbering.vectors[vector].kind] += int((sets >= 0).sum())
-        parts = [f"{count(size)} {KINDS[kind] if size > 1 else kind}" for kind, size in sizes.items() if size]
-        return " and ".join(parts) or "nothing"
-
-    subject = f"Node {count(int(key.split(':')[1]))}" if key.startswith("node:") else nodes_of(main).capitalize()
-    verb = ("reads", "is") if key.startswith("node:") else ("read", "are")
-    numbers = "; ".join(text for _, text, _ in reads[:MAX_NAMED]) + ("; …" if len(reads) > MAX_NAMED else "")
-    return f"{subject} {verb[0]} {nodes_of(below)}{f' ({numbers})' if numbers else ''} and {verb[1]} read by {nodes_of(above)}."

@@ -8,7 +8,8 @@ from ...compiler.layering import Layering
 from ...compiler.numbering import Numbering
 from .common import count
 from .dag_costs import Costs
-from .dag_parts import scene_dag_part, vector_name
+from .dag_parts import scene_dag_part
+from .dag_words import vector_name
 
 MAX_MATCHES = 12
 MAX_KEPT_NODES = 150  # of a circuit whose parts are all kept in the page

@@ -78,8 +78,9 @@ function dag_focus_key(node) {
 }
 
 function dag_refocus(view, selector) {
-  const node = view.wantFocus ? view.svg.querySelector("[data-main]") : selector && view.svg.querySelector(selector);
-  view.wantFocus = false;
+  const arrived = view.wantFocus && view.part?.key === view.open; // not while what was opened is on its way
+  const node = arrived ? view.svg.querySelector("[data-main]") : selector && view.svg.querySelector(selector);
+  if (arrived) view.wantFocus = false;
   node?.focus({ preventScroll: true });
 }
 

@@ -52,9 +52,13 @@ function dag_nav(view) {
 
 function dag_open(view, key, focus = false) {
   if (key === undefined || key === null) return;
-  for (const kept of view.parts.keys()) if (kept.startsWith("node:")) view.parts.delete(kept); // their parameters change with training
   Object.assign(view, { open: key, selected: null, zoom: dag_zoom_none(), wantFocus: focus && Boolean(key), follow: Boolean(key) });
   dag_again(view);
+}
+
+// Parameters change with training: a node's picture is asked for anew each time it is opened.
+function dag_drop_nodes(view) {
+  for (const key of view.parts.keys()) if (key.startsWith("node:")) view.parts.delete(key);
 }
 
 function dag_open_chosen(view) {
@@ -91,6 +95,7 @@ async function dag_ask(view, wish, question) {
     return dag_say(view, answer.error, question.find !== undefined);
   }
   if (answer.columns) view.flows = { ...answer, wish };
+  if (answer.part) dag_drop_nodes(view);
   if (answer.part) dag_keep(view, Object.assign(answer.part, { extra: question.extra, samples: answer.samples }));
   if (answer.matches) return dag_found(view, answer.matches, answer.total);
   if (question.find !== undefined) return dag_open(view, answer.key, true);

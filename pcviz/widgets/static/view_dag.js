@@ -108,8 +108,9 @@ function dag_build(frame) {
   view.host.append(view.svg);
   view.tip = pv_tip(view.host);
   view.caption = pv_el("div", "pcv-caption");
-  for (const line of [view.caption, view.said]) line.style.padding = "0 6px 2px";
-  frame.el.append(bar, view.host, view.said, view.caption, view.reads);
+  const foot = pv_el("div", "pcv-dag-foot"); // one place for both, so that an answer does not change the drawing's size
+  foot.append(view.said, view.caption);
+  frame.el.append(bar, view.host, foot, view.reads);
   dag_events(view);
 }
 
@@ -158,8 +159,8 @@ function dag_bar(view, scene, mode, frame) {
 // What the person just did is answered in the caption's place.
 function dag_say(view, text, wrong = false) {
   view.said.textContent = view.said.title = text;
-  view.said.hidden = !text;
-  view.caption.hidden = Boolean(text);
+  view.said.style.visibility = text ? "" : "hidden";
+  view.caption.style.visibility = text ? "hidden" : "";
   view.find.setAttribute("aria-invalid", String(wrong));
 }
 

@@ -29,7 +29,7 @@ function dag_nav_build(view) {
   view.said = pv_el("div", "pcv-caption pcv-dag-said");
   view.said.setAttribute("role", "status");
   view.said.dataset.pcv = "dag-said";
-  view.said.hidden = true;
+  view.said.style.visibility = "hidden";
   view.reads = pv_el("table", "pcv-sr");
   view.reads.dataset.pcv = "dag-reads";
 }

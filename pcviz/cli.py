@@ -47,6 +47,7 @@ def _add_lab(commands, name: str, text: str) -> None:
 def _add_export(commands) -> None:
     export = commands.add_parser("export", help="save the explorer of a circuit as one HTML file that opens from a disk")
     export.add_argument("circuit", nargs="?", type=Path, help="a file of pcv.save (default: the layer of the paper's figure 5)")
+    export.add_argument("--scene", help='a scene for teaching instead of a circuit, such as "padding-loses"')
     export.add_argument("-o", "--out", type=Path, default=Path("pcviz.html"), help="the HTML file (default: %(default)s)")
     export.add_argument("--block-size", type=int, help="the one shown first")
     export.add_argument("--batch-size", type=int, default=512)
@@ -124,6 +125,7 @@ def _export(args: argparse.Namespace) -> int:
         page = export_html(
             None if args.circuit is None else load(args.circuit),
             args.out,
+            scene=args.scene,
             block_size=args.block_size,
             batch_size=args.batch_size,
             padding_tolerance=args.tolerance or 0.25,

@@ -109,6 +109,24 @@ def assert_compares(page, root):
 
 
 @pytest.mark.browser
+def test_a_scene_as_a_page(chromium, tmp_path):
+    """The hand-out of a lesson: its text, its stages and the steps of a kernel."""
+    path = pcv.export_html(path=tmp_path / "page.html", scene="underflow")
+    page = chromium.new_page(offline=True)
+    try:
+        page.set_default_timeout(15_000)
+        page.goto(path.as_uri())
+        page.wait_for_selector("[data-pcv=scene]:visible")
+        page.wait_for_selector(".pcv-kernel[data-step]")
+        page.click("[data-pcv=leave-scene]")
+        page.wait_for_selector("[data-pcv=scene]", state="hidden")
+    finally:
+        page.close()
+    with pytest.raises(ValueError, match="no scene called 'nothing'"):
+        pcv.export_html(path=tmp_path / "page.html", scene="nothing")
+
+
+@pytest.mark.browser
 def test_a_page_works_from_disk_without_a_network(chromium, root, tmp_path):
     path = pcv.export_html(root, tmp_path / "page.html", padding_tolerance=[0.25, 0], steps=[])
     context = chromium.new_context(viewport={"width": 1280, "height": 720}, color_scheme="dark", offline=True)

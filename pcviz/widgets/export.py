@@ -11,7 +11,7 @@ import json
 import os
 import re
 from base64 import b64encode
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from html import escape
 from pathlib import Path
@@ -29,6 +29,8 @@ from .scenes.cost import static_cost
 from .scenes.kernel import scene_no_kernel
 from .scenes.training import scene_training
 from .settings import changed_settings, describe
+from .state import page_state, scene_for_page
+from .teaching import Scene, scene_entry, scene_named
 
 LIMIT_BYTES = 8_000_000  # of a page; layers that do not fit are left out, and the page says which
 MAX_TOLERANCES = 3
@@ -39,6 +41,8 @@ def export_html(
     circuit=None,
     path="pcviz.html",
     *,
+    x=None,
+    scene: str | None = None,
     block_size: int | None = None,
     batch_size: int = 512,
     padding_tolerance: float | Sequence[float] = 0.25,
@@ -53,9 +57,10 @@ def export_html(
     loads nothing from anywhere: layers that do not fit are left out, those farthest from the shown one first.
 
     circuit: a circuit, plan or TensorCircuit (a plan's block size and tolerance are its own); None: the layer of the paper's
-    figure 5 with its recorded figures. steps: EMStep records of ``pcv.fit``, for the Training view. title: the circuit's name in
-    the page. ValueError: no such block
-    size, batch size, tolerance or device; FileNotFoundError: no such folder.
+    figure 5 with its recorded figures. x: its data [B, V], for the steps of a kernel's first program. scene: the name of a scene
+    for teaching, which brings circuit, settings and question. steps: EMStep records of ``pcv.fit``, for the Training view. title:
+    the circuit's name in the page. ValueError: no such scene, block size, batch size, tolerance or device; FileNotFoundError: no
+    such folder.
     """
     target = Path(path)
     if not target.parent.is_dir():
@@ -65,7 +70,13 @@ def export_html(
         circuit, block_size, padding_tolerance = plan.root, block_size or plan.block_size, plan.padding_tolerance
     if circuit is not None and not isinstance(circuit, Nodes):
         raise ValueError(f"pcv.export_html expects a circuit, a plan or a TensorCircuit, got {type(circuit).__name__}.")
-    entry = figure_5_entry() if circuit is None else user_entry(circuit)
+    if scene is not None:
+        if circuit is not None:
+            raise ValueError("A scene brings its own circuit: pass a circuit or a scene.")
+        chosen = scene_named(scene)
+        write(target, page_html(scene_entry(chosen.circuit), [chosen.settings], chosen.block_size, layer=chosen.layer, scene=chosen))
+        return target
+    entry = figure_5_entry() if circuit is None else user_entry(circuit, x)
     entry.label = title or entry.label
     settings = Settings()
     for name, value in (("batch_size", batch_size), ("device", device)):
@@ -78,8 +89,16 @@ def export_html(
     return target
 
 
-def page_html(entry: Entry, settings: list[Settings], block_size: int | None = None, steps: list[list] = (), layer: int | None = None) -> str:
-    """The page of one circuit, with a generation of frames for each of ``settings``."""
+def page_html(
+    entry: Entry,
+    settings: list[Settings],
+    block_size: int | None = None,
+    steps: list[list] = (),
+    layer: int | None = None,
+    scene: Scene | None = None,
+    stages: Sequence[str] = (),
+) -> str:
+    """The page of one circuit, with a generation of frames for each of ``settings``; ``stages``: those that it opens with."""
     if block_size is not None and block_size not in entry.sizes:
         raise ValueError(f"block_size must be one of {', '.join(map(str, entry.sizes))} for this circuit, got {block_size!r}.")
     size, layer = block_size or entry.first_size, layer or entry.layer
@@ -90,20 +109,19 @@ def page_html(entry: Entry, settings: list[Settings], block_size: int | None = N
     frames, layers = _frames(generations, size, layer, left - len(json.dumps(steps)))
     tolerances = {"tolerances": sorted({each.padding_tolerance for each in settings})}
     sessions = [_session(generation, size, layer, layers) | tolerances for generation in generations]
+    shown = {"scene": scene_for_page(scene), "jump": 1, "page": page_state({"stages": list(stages or (scene.stages if scene else ()))})}
+    sessions = [session | shown for session in sessions]
     if len(sessions) == 1:
         sessions[0]["disabled"]["tolerance"] = sessions[0]["disabled"]["batch-size"]
     page = {"sessions": sessions, "frames": frames, "steps": steps, "plotly": plotly, "status": _status(generations[0], layers), "live": LIVE}
     return PAGE.format(title=escape(f"{entry.label} - pcviz"), style=style, static=static, script=script, page=inline_json(page))
 
 
-def send_page(outbox: Outbox, entry: Entry, settings: Settings, block_size: int, steps: list[list], layer: int) -> None:
-    """The page of what an explorer shows, sent to be saved by the browser; runs in a thread of its own."""
-    try:
-        page = page_html(entry, [settings], block_size, steps, layer).encode()
-        outbox.send("file", [gzip.compress(page, 1)], name="pcviz.html", type="text/html")
-        outbox.status(f"Saved as pcviz.html, {len(page) / 1e6:.1f} MB: it opens without a kernel.", answer=True)
-    except Exception as error:  # shown to the person
-        outbox.error(error)
+def send_page(outbox: Outbox, *shown) -> None:
+    """The page of what an explorer shows, sent to be saved by the browser. ``shown``: the arguments of ``page_html``."""
+    page = page_html(*shown).encode()
+    outbox.send("file", [gzip.compress(page, 1)], name="pcviz.html", type="text/html")
+    outbox.status(f"Saved as pcviz.html, {len(page) / 1e6:.1f} MB: it opens without a kernel.", answer=True)
 
 
 def write(target: Path, text: str) -> None:
@@ -132,7 +150,23 @@ def _frames(generations: list[Generation], size: int, layer: int, left: int) -> 
             break
         frames += more
         layers.append(near)
+    for frame in _kernel_frames(generations, layer):
+        left -= len(frame["data"]) + 80
+        if left > 0:
+            frames.append(frame)
     return frames, sorted(layers)
+
+
+def _kernel_frames(generations: list[Generation], layer: int) -> Iterator[dict]:
+    """Steps of the first program of the layer's launch at each block size, where the circuit has data. Needs torch."""
+    from .kernel_job import KernelJob
+
+    job = KernelJob()
+    for generation in generations if generations[0].entry.x is not None else ():
+        entry, settings = generation.entry, generation.settings
+        for size in entry.sizes:
+            steps = pack(job.scene(entry, settings, generation.report(size), size, layer, {}))
+            yield _frame_of(generation, Task("kernel", size, layer), steps)
 
 
 def _frame(generation: Generation, task: Task) -> dict:
@@ -141,7 +175,11 @@ def _frame(generation: Generation, task: Task) -> dict:
         scene |= {"live": False, "why": LIVE}
     if task.view == "cost":
         scene["unmeasured"] = "Nothing was measured before this page was saved."
-    return {"gen": generation.number, "view": task.view, "size": task.size, "layer": task.layer, "data": b64encode(pack(scene)).decode()}
+    return _frame_of(generation, task, pack(scene))
+
+
+def _frame_of(generation: Generation, task: Task, container: bytes) -> dict:
+    return {"gen": generation.number, "view": task.view, "size": task.size, "layer": task.layer, "data": b64encode(container).decode()}
 
 
 def _session(generation: Generation, size: int, layer: int, layers: list[int]) -> dict:

@@ -190,7 +190,8 @@ class Session:
         from .export import send_page  # the page of a session needs no session
 
         self._outbox.status("Saving this view as a page …", answer=True)
-        threading.Thread(target=send_page, args=(self._outbox, entry, settings, size, steps, layer), name="pcviz-page", daemon=True).start()
+        scene, stages = self._scene, self._page["stages"]
+        self._device.submit(lambda: send_page(self._outbox, entry, [settings], size, steps, layer, scene, stages))
 
     def _do_restore(self, message: dict) -> None:
         self._restore(checked_state(message["state"]))

@@ -19,13 +19,14 @@ class PageModel {
   }
 
   send(message) {
-    const answer = { ready: () => this.open(this.page.sessions[0]), painted: () => this.painted(), plotly: () => this.plotly(), dag: () => this.hear({ kind: "answer", ask: message.ask, error: this.page.live }), set: () => this.set(message), restore: () => this.restore(message.state) }[message.kind];
-    const quiet = ["want", "commit", "kernel", "state", "part"];
+    const answer = { ready: () => this.open(this.page.sessions[0]), painted: () => this.painted(), plotly: () => this.plotly(), dag: () => this.hear({ kind: "answer", ask: message.ask, error: this.page.live }), set: () => this.set(message), restore: () => this.restore(message.state), scene: () => this.hear({ kind: "session", ...this.shown, scene: null }) }[message.kind];
+    const quiet = ["want", "commit", "state", "part"];
     if (answer) setTimeout(answer);
     else if (!quiet.includes(message.kind)) this.say(this.page.live, "error");
   }
 
   open(session) {
+    this.shown = session;
     this.hear({ kind: "run", state: "idle" });
     this.hear({ kind: "session", ...session });
     const tolerances = new Map(this.page.sessions.map((one) => [one.gen, one.padding_tolerance])), own = (frame) => frame.gen === session.gen;

@@ -289,7 +289,7 @@ function dag_words(view, glyph) {
   if (glyph.edges) counts.push(pv_plural(glyph.edges, "edge"));
   const flow = DAG_QUANTITIES[view.quantity].flow ? dag_value(view, glyph) : null;
   if (flow !== null && flow !== undefined) counts.push(`flow ${pv_flow(flow)}`);
-  if (glyph.time_ms) counts.push(`${pv_ms(glyph.time_ms)}, ${pv_percent(glyph.padding)} padding (its share of its layer's launches, model)`);
+  if (glyph.time_ms) counts.push(`${pv_ms(glyph.time_ms)}, ${pv_percent(glyph.padding)} padding (model)`);
   if (glyph.theta !== null && glyph.theta !== undefined) counts.push(`parameter ${pv_digits(glyph.theta)}`);
   return [glyph.name, counts.join(", ")];
 }

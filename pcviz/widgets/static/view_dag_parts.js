@@ -279,6 +279,13 @@ function dag_walk(pairs, start, up) {
   return seen;
 }
 
+// Of a single node its true children by number, else how much of the picture the trace lights up.
+function dag_trace_says(view, down, up) {
+  if (view.picture.kind === "node" && view.picture.glyphs[view.selected].main) return view.picture.caption;
+  const sides = [view.tracing !== "up" && `it depends on ${pv_plural(down, "glyph")}`, view.tracing !== "down" && `${pv_count(up)} depend on it`];
+  return `here ${sides.filter(Boolean).join(", ")}`;
+}
+
 function dag_trace(view) {
   const { picture, selected } = view, on = Boolean(picture) && selected !== null && selected < view.glyphs.length && view.tracing !== "none";
   view.trace.hidden = !picture;
@@ -295,5 +302,5 @@ function dag_trace(view) {
   });
   const lit = pairs.filter(([parent, child]) => (sides.down && down.has(parent) && down.has(child)) || (sides.up && up.has(parent) && up.has(child)));
   if (view.strong) view.strong.setAttribute("d", on ? dag_curves(view.places, lit) : "");
-  if (on) dag_say(view, `${dag_words(view, picture.glyphs[selected]).join(": ")}; here it depends on ${pv_count(down.size - 1)} glyphs, ${pv_count(up.size - 1)} depend on it`);
+  if (on) dag_say(view, `${dag_words(view, picture.glyphs[selected]).join(": ")}; ${dag_trace_says(view, down.size - 1, up.size - 1)}`);
 }

@@ -98,7 +98,7 @@ def test_opens_on_the_recorded_layer(lab):
     assert lab.page.evaluate("document.activeElement.dataset.pcv") == "slider"
     assert [tab for tab in ("blocks", "cost", "dag", "training") if lab.page.is_visible(f"[data-pcv=stage-{tab}]")] == ["blocks", "cost"]
     assert "Drag to 64" in lab.page.inner_text("[data-pcv=hint]")
-    assert "recorded, H100" in lab.page.inner_text("[data-pcv=headline-time]")
+    assert "PyJuice recorded, H100" in lab.page.inner_text("[data-pcv=headline-time]")
     slow = value(lab, "headline-time")
     lab.page.keyboard.press("End")
     lab.page.wait_for_function("() => document.querySelector('[data-pcv=hint]').dataset.explained === 'true'")

@@ -18,7 +18,8 @@ from pcviz.ir.nodes import inputs, multiply, sum_vectors, summate
 from pcviz.recorded import figure_5_rows, layer_times, own_launches, steps_of_size
 from pcviz.traffic import ModelError
 from pcviz.widgets import bundle, scenes
-from pcviz.widgets.headline import layer_points, recorded_points, step_points
+from pcviz.widgets.circuits import figure_5_entry, user_entry
+from pcviz.widgets.headline import layer_points, recorded_points, scene_headline, step_points
 from pcviz.widgets.packing import pack, unpack
 from pcviz.widgets.scenes import blocks as blocks_module
 from pcviz.widgets.scenes import memory as memory_module
@@ -830,3 +831,14 @@ def test_every_control_keeps_jupyterlab_shortcuts_away(page, pd, summaries, repo
         controls = page.locator("#el button, #el select, #el [tabindex]")
         guarded = page.locator("#el :is(button, select, [tabindex])[data-lm-suppress-shortcuts=true]")
         assert controls.count() == guarded.count() > 0
+
+
+def test_headline_says_whose_kernels_were_recorded(summaries):
+    rows = {row.phase: row for row in figure_5_rows() if row.block_size == 16}
+    kinds = scene_headline(summaries[1], recorded=rows)["phases"]["forward"]["kinds"]
+    assert kinds["time"].startswith("PyJuice recorded, H100, 20") and kinds["hbm"] == kinds["l2"] == "PyJuice recorded"
+
+
+def test_kernel_view_without_data_says_what_to_do(pd):
+    assert "pcv.explore(root, x)" in user_entry(pd).why_no_kernel and "Press 5" in figure_5_entry().why_no_kernel
+    assert user_entry(pd, np.zeros((2, 64), int)).why_no_kernel == ""

@@ -39,6 +39,15 @@ class Entry:
     def can_train(self) -> bool:
         return self.root is not None and self.x is not None and not self.why_not
 
+    @property
+    def why_no_kernel(self) -> str:
+        """What to do for the Kernel view, which needs data; empty with data."""
+        if self.x is not None:
+            return ""
+        if self.name == "yours":
+            return "The Kernel view shows real numbers: give the circuit's data too, pcv.explore(root, x)."
+        return "The Kernel view shows real numbers, and this circuit has no data. Press 5 for a scene that has, or choose the digits circuit."
+
 
 def figure_5_entry() -> Entry:
     """The sum layer of the paper's figure 5, with the figures recorded on an H100. Needs no torch."""

@@ -141,7 +141,7 @@ class Generation:
             case "dag":
                 return scene_dag(self.entry.root, self.summary(task.size), self.report(task.size))
             case "kernel":
-                return scene_no_kernel("" if self.entry.x is not None else "The Kernel view shows real numbers, and this circuit has no data.")
+                return scene_no_kernel(self.entry.why_no_kernel)
             case "memory":
                 return scene_memory(self.entry.label, {size: self.report(size) for size in self.entry.sizes}, *self._model_error())
             case "table":

@@ -75,7 +75,7 @@ class KernelJob:
         group = _cut(wish.get("group"), len(sums))
         rows, programs = em_rows(sums[group]), len(sums[group].em_pids) * sums[group].sum_block // em_rows(sums[group])
         if not programs:
-            return scene_no_kernel("These parameters are tied: the launch of another layer or group updates them.")
+            return scene_no_kernel("These parameters are tied: the launch of another layer or group updates them.", others=True)
         if self._edge_flows is None:
             self._circuit.clear_flows()
             self._circuit.accumulate_flows(self._x)

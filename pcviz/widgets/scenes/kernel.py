@@ -21,9 +21,9 @@ MAX_STEPS = 24
 SCALE = np.float32(2.0**-15)
 
 
-def scene_no_kernel(why: str = "") -> dict:
-    """Before a program was asked for; ``why``: the reason why this circuit has none."""
-    return {"view": "kernel", "why": why}
+def scene_no_kernel(why: str = "", others: bool = False) -> dict:
+    """Before a program was asked for; ``why``: the reason why there is none; ``others``: other launches of the circuit have some."""
+    return {"view": "kernel", "why": why, "others": others}
 
 
 def scene_kernel(program: ForwardProgram, launch: Launch, levels: list[tuple[str, str]], *, number: int, sample: int, variant: str, num_groups: int,

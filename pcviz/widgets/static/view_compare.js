@@ -11,8 +11,9 @@ function draw_compare(el, scene, store) {
   if (!view.table) compare_build(frame);
   view.frame = frame;
   view.b = { scene, size: frame.state.blockSize };
-  view.a ??= { scene, size: scene.sizes[0] };
-  if (!view.kept && compare_elsewhere(view.a.scene, scene)) view.a = { scene, size: scene.sizes.includes(view.a.size) ? view.a.size : scene.sizes[0] };
+  view.a ??= { scene };
+  if (!view.kept && compare_elsewhere(view.a.scene, scene)) view.a = { scene, size: view.a.size };
+  if (!view.kept && !(view.chosen && view.a.scene.sizes.includes(view.a.size))) view.a.size = view.a.scene.sizes.at(view.b.size === view.a.scene.sizes[0] ? -1 : 0); // so that there are differences to see
   view.phase = scene.values[frame.state.phase] ? frame.state.phase : "forward";
   view.phaseSelect.value = view.phase;
   view.body.dataset.mode = frame.width >= 58 * frame.font && frame.height < 45 * frame.font ? "columns" : "rows";
@@ -39,6 +40,7 @@ function compare_build(frame) {
   view.phaseSelect = pv_select([["forward", "forward"], ["backward", "backward"], ["both", "forward + backward"]], "forward", "pass", (value) => view.frame.store.set({ phase: value }, { commit: true }));
   view.sizeSelect = pv_select([], "", "block size of A", (value) => {
     view.a = { ...view.a, size: Number(value) };
+    view.chosen = true;
     again();
   });
   view.keep = pv_button("Keep B as A", () => {
@@ -49,6 +51,7 @@ function compare_build(frame) {
   view.swap = pv_button("Swap", () => {
     const size = view.a.size;
     view.a = { ...view.b };
+    view.chosen = true;
     view.frame.store.set({ blockSize: size }, { commit: true });
   });
   view.keep.title = "A stays when circuit or settings change";
@@ -156,7 +159,7 @@ function compare_curves(view) {
   const sizes = [...new Set(sides.flatMap((side) => side.scene.sizes))].sort((x, y) => x - y), all = sides.flatMap((side) => side.y);
   const log = all.every((y) => y > 0), scale = (y) => (log ? Math.log10(y) : y), low = log ? Math.min(...all.map(scale)) : 0, high = Math.max(...all.map(scale), low + (log ? 0.3 : 1e-9));
   const room = 0.14 * (high - low), bottom = low - room, span = high - low + 2 * room; // for "A" above and "B" below their marks
-  const box = { x: 6 * font, y: 1.9 * font, w: width - 7.5 * font, h: height - 4.9 * font };
+  const box = { x: 6 * font, y: 2.4 * font, w: width - 7.5 * font, h: height - 5.4 * font };
   const px = (size) => box.x + (sizes.length > 1 ? (sizes.indexOf(size) / (sizes.length - 1)) * box.w : 0), at = (y) => box.y + box.h - ((y - bottom) / span) * box.h, py = (y) => at(scale(y));
   const add = (tag, attributes, words) => chart.append(pv_svg(tag, attributes, words));
   add("text", { x: box.x, y: 1.1 * font, fill: ink.text, "font-size": font, "font-weight": 600 }, `${name} against block size`);

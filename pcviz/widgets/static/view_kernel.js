@@ -12,7 +12,7 @@ function draw_kernel(el, scene, store) {
   view.note.hidden = Boolean(scene.steps);
   view.note.textContent = scene.why || "Computing the steps of a program …";
   for (const part of [view.body, view.counter, view.waves, view.text, view.caption]) part.hidden = !scene.steps;
-  view.bar.hidden = !scene.steps && !(scene.why && view.scene); // a launch without a program leaves the choice of others
+  view.bar.hidden = !scene.steps && !(scene.others && view.scene); // a launch without a program leaves the choice of others
   const { blockSize, layer, tolerance } = frame.state;
   if (!scene.steps) {
     const wish = `${blockSize}|${layer}|${tolerance}`;

@@ -74,7 +74,7 @@ def export_html(
         if circuit is not None:
             raise ValueError("A scene brings its own circuit: pass a circuit or a scene.")
         chosen = scene_named(scene)
-        write(target, page_html(scene_entry(chosen.circuit), [chosen.settings], chosen.block_size, layer=chosen.layer, scene=chosen))
+        write(target, page_html(scene_entry(chosen.circuit), chosen.all_settings, chosen.block_size, layer=chosen.layer, scene=chosen))
         return target
     entry = figure_5_entry() if circuit is None else user_entry(circuit, x)
     entry.label = title or entry.label
@@ -109,7 +109,8 @@ def page_html(
     frames, layers = _frames(generations, size, layer, left - len(json.dumps(steps)))
     tolerances = {"tolerances": sorted({each.padding_tolerance for each in settings})}
     sessions = [_session(generation, size, layer, layers) | tolerances for generation in generations]
-    shown = {"scene": scene_for_page(scene), "jump": 1, "page": page_state({"stages": list(stages or (scene.stages if scene else ()))})}
+    page = page_state({"stages": list(stages or (scene.stages if scene else ()))})
+    shown = {"arguments": {"root": "root"} if entry.name == "yours" else {}, "scene": scene_for_page(scene), "jump": 1, "page": page}
     sessions = [session | shown for session in sessions]
     if len(sessions) == 1:
         sessions[0]["disabled"]["tolerance"] = sessions[0]["disabled"]["batch-size"]

@@ -191,7 +191,8 @@ class Session:
 
         self._outbox.status("Saving this view as a page …", answer=True)
         scene, stages = self._scene, self._page["stages"]
-        self._device.submit(lambda: send_page(self._outbox, entry, [settings], size, steps, layer, scene, stages))
+        each = [settings, *(other for other in (scene.all_settings if scene else ()) if other.padding_tolerance != settings.padding_tolerance)][:3]
+        self._device.submit(lambda: send_page(self._outbox, entry, each, size, steps, layer, scene, stages))
 
     def _do_restore(self, message: dict) -> None:
         self._restore(checked_state(message["state"]))

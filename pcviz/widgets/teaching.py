@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -47,6 +47,12 @@ class Scene:
     layer: int | None = None
     stages: tuple[str, ...] = ("blocks", "cost")
     question: Question | None = None
+    tolerances: tuple[float, ...] = ()  # that its text asks for, besides that of its settings
+
+    @property
+    def all_settings(self) -> list[Settings]:
+        """For a saved page, which has the tolerances that it was saved with."""
+        return [self.settings, *(replace(self.settings, padding_tolerance=tolerance) for tolerance in self.tolerances)]
 
 
 SCENES = (
@@ -70,7 +76,7 @@ SCENES = (
         "groups", "Launches, and the price of few",
         "Only sums with equally many children share a launch here (tolerance 0). Move the tolerance of the Blocks view "
         "to 0.1, then 0.25: fewer launches, more pseudo blocks.",
-        "pruned", 1, settings=Settings(padding_tolerance=0.0),
+        "pruned", 1, settings=Settings(padding_tolerance=0.0), tolerances=(0.1, 0.25),
     ),
     Scene(
         "underflow", "The largest child of a block is not everyone's",

@@ -21,7 +21,7 @@ function draw_cost(el, scene, store) {
   const phase = COST_PHASES[frame.state.phase] ? frame.state.phase : "forward";
   const recorded = scene.recorded.length > 0;
   if (view.scene !== scene) view.source = recorded ? "recorded" : "model";
-  const key = [frame.state.layer, phase, view.source, frame.theme, frame.font, frame.width, frame.height].join();
+  const key = [frame.state.layer, phase, view.source, view.one, view.third, frame.theme, frame.font, frame.width, frame.height].join();
   view.frame = frame;
   view.phase = phase;
   if (view.scene !== scene || view.key !== key) {
@@ -85,16 +85,14 @@ function cost_build(frame) {
   bar.append(view.phaseSelect, view.panelSelect, view.thirdSelect, ...view.sources, view.title, pv_el("span", "pcv-grow"), view.sheetButton);
   view.keys = pv_el("div", "pcv-keys");
   view.plot = pv_el("div", "pcv-plot");
-  view.chart = pv_el("div", "pcv-chart");
-  view.chart.setAttribute("role", "img");
-  view.chart.setAttribute("aria-label", "Time and traffic against block size; the table has the numbers");
+  view.charts = []; // the last shown first
   view.overlay = pv_el("div", "pcv-cost-overlay");
   view.sheet = pv_el("div", "pcv-sr");
   view.sheet.dataset.pcv = "cost-table";
   pv_focusable(view.sheet).tabIndex = 0; // scrolls with the arrow keys
   view.sheet.setAttribute("role", "region");
   view.sheet.setAttribute("aria-label", "Cost by block size, as a table");
-  view.plot.append(view.chart, view.overlay, view.sheet);
+  view.plot.append(view.overlay, view.sheet);
   frame.el.append(bar, view.keys, view.plot);
 }
 
@@ -343,16 +341,39 @@ function cost_layout(view, frame) {
   return layout;
 }
 
+// The charts of the last scenes stay: a slider that goes back and forth between tolerances shows what is drawn already.
 function cost_chart(view, frame) {
-  view.wanted = [cost_traces(view, frame), cost_layout(view, frame)];
+  const kept = view.charts.find((one) => one.scene === view.scene && one.key === view.key);
+  view.wanted = kept ? null : { scene: view.scene, key: view.key, traces: cost_traces(view, frame), layout: cost_layout(view, frame) };
+  if (kept) return cost_show(view, kept);
   if (view.busy) return;
   view.busy = true;
-  const wanted = () => view.wanted;
   loadPlotly().then(async (plotly) => {
     while (view.wanted) {
-      const [traces, layout] = wanted();
-      view.wanted = null;
-      if (view.chart.isConnected) await plotly.react(view.chart, traces, layout, PV_PLOT_CONFIG);
+      const { scene, key, traces, layout } = view.wanted, one = cost_free_chart(view);
+      view.wanted = one.scene = null;
+      if (one.chart.isConnected) await plotly.react(one.chart, traces, layout, PV_PLOT_CONFIG);
+      Object.assign(one, { scene, key });
+      if (view.scene === scene && view.key === key) cost_show(view, one);
     }
   }).catch((error) => view.overlay.append(pv_el("div", "pcv-note", `The charts could not be drawn: ${error.message}`))).finally(() => { view.busy = false; });
+}
+
+const COST_CHARTS = 5; // as many as the slider of tolerances has stops
+
+// A chart to draw on: a new one, or the one not shown for longest. What is shown stays until the other is drawn.
+function cost_free_chart(view) {
+  if (view.charts.length >= COST_CHARTS) return view.charts[view.charts.length - 1];
+  const chart = pv_el("div", "pcv-chart");
+  chart.setAttribute("role", "img");
+  chart.setAttribute("aria-label", "Time and traffic against block size; the table has the numbers");
+  chart.style.visibility = "hidden";
+  view.plot.prepend(chart);
+  view.charts.push({ chart });
+  return view.charts[view.charts.length - 1];
+}
+
+function cost_show(view, one) {
+  view.charts = [one, ...view.charts.filter((other) => other !== one)];
+  for (const { chart } of view.charts) chart.style.visibility = chart === one.chart ? "" : "hidden";
 }

@@ -1,25 +1,71 @@
 """The explorer's JavaScript and CSS as two texts.
 
 They are texts, not file paths: an anywidget whose ``_esm`` is a path is never freed. The files have no imports and no
-exports; concatenated they make one ES module, which works in JupyterLab and in a page opened from disk alike.
+exports; concatenated they make one ES module, which works in JupyterLab and in a page opened from disk alike. A browser never
+frees a module, nor JupyterLab a text that a widget opened with, and anywidget has both for every widget: a widget's own module
+is a few lines, which ask for the large one once a page.
 """
 
 from __future__ import annotations
 
 import gzip
+import hashlib
 from functools import cache
 from importlib import resources
+
+import anywidget
 
 FIRST = ("store.js", "plotly_loader.js", "slider.js", "headline.js", "view_common.js", "shell_parts.js", "save.js", "share.js", "teaching.js")
 LAST = ("single.js", "shell.js")
 PAGE = "page.js"  # in saved pages only
 EXPORT = "\nexport default { render };\n"
+LOADER = """const load = (model) => new Promise((resolve, reject) => {
+  const take = (content, buffers) => {
+    if (content.kind !== "script") return;
+    model.off("msg:custom", take);
+    import(URL.createObjectURL(new Blob([buffers[0]], { type: "text/javascript" }))).then(resolve, reject);
+  };
+  model.on("msg:custom", take);
+  model.on("comm:close", () => reject(new Error("the explorer was closed")));
+  model.send({ kind: "script" });
+});
+export default { render: async (context) => {
+  const loading = window.%(name)s ??= load(context.model);
+  loading.catch(() => delete window.%(name)s); // the next one asks again
+  return (await loading).default.render(context);
+} };
+"""
+
+
+class PageWidget(anywidget.AnyWidget):
+    """A widget whose page is drawn by the bundle. ``_on_message`` takes what the page sends."""
+
+    _css = ""  # anywidget makes traits of the names it finds on the class
+
+    def __init__(self, **traits):
+        super().__init__(_esm=loader(), _css=css(), **traits)
+        self.on_msg(self._receive)
+
+    def _receive(self, _widget, content: dict, _buffers) -> None:
+        if content.get("kind") == "script":
+            self.send({"kind": "script"}, [esm().encode()])
+        else:
+            self._on_message(content)
+
+    def _on_message(self, content: dict) -> None:
+        raise NotImplementedError
 
 
 @cache
 def esm() -> str:
     """The ES module whose default export is ``{ render }``."""
     return _scripts() + EXPORT
+
+
+@cache
+def loader() -> str:
+    """The module of a widget: it loads ``esm`` under a name that says which, unless another widget has."""
+    return LOADER % {"name": f"pcviz_{hashlib.sha256(esm().encode()).hexdigest()[:16]}"}
 
 
 @cache

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import anywidget
-
 from ..compiler.counting import plan_summary
 from ..rows import to_frame
-from . import bundle
+from .bundle import PageWidget
 from .circuits import Entry, digits_entry, figure_5_entry, user_entry
 from .frames import Settings
 from .outbox import Outbox
@@ -17,21 +15,18 @@ from .state import checked_state, notebook_names, scene_state
 from .teaching import scene_named
 
 
-class Explorer(anywidget.AnyWidget):
+class Explorer(PageWidget):
     """The explorer. Display it in a notebook; ``records`` has the training and the measurements; ``close()`` frees it."""
 
-    _css = ""  # anywidget makes traits of the names it finds on the class
-
     def __init__(self, entries: list, settings: Settings, block_size: int | None = None, focus: bool = False):
-        super().__init__(_esm=bundle.esm(), _css=bundle.css())
+        super().__init__()
         self._static = ""
         self._session = Session(Outbox(self._post), entries, settings, block_size, focus)
-        self.on_msg(self._on_message)
 
     def _post(self, content: dict, buffers: list | None) -> None:
         self.send(content, buffers)
 
-    def _on_message(self, _widget, content: dict, _buffers) -> None:
+    def _on_message(self, content: dict) -> None:
         self._session.receive(content)
 
     @property

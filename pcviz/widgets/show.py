@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import anywidget
 import traitlets
 
 from ..compiler.plan import CircuitPlan, PlanSummary
 from ..ir.nodes import Nodes
-from . import bundle
+from .bundle import PageWidget
 from .explorer import explore
 from .outbox import Outbox
 from .packing import pack
@@ -17,19 +16,17 @@ from .scenes.training import scene_training, static_training
 from .session import send_plotly
 
 
-class View(anywidget.AnyWidget):
+class View(PageWidget):
     """One view of one scene, without the explorer's frame."""
 
-    _css = ""
     _view = traitlets.Unicode().tag(sync=True)
 
     def __init__(self, view: str, scene: dict, static: str, block_size: int = 1):
-        super().__init__(_esm=bundle.esm(), _css=bundle.css(), _view=view)
+        super().__init__(_view=view)
         self._block_size, self._container, self._static = block_size, pack(scene), static
         self._outbox = Outbox(self.send)
-        self.on_msg(self._on_message)
 
-    def _on_message(self, _widget, content: dict, _buffers) -> None:
+    def _on_message(self, content: dict) -> None:
         if content.get("kind") == "plotly":
             send_plotly(self._outbox)
         elif content.get("kind") == "ready":

@@ -1,8 +1,25 @@
 // plotly.min.js comes from Python's plotly package, once per page: its promise lives on the window, so that further explorers share it.
 
-let plotlyRequest = () => {
-  throw new Error("no explorer is connected");
-};
+const plotlySources = []; // a function for each explorer that is connected: the last one is asked
+
+function addPlotlySource(ask) {
+  plotlySources.push(ask);
+}
+
+// Who waits for an explorer that closes is served by another one.
+function removePlotlySource(ask) {
+  plotlySources.splice(plotlySources.indexOf(ask), 1);
+  const entry = window.pcvizPlotly;
+  if (!entry || entry.done || entry.source !== ask) return;
+  if (plotlySources.length) askForPlotly(entry);
+  else abandonPlotly(new Error("the explorer was closed"));
+}
+
+function askForPlotly(entry) {
+  entry.source = plotlySources[plotlySources.length - 1];
+  if (!entry.source) throw new Error("no explorer is connected");
+  entry.source();
+}
 
 function loadPlotly() {
   if (window.pcvizPlotly) return window.pcvizPlotly.promise;
@@ -10,7 +27,7 @@ function loadPlotly() {
   entry.promise = new Promise((resolve, reject) => Object.assign(entry, { resolve, reject }));
   window.pcvizPlotly = entry;
   try {
-    plotlyRequest();
+    askForPlotly(entry);
   } catch (error) {
     abandonPlotly(error);
   }

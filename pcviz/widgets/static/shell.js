@@ -444,9 +444,13 @@ function render({ model, el }) {
   if (!hub) {
     hub = new Hub(model);
     hubs.set(model, hub);
-    plotlyRequest = () => hub.send({ kind: "plotly" });
+    const ask = () => hub.send({ kind: "plotly" });
+    addPlotlySource(ask);
     hub.send({ kind: "ready" });
-    model.on("comm:close", () => hub.close());
+    model.on("comm:close", () => {
+      hub.close();
+      removePlotlySource(ask);
+    });
   }
   if (model.get("_view")) return renderSingle(hub, el);
   const shell = new Shell(hub, el);

@@ -134,7 +134,8 @@ class Generation:
             case "cost":
                 summaries = {size: self.summary(size) for size in self.entry.sizes}
                 reports = {size: self.report(size) for size in self.entry.sizes}
-                return scene_cost(self.entry.label, summaries, reports, self._recorded_points(), self.measured())
+                scene = scene_cost(self.entry.label, summaries, reports, self._recorded_points(), self.measured())
+                return scene | {"unmeasured": "" if self.entry.can_train else self.entry.why_not}
             case "compare":
                 summaries, reports = ({size: of(size) for size in self.entry.sizes} for of in (self.summary, self.report))
                 return scene_compare(self.entry.label, summaries, reports)

@@ -94,7 +94,7 @@ function blocks_cell(paint, raster, i, j, y0, y1) {
   const alone = !(kind & (BLOCKS_EDGE | BLOCKS_PSEUDO)), share = 1 - fill / 255, width = pv_clamp(Math.round(period * share), 1, period - 1);
   const ground = kind & BLOCKS_EDGE ? paint.shades[kind === BLOCKS_EDGE ? fill : 255] : raster.cells ? ink.empty : paint.shades[255];
   const pattern = kind === BLOCKS_PSEUDO ? "cross" : kind & BLOCKS_ABSENT ? "diagonal" : kind & BLOCKS_MISSING ? "level" : kind & BLOCKS_ZERO ? "dots" : kind & BLOCKS_PSEUDO ? "cross" : "";
-  const half = raster.cells || alone ? period >> 1 : width, dot = alone ? period >> 1 : Math.max(1, Math.round(period * Math.sqrt(share)));
+  const half = raster.cells || alone ? period >> 1 : width, dot = alone ? period >> 1 : pv_clamp(Math.round(period * Math.sqrt(share)), 1, period - 1); // some of the ground shows: it has edges
   for (let y = y0; y < last; y++) {
     if (pattern === "") out.fill(ground, y * full + x0, y * full + x1);
     else if (pattern === "level") out.fill(y % period < half ? ink.missing : ground, y * full + x0, y * full + x1);

@@ -35,6 +35,12 @@ def test_scenes_are_whole(entries):
         assert checked_state(scene_state(scene)) and json.dumps(scene_for_page(scene))
 
 
+def test_a_saved_scene_has_the_tolerances_of_its_text():
+    scene = scene_named("groups")
+    tolerances = [each.padding_tolerance for each in scene.all_settings]
+    assert tolerances[0] == 0 and all(f"{tolerance:g}" in scene.look for tolerance in tolerances)
+
+
 def test_an_unknown_scene_names_the_known_ones():
     with pytest.raises(ValueError, match="no scene called 'nothing'; the scenes are 'reloads', .*'same epochs, different seconds'"):
         pcv.explore(scene="nothing")

@@ -307,7 +307,7 @@ def prepare_digits(entry: Entry, outbox: Outbox, cancelled: threading.Event, *, 
     pruned = prune(circuit, keep=keep, x=x)
     entry.sizes, entry.layer = legal_sizes(pruned), default_layer(pruned)
     entry.x, entry.x_test, entry.image = x, x_test, (8, 8)
-    entry.label = f"Digits: PD, K={num_latents}, pruned to {round(100 * keep)}%"
+    entry.label = f"Digits: PD, K={num_latents}, keeps {round(100 * keep)}%"
     entry.why_not = ""
     entry.root = pruned
     return True

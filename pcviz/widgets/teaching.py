@@ -170,7 +170,7 @@ def _pd() -> SumNodes:
 CIRCUITS: dict[str, tuple[str, Callable]] = {
     "scattered": ("Scattered: 16 of 2,048 children", _scattered),
     "pruned": ("PD on 8 x 8, pruned to 40%", _pruned),
-    "far apart": ("Far apart: 16 sums, 12 nats each", _far_apart),
+    "far apart": ("Far apart: 16 sums by 12 nats", _far_apart),
     "learning": ("Digits: PD, K=16, untrained", _learning),
     "width 48": ("RAT-SPN of width 48", _width_48),
 }

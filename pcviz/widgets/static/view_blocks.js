@@ -168,7 +168,7 @@ function blocks_bar(view, scene) {
     while (view.select.length > scene.layers.length) view.select.lastChild.remove();
     while (view.select.length < scene.layers.length) view.select.append(pv_el("option"));
     scene.layers.forEach((l, i) => {
-      const option = view.select.options[i], text = `layer ${l.index} of ${scene.numLayers}: ${pv_plural(l.sums, "sum")}, ${pv_plural(l.groups, "group")}, ${pv_short(l.edges)} edges`;
+      const option = view.select.options[i], text = `layer ${l.index}: ${pv_plural(l.sums, "sum")}, ${pv_plural(l.groups, "group")}, ${pv_short(l.edges)} edges`;
       if (option.text !== text) option.text = text;
       option.value = String(l.index);
     });

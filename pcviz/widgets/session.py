@@ -101,6 +101,7 @@ class Session:
         if name == "circuit":
             entry, self._scene = self._entries[value], None
             self._open(entry, entry.first_size, entry.layer)
+            self._outbox.status("Ready.", answer=True)
         elif name == "auto_measure":
             self._auto_measure = bool(value)
             if self._auto_measure and self._entry.can_train:

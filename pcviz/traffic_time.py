@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pcviz_kernels.config import NAIVE
 from pcviz_kernels.tiles import SHARED_BYTES, resources
 
 from .devices import DeviceSpec
@@ -10,6 +11,8 @@ from .launch_records import Launch, ceil_div
 SCALAR_STEP = 4096  # multiply-adds of a step without tensor cores, see pcviz_kernels.config.default_config
 LATENCY_OF = {"sum_guard": "guard", "flow_guard": "guard", "product": "product", "ratios": "ratios"}  # phase -> kind of DeviceSpec.latencies_us
 RESIDENT = 8  # programs of four warps on a multiprocessor, by registers
+THREADS = 2048  # of a multiprocessor, compute capability 8.0 and 9.0
+UNROLLED = 4  # children that a thread of the naive parallelization waits for at a time: what compilers make of such a loop
 
 
 def time_terms(launch: Launch, spec: DeviceSpec, precision: str, l1_bytes: int, l2_bytes: int, hbm_bytes: int) -> tuple[tuple[str, float], ...]:
@@ -30,7 +33,7 @@ def time_terms(launch: Launch, spec: DeviceSpec, precision: str, l1_bytes: int, 
         terms.append(("exponentials", launch.exponentials / spec.tera_exp_per_s * 1e-9 * uneven))
     if launch.kernel and spec.scalar_steps_ns:
         terms.append(("instructions", launch.total_steps / spec.num_sms * scalar_step_ns(launch, spec) * 1e-6 * uneven))
-    if launch.kernel and spec.latencies_us:
+    if (launch.kernel or launch.config == NAIVE) and spec.latencies_us:
         terms.append(("latency", latency_ms(launch, spec)))
     return tuple(terms)
 
@@ -46,15 +49,20 @@ def scalar_step_ns(launch: Launch, spec: DeviceSpec) -> float:
 
 def latency_ms(launch: Launch, spec: DeviceSpec) -> float:
     """Least time of the programs, as many at a time as multiprocessors hold: what each waits for, whatever the bandwidth."""
-    kind = LATENCY_OF.get(launch.phase, "copy")
-    if launch.multiplies:
+    kind, steps = LATENCY_OF.get(launch.phase, "copy"), launch.steps
+    if launch.config == NAIVE:
+        kind, steps = "scalar", ceil_div(steps, UNROLLED)
+    elif launch.multiplies:
         kind = "tensor" if launch.config.uses_tensor_cores else "scalar"
     start, each = next((row[1:] for row in spec.latencies_us if row[0] == kind), (0.0, 0.0))
-    return ceil_div(launch.programs, spec.num_sms * resident(launch)) * (start + launch.steps * each) * 1e-3
+    return ceil_div(launch.programs, spec.num_sms * resident(launch)) * (start + steps * each) * 1e-3
 
 
 def resident(launch: Launch) -> int:
-    """Programs that a multiprocessor holds at a time: RESIDENT, or as many as its shared memory has room for."""
+    """Programs that a multiprocessor holds at a time: RESIDENT, or as many as its shared memory has room for; of section 3's
+    parallelization, whose programs are single threads, THREADS."""
+    if launch.config == NAIVE:
+        return THREADS
     if not launch.multiplies or not launch.config.uses_tensor_cores:
         return RESIDENT
     return max(1, min(RESIDENT, SHARED_BYTES // resources(launch.config, launch.phase).in_flight_bytes))

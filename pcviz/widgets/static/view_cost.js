@@ -108,7 +108,7 @@ function cost_modelled(scene, phase, layer) {
   model("model", `${scene.modelLabel}: circuit`, scene.model[phase], { ink: "model", symbol: "circle" });
   if (one && many) model("layer", `${scene.modelLabel}: layer ${layer}`, one[phase], { ink: "layer", dash: "dash", symbol: "circle" });
   const naive = (scene.naive.total || {})[phase];
-  if (naive) for (const panel of ["time_ms", "l2_bytes", "l1_bytes", "loads"]) if (naive[panel]) lines.push({ key: "naive", name: `${scene.modelLabel}: naive parallelization, circuit (roofs alone)`, panel, x: scene.sizes, y: scene.sizes.map(() => naive[panel]), ink: "naive", dash: "dot" });
+  if (naive) for (const panel of ["time_ms", "l2_bytes", "l1_bytes", "loads"]) if (naive[panel]) lines.push({ key: "naive", name: `${scene.modelLabel}: naive parallelization, circuit`, panel, x: scene.sizes, y: scene.sizes.map(() => naive[panel]), ink: "naive", dash: "dot" });
   for (const line of scene.whole) lines.push({ key: "whole", name: `${scene.modelLabel}:${cost_scope(line)}`, panel: "time_ms", x: scene.sizes, y: line[phase], ink: "model", dash: "dash", symbol: "x" });
   return [...lines, ...cost_recorded(scene, phase, (line) => line.own)];
 }

@@ -18,3 +18,4 @@ def one_torch_thread():
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--require-browser", action="store_true", help="browser tests fail, instead of being skipped, when Chromium is missing")
+    parser.addoption("--update-pictures", action="store_true", help="test_pictures_browser.py writes its pictures anew instead of comparing")

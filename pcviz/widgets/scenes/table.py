@@ -5,7 +5,7 @@ Columns carry their unit; the page sorts, filters and saves them as CSV. Times a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ...compiler.plan import LayerSummary, PlanSummary
 from ...traffic import PASS_OF, TrafficRecord, TrafficReport
@@ -46,6 +46,9 @@ LAUNCH_COLUMNS = (
     ("programs", "programs", "count", ""),
     ("waves", "waves", "count", "rounds in which the multiprocessors finish the programs"),
 )
+# what a narrow stage shows without scrolling; the others follow
+LAYERS_FIRST = ("layer", "time_ms", "hbm_bytes", "l2_bytes", "launches", "edges", "absent", "missing", "pseudo")
+LAUNCHES_FIRST = ("launch", "phase", "time_ms", "bound", "hbm_bytes", "l2_bytes", "block", "rows", "fan_in")
 SCOPES = {"sums": "sum kernels", "layer": "all launches of the layer", "pass": "all launches"}  # what was recorded
 LIMITER = ("bound", "limited by", "", "the slowest roof")
 
@@ -59,6 +62,8 @@ def scene_table(summary: PlanSummary, report: TrafficReport, recorded: Iterable[
     extra = [(f"recorded_{i}_ms", f"time, {label}, {SCOPES[scope]}", "ms", label) for i, (label, scope) in enumerate(labels)]
     extra += [("measured_ms", "time, measured", "ms", f"measured, {own[-1].device_name}")] if own else []
     costs = [(key, title, unit, f"model, {report.device.name}") for key, title, unit in COSTS]
+    layer_columns, launch_columns = (*LAYER_COLUMNS, *costs, *extra), (*LAUNCH_COLUMNS, *costs, LIMITER)
+    of_layers, of_launches = _in_order(LAYERS_FIRST, layer_columns), _in_order(LAUNCHES_FIRST, launch_columns)
     shown, of_layer = summary.layers[-MAX_LAYERS:], {}
     for record in report.records:
         of_layer.setdefault(record.layer, []).append(record)
@@ -69,16 +74,25 @@ def scene_table(summary: PlanSummary, report: TrafficReport, recorded: Iterable[
         "blockSize": summary.block_size,
         "model": f"model ({report.launch_kind}), {report.device.name}, batch {report.batch_size:,}",
         "layers": {
-            "columns": [list(column) for column in (*LAYER_COLUMNS, *costs, *extra)],
-            "rows": {name: [_layer_row(layer, of_layer.get(layer.index, []), name, labels, points, bool(own)) for layer in shown] for name in PASSES},
-            "total": {name: _total(summary, report, name, labels, points, own) for name in PASSES},
+            "columns": [list(column) for column in of_layers(layer_columns)],
+            "rows": {
+                name: [of_layers(_layer_row(layer, of_layer.get(layer.index, []), name, labels, points, bool(own))) for layer in shown]
+                for name in PASSES
+            },
+            "total": {name: of_layers(_total(summary, report, name, labels, points, own)) for name in PASSES},
         },
         "launches": {
-            "columns": [list(column) for column in (*LAUNCH_COLUMNS, *costs, LIMITER)],
-            "rows": [_launch_row(record) for record in report.records if id(record) in chosen],
+            "columns": [list(column) for column in of_launches(launch_columns)],
+            "rows": [of_launches(_launch_row(record)) for record in report.records if id(record) in chosen],
         },
         "caption": _caption(len(summary.layers), len(report.records)),
     }
+
+
+def _in_order(first: tuple[str, ...], columns: tuple) -> Callable[[Sequence], list]:
+    """What brings a row of ``columns`` into the order of the page: those of the keys ``first`` in front."""
+    order = sorted(range(len(columns)), key=lambda i: (first.index(columns[i][0]) if columns[i][0] in first else len(first), i))
+    return lambda row: [row[i] for i in order]
 
 
 def static_table(scene: dict) -> str:

@@ -18,7 +18,7 @@ import torch
 from pcviz_kernels.api import kernel_hash
 
 from . import __version__
-from .bench_step import BLOCK_SIZE, PD_BLOCK_SIZE, Ours, PyJuice, append_row, check_error, exact_likelihoods, machine
+from .bench_step import BLOCK_SIZE, PD_BLOCK_SIZE, MeasuredRow, Ours, PyJuice, append_row, check_error, exact_likelihoods, machine
 from .datasets import load_idx
 from .peers import SIZES, pyjuice_circuit
 from .training import bits_per_dimension
@@ -27,23 +27,10 @@ STEP_SIZE, PSEUDOCOUNT = 0.1, 0.1
 
 
 @dataclass(frozen=True)
-class EpochRow:
+class EpochRow(MeasuredRow):
     """One epoch of one engine. ``seconds``: of mini-batches so far, data on the GPU, without compilation and evaluation. Bits per
     dimension: ``train_bpd`` over the epoch's mini-batches as they were met, ``test_bpd`` after the epoch, on images never trained on."""
 
-    date: str
-    gpu: str
-    driver: str
-    torch: str
-    triton: str
-    commit: str
-    kernel_hash: str
-    engine: str
-    circuit: str
-    block_size: int
-    batch_size: int
-    precision: str
-    variant: str
     data: str
     images: int
     step_size: float

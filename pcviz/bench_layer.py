@@ -25,7 +25,7 @@ from pcviz_kernels.api import kernel_hash
 from pcviz_kernels.launches import FLOW_SCALE
 
 from . import __version__
-from .bench_step import LARGEST_ERROR, LARGEST_MEAN_ERROR, append_row, free, machine, milliseconds
+from .bench_step import LARGEST_ERROR, LARGEST_MEAN_ERROR, MeasuredRow, append_row, free, machine, milliseconds
 from .benchmark import WrongResult
 from .circuit import LN2, TensorCircuit
 from .compiler import compile as compile_circuit
@@ -40,24 +40,11 @@ LARGEST_FLOW_ERROR = 1e-2  # of flows, as a share of the largest exact one: oper
 
 
 @dataclass(frozen=True)
-class LayerRow:
+class LayerRow(MeasuredRow):
     """One layer, block size and engine. Times are medians in ms of ``forward_samples`` and ``backward_samples``. Against float64:
     ``max_abs_error`` and ``mean_error`` of the sums' log values in nats; ``element_flow_error`` and ``edge_flow_error``, the largest
     errors of flows as shares of the largest exact one. ``stored_edges``: cells of the parameter blocks, padding included."""
 
-    date: str
-    gpu: str
-    driver: str
-    torch: str
-    triton: str
-    commit: str
-    kernel_hash: str
-    engine: str
-    circuit: str
-    block_size: int
-    batch_size: int
-    precision: str
-    variant: str
     sums: int
     edges: int
     stored_edges: int

@@ -37,9 +37,8 @@ BLOCK_SIZE, PD_BLOCK_SIZE = 64, 32  # PD draws its connections per 32 nodes
 
 
 @dataclass(frozen=True)
-class StepRow:
-    """One circuit and engine. Times are medians in ms; ``samples`` are the steps behind ``step_ms``. Errors in nats, against float64.
-    ``deterministic``: 1 for TensorCircuit(..., deterministic=True), else 0."""
+class MeasuredRow:
+    """The columns with which rows of assets/recorded begin: where, when and with what; ``kernel_hash`` is empty for other libraries."""
 
     date: str
     gpu: str
@@ -54,6 +53,13 @@ class StepRow:
     batch_size: int
     precision: str
     variant: str
+
+
+@dataclass(frozen=True)
+class StepRow(MeasuredRow):
+    """One circuit and engine. Times are medians in ms; ``samples`` are the steps behind ``step_ms``. Errors in nats, against float64.
+    ``deterministic``: 1 for TensorCircuit(..., deterministic=True), else 0."""
+
     deterministic: int
     nodes: int
     edges: int

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from pcviz_kernels.tiles import LONGEST_RUN, PITCH
+from pcviz_kernels.tuned import UNIT
 
 from .compiler.counting import input_shape
 from .compiler.layer_arrays import blocks_of
@@ -20,7 +22,7 @@ from .footprint import MemoryUse
 from .ir.distributions import Gaussian
 from .ir.nodes import InputNodes
 
-UNIT, PITCH, LARGEST_BATCH, FLAG_B, LONGEST_RUN = 64, 128, 4096, 64, 1024  # of impl="triton"; equal to its own, by test
+LARGEST_BATCH, FLAG_B = 4096, 64  # of impl="triton", whose modules need torch; equal to its own, by test
 FLOATS = 4  # bytes; parameters, values and flows of both engines are float32
 
 

@@ -6,13 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from pcviz_kernels.tiles import LONGEST_RUN
 from pcviz_kernels.triton_launches import UNIT, TritonElements, TritonFactors, TritonInputs, TritonLayer, TritonProducts, TritonSums
 
 from .compiler.counting import element_units
 from .compiler.layering import num_blocks
 from .compiler.plan import InputGroup, LayerPlan, SumGroup
-
-LONGEST_RUN = 1024  # rows: every length is a kernel of its own
 
 
 def input_launch(group: InputGroup, device) -> TritonInputs:

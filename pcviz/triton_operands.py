@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from pcviz_kernels.tiles import LONGEST_RUN
 from pcviz_kernels.tuned import UNIT
 
 from .compiler.plan import GroupSummary, LayerSummary
 from .launch_records import Operand, ceil_div
 
-LONGEST_RUN = 1024  # of triton_launching
 SECTOR = 32  # bytes: the least that passes from L2
 HALF, FULL = 2, 4  # bytes of a float16 and of a float32
 

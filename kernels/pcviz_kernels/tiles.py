@@ -11,6 +11,7 @@ from .config import TENSOR_CORE_TILE, LaunchConfig, check_phase, default_config
 from .tuned import UNIT
 
 SIDES = {"tile_m": (1, 2, 4, 8, 16, 32, 64, 128), "tile_k": (1, 2, 4, 8, 16, 32, 64, 128), "tile_b": (16, 32, 64, 128, 256)}
+LONGEST_RUN = 1024  # rows of children that a launch reads as one run: every length is a kernel of its own
 PITCH = 128  # samples: buffers hold a multiple of it (triton_blocks.PITCH, which needs triton to be imported)
 FLAGGED = 32  # sums times samples of one flag of the guard, at least: triton_engine reserves that many
 REGISTERS = 255  # of a thread, on every NVIDIA GPU since Kepler

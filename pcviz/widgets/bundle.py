@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+from collections.abc import Callable
 from functools import cache
 from importlib import resources
 
@@ -38,22 +39,20 @@ export default { render: async (context) => {
 
 
 class PageWidget(anywidget.AnyWidget):
-    """A widget whose page is drawn by the bundle. ``_on_message`` takes what the page sends."""
+    """A widget whose page is drawn by the bundle. ``on_message`` takes what the page sends, once it has the script."""
 
     _css = ""  # anywidget makes traits of the names it finds on the class
 
-    def __init__(self, **traits):
+    def __init__(self, on_message: Callable[[dict], None], **traits):
         super().__init__(_esm=loader(), _css=css(), **traits)
-        self.on_msg(self._receive)
 
-    def _receive(self, _widget, content: dict, _buffers) -> None:
-        if content.get("kind") == "script":
-            self.send({"kind": "script"}, [esm().encode()])
-        else:
-            self._on_message(content)
+        def receive(_widget, content: dict, _buffers) -> None:
+            if content.get("kind") == "script":
+                self.send({"kind": "script"}, [esm().encode()])
+            else:
+                on_message(content)
 
-    def _on_message(self, content: dict) -> None:
-        raise NotImplementedError
+        self.on_msg(receive)
 
 
 @cache

@@ -19,7 +19,7 @@ class Explorer(PageWidget):
     """The explorer. Display it in a notebook; ``records`` has the training and the measurements; ``close()`` frees it."""
 
     def __init__(self, entries: list, settings: Settings, block_size: int | None = None, focus: bool = False):
-        super().__init__()
+        super().__init__(self._on_message)
         self._static = ""
         self._session = Session(Outbox(self._post), entries, settings, block_size, focus)
 

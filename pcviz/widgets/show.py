@@ -22,7 +22,7 @@ class View(PageWidget):
     _view = traitlets.Unicode().tag(sync=True)
 
     def __init__(self, view: str, scene: dict, static: str, block_size: int = 1):
-        super().__init__(_view=view)
+        super().__init__(self._on_message, _view=view)
         self._block_size, self._container, self._static = block_size, pack(scene), static
         self._outbox = Outbox(self.send)
 

@@ -5,6 +5,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from test_explorer_browser import wait_quiet
 
 import pcviz as pcv
 from pcviz.recorded import figure_5_rows
@@ -165,6 +166,7 @@ def test_a_lesson_in_the_page(lab):
     lab.wait("[data-pcv=scene]")
     slider = lab.page.locator("[data-pcv=slider]")
     assert slider.is_disabled() and lab.page.evaluate("document.activeElement.dataset.pcv") == "guess"
+    wait_quiet(lab)  # the last frame's "Ready." would take the place of what the status says next
     press(lab, "m", "Enter")
     assert "must be a number" in shown(lab, "status") and slider.is_disabled()
     press(lab, "Backspace", "3", "Enter")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 import signal
@@ -152,9 +153,17 @@ def run_lab(folder: Path, port: int | None, browser: bool, options: list[str]) -
     server = _server(lessons.folder, port, browser, options)
     print(f"Open {server.public_url}   Ctrl-C stops", flush=True)
     server.identity_provider.token_generated = False  # the address with its token has just been shown: no second time
+    logging.getLogger("asyncio").addFilter(_no_closed_page)
     signal.signal(signal.SIGINT, lambda *_: _stop(server))
     server.start()
     return 0
+
+
+def _no_closed_page(record: logging.LogRecord) -> bool:
+    """False for the traceback of a message to a page that was closed meanwhile: Jupyter sends without asking whether it arrived."""
+    from tornado.websocket import WebSocketClosedError
+
+    return not (record.exc_info and isinstance(record.exc_info[1], WebSocketClosedError))
 
 
 def _stop(server) -> None:

@@ -1,6 +1,7 @@
 """`pcviz lab`: the lesson folder, and the server in a real browser, with its token and all."""
 
 import json
+import logging
 import os
 import re
 import signal
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from lab_harness import free_port, isolated_env, notebook, stop_process
+from tornado.websocket import WebSocketClosedError
 
 from pcviz import lab as lab_module
 from pcviz.assets import notebook_names, notebook_path
@@ -185,6 +187,17 @@ def test_no_other_notebook_runs_by_itself(served, page, name, cells):
     assert counter(page) == "[ ]:"
 
 
+def test_a_closed_page_leaves_no_traceback(caplog):
+    logger = logging.getLogger("asyncio")
+    logger.addFilter(lab_module._no_closed_page)
+    try:
+        logger.error("Task exception was never retrieved", exc_info=WebSocketClosedError())
+        logger.error("Task exception was never retrieved", exc_info=OSError("disk full"))
+    finally:
+        logger.removeFilter(lab_module._no_closed_page)
+    assert [type(record.exc_info[1]) for record in caplog.records] == [OSError]
+
+
 @pytest.mark.browser
 @pytest.mark.skipif(os.name == "nt", reason="Windows cannot send Ctrl-C to one process")
 def test_ctrl_c_stops_without_a_question(served):
@@ -192,5 +205,6 @@ def test_ctrl_c_stops_without_a_question(served):
     process.send_signal(signal.SIGINT)
     assert process.wait(20) == 0
     assert process.stdout.read() == "", "three lines, no more"
-    assert "Traceback" not in (home / "log").read_text()
+    log = (home / "log").read_text()
+    assert "Traceback" not in log, log
     assert not list((home / "runtime").glob("kernel-*.json")), "kernels are gone too"

@@ -17,10 +17,10 @@ HERE = Path(__file__).parent
 @pytest.mark.timeout(600)
 @pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton has no build for this system")
 def test_the_kernels_interpreted():
-    """Everything in interpreted_triton.py; a process can not mix interpreted and compiled kernels."""
-    command = [sys.executable, "-W", "ignore::RuntimeWarning", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
+    """Everything in interpreted_triton.py; a process can not mix interpreted and compiled kernels. On all cores: the interpreter uses one."""
+    command = [sys.executable, "-W", "ignore::RuntimeWarning", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-n", "logical"]
     command.append(str(HERE / "interpreted_triton.py"))
-    environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTEST_ADDOPTS": ""}
+    environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTEST_ADDOPTS": "", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=580, check=False)
     assert done.returncode == 0 and " passed" in done.stdout and "skipped" not in done.stdout, done.stdout[-6000:] + done.stderr[-2000:]
 

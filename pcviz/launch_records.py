@@ -11,7 +11,7 @@ from .compiler.plan import BackwardGroupSummary, GroupSummary, LayerSummary
 
 Config = LaunchConfig | Mapping[str, LaunchConfig] | Callable[..., LaunchConfig] | None
 
-PASSES = {"forward": ("forward",), "backward": ("element_flows", "param_flows")}
+PASSES = {"forward": ("forward",), "backward": ("element_flows", "param_flows"), "em": ("em",)}
 INDEX_BYTES = 4  # index tensors are int32 unless they need more
 PASS_OF = {phase: name for name, phases in PASSES.items() for phase in phases}
 
@@ -71,7 +71,7 @@ class Launch:
     no parameters: their blocks and tiles are those of the rows that they own.
     """
 
-    phase: str  # "forward", "element_flows", "param_flows"; see above
+    phase: str  # "forward", "element_flows", "param_flows", "em"; see above
     layer: int  # 1 is the layer next to the inputs
     group: int  # position among the layer's groups (element_flows: its backward groups)
     config: LaunchConfig
@@ -87,16 +87,22 @@ class Launch:
     kernel: str = ""
     in_pass: str = ""
     num_exponentials: int | None = None
+    num_operations: int = 0  # of a launch that multiplies no matrices
 
     @property
     def direction(self) -> str:
-        """"forward" or "backward"."""
+        """The pass: "forward", "backward" or "em"."""
         return self.in_pass or PASS_OF[self.phase]
+
+    @property
+    def of_sums(self) -> bool:
+        """Whether it is one of a sum layer's own: a matrix product, or the update of its parameters by EM."""
+        return self.phase in PASS_OF
 
     @property
     def multiplies(self) -> bool:
         """Whether it multiplies parameters, values or flows as matrices."""
-        return self.phase in PASS_OF
+        return self.of_sums and self.phase != "em"
 
     @property
     def programs(self) -> int:
@@ -113,14 +119,14 @@ class Launch:
 
     @property
     def flops(self) -> int:
-        """2 x cells x B: one multiply-add per cell and sample in each of the three phases."""
-        return 2 * self.cells * self.batch_size
+        """2 x cells x B: one multiply-add per cell and sample in each of the three phases; of EM its operations."""
+        return 2 * self.cells * self.batch_size if self.multiplies else self.num_operations
 
     @property
     def tile_flops(self) -> int:
         """Operations of whole tiles, with the lanes that are masked off: 2 x steps x tile_m x tile_k x tile_b."""
         tile = self.config
-        return 2 * self.total_steps * tile.tile_m * tile.tile_k * tile.tile_b if self.multiplies else 0
+        return 2 * self.total_steps * tile.tile_m * tile.tile_k * tile.tile_b if self.multiplies else self.num_operations
 
     @property
     def gathered(self) -> int:
@@ -150,12 +156,15 @@ class Launch:
         child, sums, params = tile.tile_k * tile.tile_b, tile.tile_m * tile.tile_b, tile.tile_m * tile.tile_k
         return element_bytes * {"forward": params + child, "element_flows": params + 2 * sums, "param_flows": child + 2 * sums}[self.phase]
 
-    def __str__(self):
+    @property
+    def tile_sides(self) -> tuple[int, ...]:
+        """tile_m, tile_k and tile_b; of EM, which knows no samples, the first two."""
         tile = self.config
-        return (
-            f"{self.phase} layer {self.layer} group {self.group}: {self.programs:,} programs x {self.steps:,} steps, "
-            f"tile {tile.tile_m} x {tile.tile_k} x {tile.tile_b}"
-        )
+        return (tile.tile_m, tile.tile_k) if self.phase == "em" else (tile.tile_m, tile.tile_k, tile.tile_b)
+
+    def __str__(self):
+        tile = " x ".join(map(str, self.tile_sides))
+        return f"{self.phase} layer {self.layer} group {self.group}: {self.programs:,} programs x {self.steps:,} steps, tile {tile}"
 
 
 @dataclass(frozen=True)

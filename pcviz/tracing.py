@@ -2,7 +2,7 @@
 
 A trace is made from the counts of a plan (PlanSummary) and one LaunchConfig per launch, so it costs microseconds and
 needs neither tensors nor a device. One Launch per sum group in ``forward`` and ``param_flows``, one per backward group
-in ``element_flows``; launches of inputs and products are not part of it.
+in ``element_flows``, and one in ``em`` per sum group with parameters of its own; launches of inputs and products are not part of it.
 
 Shape legend: B batch, G sum blocks with E child blocks each (padded), M rows of a sum block, K rows of a child block,
 C child blocks of a backward group with R parents each. Section numbers are those of Liu, Ahmed and Van den Broeck,
@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pcviz_kernels.config import PHASES, LaunchConfig
 
 from .compiler.plan import CircuitPlan, LayerSummary, PlanSummary
+from .em_trace import em_launch, updated_groups
 from .launch_records import PASSES, Config, Launch, LaunchTrace, Operand, ceil_div, config_of, own_cells, stored_cells, unique_elements, unique_sums
 from .triton_trace import VARIANTS, triton_trace
 
@@ -37,8 +38,9 @@ def trace(
 
     config: None (the rule of ``default_config`` for each launch), one LaunchConfig for all (its owned tile is cut to
     each block), a mapping from phase to LaunchConfig, or what is called like ``default_config`` (``pc.configs``).
-    passes: "forward", "backward" or both. impl: "planned", the matrix products of the paper's algorithm alone; or "triton", every
-    launch of TensorCircuit(impl="triton"), with its ``variant``, ``deterministic`` mode, and for data with hidden values (``masked``).
+    passes: some of "forward", "backward" and "em", the update of the parameters, which a training step does behind the other two.
+    impl: "planned", what the paper's algorithm needs of the sum layers alone; or "triton", every launch of
+    TensorCircuit(impl="triton"), with its ``variant``, ``deterministic`` mode, and for data with hidden values (``masked``).
     """
     summary = summary_of(plan)
     check_batch_size(batch_size)
@@ -58,6 +60,8 @@ def trace(
         for layer in reversed(summary.layers):
             launches += [element_flows_launch(layer, g, batch_size, config) for g in range(len(layer.backward_groups))]
             launches += [param_flows_launch(layer, g, batch_size, config) for g in range(len(layer.groups))]
+    if "em" in passes:
+        launches += [em_launch(layer, g, batch_size) for layer in summary.layers for g in updated_groups(layer)]
     return LaunchTrace(batch_size, summary.block_size, tuple(launches))
 
 
@@ -183,7 +187,7 @@ def check_batch_size(batch_size) -> None:
 def check_passes(passes) -> tuple[str, ...]:
     passes = (passes,) if isinstance(passes, str) else tuple(passes)
     if not passes or not set(passes) <= set(PASSES):
-        raise ValueError(f"passes expects 'forward', 'backward' or both in a tuple, got {passes!r}.")
+        raise ValueError(f"passes expects some of 'forward', 'backward' and 'em' in a tuple, got {passes!r}.")
     return passes
 
 

@@ -3,7 +3,8 @@
 Every figure is a *model* of a launch, planned (the paper's algorithm) or one that runs (impl="triton"): what it would move and how
 long the slowest roof would take, not what it was seen to do. Compare it with recorded or measured figures of the same device only.
 ``model_error`` and ``launch_errors`` do: of our launches, L2 and HBM bytes are within 1 % and 3 % of the counters (median), times
-within 3 %, and within 11 % for a layer that nothing was fitted to (tests/test_traffic.py prints them).
+within 3 %, and within 11 % for a layer that nothing was fitted to (tests/test_traffic.py prints them). EM has no recorded counters; its
+time is a lower bound, a quarter to three quarters of what recorded training steps take beyond their two passes, host included.
 
 The three levels, and what is assumed about reuse:
 
@@ -139,8 +140,8 @@ class TrafficRecord:
 class TrafficReport:
     """The launches of a plan's sum layers on one device, and their sums.
 
-    ``records``: the matrix products alone. With ``impl`` "triton", ``around`` are the other launches of the two passes, in the same
-    order: inputs, products, scales of flows, guards, fills.
+    ``records``: the matrix products and, in the pass "em", the updates of their parameters. With ``impl`` "triton", ``around`` are the
+    other launches of these passes, in the same order: inputs, products, scales of flows, guards, fills.
     """
 
     device: DeviceSpec
@@ -167,7 +168,7 @@ class TrafficReport:
         return add_up(self.records)
 
     def of_pass(self, name: str) -> Traffic:
-        """Sums over "forward" or "backward" (element flows and parameter flows)."""
+        """Sums over "forward", "backward" (element flows and parameter flows) or "em"."""
         if name not in self.passes:
             raise ValueError(f"This report covers {' and '.join(self.passes)}, not {name!r}; call pcv.estimate(..., passes=({name!r},)).")
         return add_up(record for record in self.records if record.direction == name)
@@ -220,7 +221,8 @@ def estimate(
     """Traffic and roofline time of the sum layers' launches, one record per launch.
 
     plan: a CircuitPlan or, for sliders, a PlanSummary (counts are all that is used). device: "H100-SXM", "cpu" (this
-    machine, measured once per process) or a DeviceSpec. precision: "fp32", "tf32", "bf16" or "fp16"; None takes tf32
+    machine, measured once per process) or a DeviceSpec. passes: with "em" as the third, those of a training step.
+    precision: "fp32", "tf32", "bf16" or "fp16"; None takes tf32
     where the device has it. It sets the rate of matrix products, and 16-bit ones store 2 bytes per entry instead of 4.
     config: see ``pcviz.tracing.trace``. naive: section 3's parallelization instead, one processor per sum and sample that
     reloads all its inputs. impl: "triton" models the launches that TensorCircuit runs on a GPU, whose precision is fp16; "planned" those
@@ -238,8 +240,8 @@ def estimate(
     passes = check_passes(passes)
     launches = trace(plan, batch_size, NAIVE if naive else config, passes, impl=impl, variant=variant)
     records = [launch_traffic(launch, spec, precision, LABELS[impl]) for launch in launches]
-    matrices, around = (tuple(record for record in records if record.launch.multiplies == chosen) for chosen in (True, False))
-    return TrafficReport(spec, batch_size, launches.block_size, precision, passes, matrices, naive, impl, around)
+    of_sums, around = (tuple(record for record in records if record.launch.of_sums == chosen) for chosen in (True, False))
+    return TrafficReport(spec, batch_size, launches.block_size, precision, passes, of_sums, naive, impl, around)
 
 
 def launch_traffic(launch: Launch, spec: DeviceSpec, precision: str, label: str = LABELS["planned"]) -> TrafficRecord:

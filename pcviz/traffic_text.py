@@ -5,6 +5,7 @@ from __future__ import annotations
 from html import escape
 
 from .devices import PRECISIONS
+from .em_trace import EM_OPERATIONS
 from .traffic import Traffic, TrafficRecord, TrafficReport, add_up, hbm_loads
 from .traffic_time import arithmetic_roof, imbalance, resident, scalar_step_ns
 
@@ -25,9 +26,16 @@ def formulas(record: TrafficRecord) -> dict[str, str]:
         "l1_bytes": moved,
         "l2_bytes": f"no reuse in L1 assumed: {moved}" if record.l2_bytes == record.l1_bytes else _l2_formula(record, size, stored),
         "hbm_bytes": _hbm_formula(record, size),
-        "flops": f"2 x {launch.cells:,} cells x {launch.batch_size:,} samples = {launch.flops / 1e9:,.4g} GFLOP",
+        "flops": _flops_formula(launch),
         "time_ms": _time_formula(record),
     }
+
+
+def _flops_formula(launch) -> str:
+    found = f"{launch.flops / 1e9:,.4g} GFLOP"
+    if launch.phase == "em":
+        return f"{EM_OPERATIONS} x {launch.flops // EM_OPERATIONS:,} parameters = {found}"
+    return f"2 x {launch.cells:,} cells x {launch.batch_size:,} samples = {found}"
 
 
 def _l2_formula(record: TrafficRecord, size: int, stored: str) -> str:

@@ -9,7 +9,8 @@ from .devices import DeviceSpec
 from .launch_records import Launch, ceil_div
 
 SCALAR_STEP = 4096  # multiply-adds of a step without tensor cores, see pcviz_kernels.config.default_config
-LATENCY_OF = {"sum_guard": "guard", "flow_guard": "guard", "product": "product", "ratios": "ratios"}  # phase -> kind of DeviceSpec.latencies_us
+# phase -> kind of DeviceSpec.latencies_us; a step of EM waits for its loads as one without tensor cores does
+LATENCY_OF = {"sum_guard": "guard", "flow_guard": "guard", "product": "product", "ratios": "ratios", "em": "scalar", "em_inputs": "scalar"}
 RESIDENT = 8  # programs of four warps on a multiprocessor, by registers
 THREADS = 2048  # of a multiprocessor, compute capability 8.0 and 9.0
 UNROLLED = 4  # children that a thread of the naive parallelization waits for at a time: what compilers make of such a loop

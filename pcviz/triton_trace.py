@@ -22,6 +22,7 @@ from pcviz_kernels.tiles import PITCH
 from pcviz_kernels.tuned import UNIT
 
 from .compiler.plan import FactorSummary, InputSummary, LayerSummary, PlanSummary
+from .em_trace import em_inputs_launch, em_launch, updated_groups
 from .launch_records import Config, Launch, Operand, ceil_div, config_of, own_cells, stored_cells, unique_elements, unique_sums
 from .triton_operands import FULL, HALF, element_rows, flags, indices, parameters, read, run_of, run_rows, store, units_in
 
@@ -46,6 +47,12 @@ def triton_trace(
             yield from run.layer(layer).backward()
         for number, group in enumerate(summary.inputs):
             yield run.input_flows(number, group)
+    if "em" in passes:
+        for layer in summary.layers:
+            for g in updated_groups(layer):
+                yield em_launch(layer, g, batch_size, "em_sums_kernel")
+        for number, group in enumerate(summary.inputs):
+            yield em_inputs_launch(number, group, batch_size)
 
 
 def matrix_launch(layer: LayerSummary, phase: str, g: int, batch_size: int, config: Config = None) -> Launch:

@@ -314,7 +314,10 @@ def test_tied_parameters_count_once_per_launch(block_size):
 
 def test_ties_across_layers_are_read_by_each_launch():
     summary = pcv.plan_summary(chain(), block_size=4)
-    assert [group.tied_blocks for layer in summary.layers for group in layer.groups] == [0] * 5
+    groups = [group for layer in summary.layers for group in layer.groups]
+    assert [group.tied_blocks for group in groups] == [0] * 5
+    assert [launch.layer for launch in trace(summary, 10, passes=("em",))] == [1, 5]  # the layers between have the parameters of the first
+    assert [group.updated_elsewhere for group in groups] == [0, *(group.stored_blocks for group in groups[1:4]), 0]
     assert summary.total("edges") == 4 * 16 + 4
 
 

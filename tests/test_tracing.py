@@ -52,6 +52,19 @@ def test_the_naive_parallelization_reloads_every_input_m_times_whatever_the_bloc
 
 
 @pytest.mark.parametrize("m,n,sum_block,child_block,batch", SHAPES)
+def test_em_reads_parameters_and_flows_twice_and_writes_them_once(m, n, sum_block, child_block, batch):
+    """Whatever the batch; the kernel writes a float16 copy too."""
+    summary, rows = dense_summary(m, n, sum_block, child_block), min(32, sum_block)
+    for impl, samples in (("planned", batch), ("triton", 1)):
+        launch = trace(summary, samples, passes="em", impl=impl).launches[0]
+        assert (launch.direction, launch.programs, launch.steps, launch.multiplies) == ("em", m // rows, 2 * -(-n // 64), False)
+        for name in ("parameters", "parameter flows"):
+            assert (launch.operand(name).loads, launch.operand(name).stores, launch.operand(name).unique) == (2 * m * n, m * n, m * n)
+        assert sum(operand.stores * operand.width(4) for operand in launch.operands) == m * n * (8 if impl == "planned" else 10)
+        assert launch.flops == 10 * m * n and str(launch).endswith(f"tile {rows} x 64")
+
+
+@pytest.mark.parametrize("m,n,sum_block,child_block,batch", SHAPES)
 @pytest.mark.parametrize("tile", [(1, 1, 1), (8, 32, 16), (64, 64, 32)])
 def test_backward_closed_forms(m, n, sum_block, child_block, batch, tile):
     config = LaunchConfig(*tile)
@@ -124,7 +137,7 @@ def test_bad_arguments_say_what_to_do():
     summary = dense_summary(4, 4, 2, 2)
     with pytest.raises(ValueError, match="batch_size expects an integer of at least 1, got 0"):
         trace(summary, 0)
-    with pytest.raises(ValueError, match="passes expects 'forward', 'backward'"):
+    with pytest.raises(ValueError, match="passes expects some of 'forward', 'backward' and 'em'"):
         trace(summary, 1, passes=("sideways",))
     with pytest.raises(ValueError, match="pcv.plan_summary"):
         trace("plan", 1)

@@ -12,7 +12,7 @@ from test_tracing import dense_summary
 
 import pcviz as pcv
 from pcviz.devices import H100_SXM, THIS_MACHINE, DeviceSpec, ThisMachine, device_spec
-from pcviz.recorded import figure_5_rows, layer_times, own_launches, recorded_roofs
+from pcviz.recorded import compared_steps, figure_5_rows, layer_times, own_launches, recorded_roofs
 from pcviz.traffic import launch_errors, model_error
 
 estimate = partial(pcv.estimate, impl="planned")
@@ -222,6 +222,21 @@ def test_a_gpu_runs_triton_launches_unless_a_precision_is_asked_for():
     assert pcv.estimate(summary, device=TINY_L2).impl == "planned"  # no tensor cores for float16
     with pytest.raises(ValueError, match="impl='triton'.*models float16 operands, got precision 'tf32'"):
         pcv.estimate(summary, precision="tf32", impl="triton")
+
+
+def test_em_takes_less_than_recorded_steps_spend_on_it():
+    """Its time is a lower bound: recorded steps take it, and the host's work, beyond the two passes. Its share is printed."""
+    roots = {"RAT-256": pcv.RAT_SPN(784, 256, depth=4, num_repetitions=4, dist=pcv.Categorical(256)), "HMM-2048": pcv.HMM(32, 2048, num_emits=4023)}
+    for row in compared_steps():
+        if row.circuit in roots and row.provenance.engine.startswith("pcviz"):
+            report = pcv.estimate(pcv.plan_summary(roots[row.circuit], block_size=row.block_size), row.batch_size, passes="em")
+            modelled = sum(record.time_ms for record in (*report.records, *report.around))
+            share = modelled / (row.step_ms - row.forward_backward_ms)
+            print(f"{row.circuit}: EM {modelled:.3g} ms by the model, {share:.2f} of what the recorded step takes beyond its passes")
+            assert 0.25 < share < 1
+            assert report.total.launches == len(report.records) and {record.direction for record in report.around} == {"em"}
+            roots.pop(row.circuit)
+    assert not roots
 
 
 def test_this_machine_is_measured_once():

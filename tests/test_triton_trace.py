@@ -24,8 +24,10 @@ NAMES = {  # operand -> the kernels' arguments that it stands for; elements are 
     "parameters": {"weights"}, "elements": {"elements"}, "scales": {"tops"}, "values": {"logs"}, "flags": {"flags"}, "ratios": {"ratios"},
     "ratio scales": {"ratio_tops"}, "lost ratios": {"lost_ratios"}, "flows": {"flows"}, "parameter flows": {"param_flows"},
     "element flows": {"element_flows"}, "tables": {"table", "hidden"}, "data": {"x", "reals"}, "mask": {"observed"}, "table flows": {"table_flows"},
+    "half parameters": {"half_params"}, "settings": {"settings"},
 }  # fmt: skip
 GUARDS = ("sum_guard", "flow_guard")
+PASSES = ("forward", "backward", "em")
 STRUCTURES = {
     "PD": lambda: pcv.PD((6, 6), 32, split_intervals=2, dist=pcv.Categorical(17)),
     "PD, drawn": lambda: pcv.PD((4, 4), 32, split_intervals=1, conn_block=8, dist=pcv.Categorical(3)),
@@ -49,7 +51,7 @@ class Fills(TorchDispatchMode):
 
 
 def executed(plan, batch, variant="scaled", deterministic=False, masked=False):
-    """(engine, its KernelCalls and torch's (name, entries), in order) of a forward and a backward pass."""
+    """(engine, its KernelCalls and torch's (name, entries), in order) of a forward and a backward pass and of EM."""
     init_params(plan.root)
     engine, (flat, tables) = TritonEngine(plan, torch.device("cpu"), variant, deterministic), gather_params(plan)
     engine.load(torch.from_numpy(flat), [torch.from_numpy(table) for table in tables])
@@ -57,13 +59,14 @@ def executed(plan, batch, variant="scaled", deterministic=False, masked=False):
     log = []
     with Fills(log):
         log.extend(engine.calls(batch, masked, backward=True))
+        log.extend(engine._em())
     return engine, log
 
 
 def check(root, block_size, batch, **mode):
     plan = pcv.compile(root, block_size=block_size)
     engine, log = executed(plan, batch, **mode)
-    trace = pcv.trace(plan.summary, batch, impl="triton", **mode)
+    trace = pcv.trace(plan.summary, batch, passes=PASSES, impl="triton", **mode)
     expected = [call if isinstance(call, tuple) else (call.name, math.prod(call.grid)) for call in log]
     assert [(t.kernel, t.operands[0].stores if isinstance(call, tuple) else t.programs) for t, call in zip(trace, log)] == expected
     assert len(trace) == len(log)

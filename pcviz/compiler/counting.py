@@ -39,6 +39,7 @@ def plan_summary(root: Nodes | Layering, *, block_size: int, padding_tolerance: 
     check_block_size(block_size)
     check_tolerance(padding_tolerance)
     layers = root if isinstance(root, Layering) else layering(root)
+    seen: set[int] = set()  # ids of vectors that keep parameters
     return PlanSummary(
         block_size=block_size,
         padding_tolerance=padding_tolerance,
@@ -46,7 +47,7 @@ def plan_summary(root: Nodes | Layering, *, block_size: int, padding_tolerance: 
         num_input_vectors=len(layers.inputs),
         num_input_nodes=sum(nodes.num_nodes for nodes in layers.inputs),
         input_launches=len({input_shape(nodes, block_size) for nodes in layers.inputs}),
-        layers=tuple(_summarise(layer, block_size, padding_tolerance) for layer in layers.layers),
+        layers=tuple(_summarise(layer, block_size, padding_tolerance, seen) for layer in layers.layers),
         inputs=_inputs(layers.inputs, block_size),
     )
 
@@ -128,8 +129,11 @@ def _histograms(counts: dict[tuple[int, int], list]) -> dict[tuple[int, int], Hi
     return result
 
 
-def _summarise(layer: Layer, block_size: int, tolerance: float) -> LayerSummary:
-    count = _LayerCount(layer, block_size)
+def _summarise(layer: Layer, block_size: int, tolerance: float, seen: set[int]) -> LayerSummary:
+    """``seen``: vectors whose parameters the layers below have; those of this layer are added."""
+    stores = [id(nodes.storage) for nodes in layer.sums]
+    count = _LayerCount(layer, block_size, np.array([store in seen for store in stores]) | layer.arrays.tied)
+    seen.update(stores)
     edges = int(layer.arrays.num_edges.sum())
     return LayerSummary(
         index=layer.index,
@@ -152,10 +156,11 @@ def _summarise(layer: Layer, block_size: int, tolerance: float) -> LayerSummary:
 
 
 class _LayerCount:
-    """Counts of one layer at one block size, for all its vectors at once."""
+    """Counts of one layer at one block size, for all its vectors at once. ``later`` [S]: not the first of the plan with their parameters."""
 
-    def __init__(self, layer: Layer, block_size: int):
+    def __init__(self, layer: Layer, block_size: int, later: np.ndarray):
         self.layer = layer
+        self.later = later
         self.arrays = a = layer.arrays
         self.sum_block = blocks_of(a.sum_len, block_size)
         self.element_block = blocks_of(a.element_longest, block_size)
@@ -251,12 +256,12 @@ class _LayerCount:
         return sorted({*zip(self.sum_block.tolist(), self.child_block.tolist())}, reverse=True)
 
     def forward(self) -> dict[tuple[int, int], Histogram]:
-        """Stored children per sum block, for each (sum_block, child_block); extra: edges, missing edges, tied blocks, tied sum blocks."""
+        """Stored children per sum block, for each (sum_block, child_block); extra: the other counts of a GroupSummary."""
         owner, a = np.repeat(np.arange(len(self.rows)), self.rows), self.arrays
         missing = self.dense_tiles * self.cells - a.num_edges
-        sums = ((a.num_edges, self.row_edges), (missing, self.row_missing),
-                (self.dense_tiles * a.tied, self.row_children * a.tied[owner]),
-                (self.rows * a.tied, a.tied[owner] * 1))  # fmt: skip
+        sums = [(a.num_edges, self.row_edges), (missing, self.row_missing)]
+        for mask in (a.tied, self.later):
+            sums += [(self.dense_tiles * mask, self.row_children * mask[owner]), (self.rows * mask, mask[owner] * 1)]
         result = {}
         for shape in self._shapes():
             mine = (self.sum_block == shape[0]) & (self.child_block == shape[1])
@@ -387,7 +392,9 @@ def _count_group(group: SumGroup, cells: tuple[np.ndarray, np.ndarray]) -> Group
     edges, missing = values[:, np.searchsorted(nids, group.nids)].sum(axis=1)
     stored, tied = int((group.cids > 0).sum()), _repeated(group.pids) if group.repeats else 0
     tied_rows = len(group.pids) - len(np.unique(group.pids, axis=0)) if group.repeats else 0
-    return GroupSummary(group.sum_block, group.child_block, *group.cids.shape, stored, int(edges), int(missing), tied, tied_rows)
+    later = ~group.first_use
+    elsewhere = int((group.cids[later] > 0).sum()), int(later.sum())
+    return GroupSummary(group.sum_block, group.child_block, *group.cids.shape, stored, int(edges), int(missing), tied, tied_rows, *elsewhere)
 
 
 def _repeated(pids: np.ndarray) -> int:

@@ -39,6 +39,8 @@ class GroupSummary:
     missing_edges: int
     tied_blocks: int = 0  # stored blocks whose parameters another block of the launch has already
     tied_sum_blocks: int = 0  # sum blocks of which that is true
+    updated_elsewhere: int = 0  # stored blocks whose parameters a sum block before them in the plan has already: EM updates them there
+    sum_blocks_updated_elsewhere: int = 0  # sum blocks of which that is true
 
     @property
     def absent_edges(self) -> int:

@@ -131,9 +131,8 @@ def _histograms(counts: dict[tuple[int, int], list]) -> dict[tuple[int, int], Hi
 
 def _summarise(layer: Layer, block_size: int, tolerance: float, seen: set[int]) -> LayerSummary:
     """``seen``: vectors whose parameters the layers below have; those of this layer are added."""
-    stores = [id(nodes.storage) for nodes in layer.sums]
-    count = _LayerCount(layer, block_size, np.array([store in seen for store in stores]) | layer.arrays.tied)
-    seen.update(stores)
+    count = _LayerCount(layer, block_size, np.array([id(nodes.storage) in seen for nodes in layer.sums]) | layer.arrays.tied)
+    seen.update(id(nodes.storage) for nodes in layer.sums)
     edges = int(layer.arrays.num_edges.sum())
     return LayerSummary(
         index=layer.index,
@@ -159,8 +158,7 @@ class _LayerCount:
     """Counts of one layer at one block size, for all its vectors at once. ``later`` [S]: not the first of the plan with their parameters."""
 
     def __init__(self, layer: Layer, block_size: int, later: np.ndarray):
-        self.layer = layer
-        self.later = later
+        self.layer, self.later = layer, later
         self.arrays = a = layer.arrays
         self.sum_block = blocks_of(a.sum_len, block_size)
         self.element_block = blocks_of(a.element_longest, block_size)
@@ -392,8 +390,7 @@ def _count_group(group: SumGroup, cells: tuple[np.ndarray, np.ndarray]) -> Group
     edges, missing = values[:, np.searchsorted(nids, group.nids)].sum(axis=1)
     stored, tied = int((group.cids > 0).sum()), _repeated(group.pids) if group.repeats else 0
     tied_rows = len(group.pids) - len(np.unique(group.pids, axis=0)) if group.repeats else 0
-    later = ~group.first_use
-    elsewhere = int((group.cids[later] > 0).sum()), int(later.sum())
+    elsewhere = int((group.cids[~group.first_use] > 0).sum()), int((~group.first_use).sum())
     return GroupSummary(group.sum_block, group.child_block, *group.cids.shape, stored, int(edges), int(missing), tied, tied_rows, *elsewhere)
 
 

@@ -123,6 +123,19 @@ def test_the_tolerance_of_the_page_is_the_sessions(page):
     assert session["padding_tolerance"] == 0.05 and session["tolerances"] == [0.0, 0.05, 0.1, 0.25, 0.5, 1.0]
 
 
+def test_what_is_compared_with_may_be_under_any_settings(page):
+    """A of the Compare view, when a state brings it: its scene is made for the page that asks."""
+    page.send("ready")
+    place = {"circuit": "yours", "batch_size": 64, "padding_tolerance": 0.0, "device": "cpu"}
+    page.send("compared", ask=1, **place)
+    scene = unpack(page.wait(lambda content: content["kind"] == "answer" and content["ask"] == 1)[1][0])
+    assert scene["place"] == place
+    report = estimate(plan_summary(page.session._entry.root, block_size=4, padding_tolerance=0.0), batch_size=64, device="cpu")
+    assert scene["values"]["forward"]["time_ms"][scene["sizes"].index(4)] == report.forward.time_ms
+    page.send("compared", ask=2, **place | {"circuit": "mine"})
+    assert "no circuit called 'mine'" in unpack(page.wait(lambda content: content.get("ask") == 2)[1][0])["error"]
+
+
 def test_headline_equals_summary_and_estimate(page):
     page.send("ready")
     root = page.session._entry.root

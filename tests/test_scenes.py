@@ -312,6 +312,23 @@ def test_compare_scene_has_the_figures_of_plan_and_estimate(pd, summaries, repor
     assert "padding" in scenes.static_compare(scene) and len(scenes.static_compare(scene)) < STATIC_LIMIT
 
 
+def test_compare_scene_keeps_recorded_and_measured_apart_from_the_model(summaries, reports):
+    """Of this batch size only; a newer measurement of a size replaces the older one; passes recorded apart add up."""
+    rows = [row for row in figure_5_rows() if row.block_size in SIZES]
+    points = [*recorded_points(rows), *({**point, "batch_size": 64, "time_ms": 1e9} for point in recorded_points(rows))]
+    own = [measurement(4, 9.0), measurement(4, 2.0)]
+    scene = scenes.scene_compare("PD", summaries, reports, points, own)
+    recorded, own = scene["seen"]
+    made = rows[0].provenance
+    assert recorded["name"] == f"recorded, PyJuice 2.6.3, H100, {made.date}: sum kernels" and own["name"].startswith("measured, ")
+    forward, backward = ({row.block_size: row for row in rows if row.phase == phase} for phase in ("forward", "backward"))
+    for key in ("time_ms", "l2_to_l1_bytes", "hbm_bytes", "l1_bytes"):
+        assert recorded["values"]["forward"][key] == [getattr(forward[size], key) for size in SIZES]
+        assert recorded["values"]["both"][key] == [getattr(forward[size], key) + getattr(backward[size], key) for size in SIZES]
+    assert own["values"] == {"forward": {"time_ms": [None, 2.0, None, None]}}
+    assert_travels(scene)
+
+
 # ---- DAG ----------------------------------------------------------------------------------------------------------------
 
 

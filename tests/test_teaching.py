@@ -90,6 +90,9 @@ def test_underflow_loses_sums_that_the_engine_keeps(entries):
         ({"circuit": "mine"}, "no circuit called 'mine'"),
         ({"block_size": 3}, "block_size must be one of 1, 2, 4"),
         ({"batch_size": 0}, "Batch size must be a whole number"),
+        ({"compare": 16}, "compare of a state must have some of circuit, block_size, batch_size"),
+        ({"compare": {"block_size": "16"}}, "a block size of 1 or more"),
+        ({"compare": {"device": "abacus"}}, "Device must be one of"),
     ],
 )
 def test_damaged_states_are_refused(state, text):
@@ -98,12 +101,15 @@ def test_damaged_states_are_refused(state, text):
 
 
 def test_a_state_comes_back_as_it_was():
-    first = pcv.explore(scene="missing rows", state={"block_size": 32, "batch_size": 64, "stages": ["dag", "cost"], "phase": "both"})
+    kept = {"block_size": 8, "padding_tolerance": 0.5}
+    first = pcv.explore(
+        scene="missing rows", state={"block_size": 32, "batch_size": 64, "stages": ["dag", "cost"], "phase": "both", "compare": kept}
+    )
     try:
         state = first.state
         assert set(state) == set(KEYS) and json.loads(json.dumps(state)) == state
         assert (state["circuit"], state["block_size"], state["batch_size"], state["scene"]) == ("width 48", 32, 64, "missing rows")
-        assert "RAT-SPN" in first._static
+        assert "RAT-SPN" in first._static and state["compare"] == kept
     finally:
         first.close()
     again = pcv.explore(state=json.dumps(state))
@@ -149,13 +155,38 @@ def answered(lab, text):
     return float(lab.page.get_attribute("[data-pcv=answer]", "data-value"))
 
 
-def wait_kernel(lab, size, seconds=15):
-    """The kernel hears of a move once it has stayed."""
+def wait_kernel(lab, size):
+    wait_state(lab, f"explorer.state['block_size'] == {size}")
+
+
+def wait_state(lab, condition, seconds=15):
+    """The kernel hears of a change once it has stayed."""
     for _ in range(5 * seconds):
-        if lab.kernel_eval("explorer.state['block_size']") == size:
+        if lab.kernel_eval(condition):
             return
         lab.page.wait_for_timeout(200)
-    raise AssertionError(f"the kernel did not hear of block size {size}")
+    raise AssertionError(f"not so in the kernel: {condition}; the state is {lab.kernel_eval('explorer.state')}")
+
+
+def kept_in_compare(lab):
+    """A stays when the circuit changes, undo brings back the A before, and the state says what A is."""
+    table = "[data-pcv=compare-a-time_ms]"
+    lab.page.click("[data-pcv=tab-compare]")
+    wait_state(lab, "'compare' in explorer.state['stages']")
+    lab.page.click("[data-pcv=compare-keep]")
+    time = float(lab.page.get_attribute(table, "data-value"))
+    wait_state(lab, "(explorer.state['compare'] or {}).get('block_size') == 32")
+    lab.page.select_option("[data-pcv=compare-size]", "16")
+    wait_state(lab, "explorer.state['compare']['block_size'] == 16")
+    assert float(lab.page.get_attribute(table, "data-value")) != time
+    press(lab, "Control+z")
+    lab.page.wait_for_function("time => Number(document.querySelector('[data-pcv=compare-a-time_ms]').dataset.value) === time", arg=time)
+    lab.page.select_option("[data-pcv=circuit]", "figure 5")
+    lab.page.wait_for_function("() => document.querySelector('[data-pcv=compare-b-groups]').dataset.value === '2'")
+    assert float(lab.page.get_attribute(table, "data-value")) == time and "width 48" in lab.kernel_eval("explorer.state['compare']['circuit']")
+    press(lab, "Control+z")
+    wait_place(lab, "missing rows", 32)
+    wait_state(lab, "explorer.state['compare'] == dict(circuit='width 48', block_size=32, batch_size=512, padding_tolerance=0.25, device='H100-SXM')")
 
 
 @pytest.mark.browser
@@ -188,6 +219,7 @@ def test_a_lesson_in_the_page(lab):
     assert answered(lab, "No guess. It is 32") == pytest.approx(ms[1] / ms[64])
     press(lab, "Control+z", "Control+z")
     wait_place(lab, "missing rows", 32)
+    kept_in_compare(lab)
     lab.page.click("[data-pcv=share]")
     lab.page.click("[data-pcv=copy-code]")
     code = lab.page.input_value("[data-pcv=copied]")

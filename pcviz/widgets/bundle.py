@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import threading
 from collections.abc import Callable
 from functools import cache
 from importlib import resources
 
 import anywidget
+
+from .outbox import Outbox
 
 FIRST = ("store.js", "plotly_loader.js", "slider.js", "headline.js", "view_common.js", "shell_parts.js", "save.js", "share.js", "teaching.js")
 LAST = ("single.js", "shell.js")
@@ -99,3 +102,15 @@ def _read(name: str) -> str:
 
 def _folder():
     return resources.files("pcviz.widgets") / "static"
+
+
+def send_plotly(outbox: Outbox) -> None:
+    """Compress and send plotly.min.js without holding up other messages."""
+
+    def work() -> None:
+        try:
+            outbox.send("plotly", [plotly_js()])
+        except OSError as error:
+            outbox.error(f"plotly's JavaScript could not be read from its package: {error}")
+
+    threading.Thread(target=work, name="pcviz-plotly", daemon=True).start()

@@ -10,13 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from .circuits import FIGURE_5, Entry
+from .compared_job import compared
 from .headline import layer_points, recorded_points, scene_headline, short_gpu, step_points
 from .outbox import Outbox, timed_status
 from .packing import pack
 from .scenes.blocks import scene_blocks
 from .scenes.blocks_launches import scene_launches
 from .scenes.blocks_window import scene_window
-from .scenes.compare import scene_compare
 from .scenes.cost import scene_cost
 from .scenes.dag import scene_dag
 from .scenes.dag_costs import Costs
@@ -137,8 +137,7 @@ class Generation:
                 scene = scene_cost(self.entry.label, summaries, reports, self._recorded_points(), self.measured())
                 return scene | {"unmeasured": "" if self.entry.can_train else self.entry.why_not}
             case "compare":
-                summaries, reports = ({size: of(size) for size in self.entry.sizes} for of in (self.summary, self.report))
-                return scene_compare(self.entry.label, summaries, reports)
+                return compared(self, self._recorded_points(), Settings.padding_tolerance)
             case "dag":
                 return scene_dag(self.entry.root, self.summary(task.size), self.report(task.size))
             case "kernel":

@@ -85,6 +85,7 @@ def recorded_points(rows, layer: int = 1) -> list[dict]:
             "layer": layer,
             "time_ms": row.time_ms,
             "l2_bytes": row.l2_to_l1_bytes + row.l1_to_l2_bytes,
+            "l2_to_l1_bytes": row.l2_to_l1_bytes,
             "hbm_bytes": row.hbm_bytes,
             "l1_bytes": row.l1_bytes,
         }

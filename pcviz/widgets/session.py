@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 from dataclasses import asdict, replace
 
-from .bundle import plotly_js
+from .bundle import send_plotly
 from .circuits import DIGITS, Entry
+from .compared_job import prepared, send_compared
 from .device import DeviceWorker, prepare_digits
 from .flows_job import FlowsJob
 from .frames import FrameWorker, Generation, Settings, Task
@@ -222,6 +223,17 @@ class Session:
         else:
             self._device.submit(work)
 
+    def _do_compared(self, message: dict) -> None:
+        """The Compare view's scene of a circuit under settings that are not shown now."""
+        settings = Settings(**{name: message[name] for name in SETTINGS})
+
+        def scene() -> dict:
+            with self._lock:
+                entry = self._entry_named(message["circuit"])
+            return Generation(0, prepared(entry), settings).scene(Task("compare", None, None))
+
+        send_compared(self._outbox, scene, message["ask"])
+
     def _do_part(self, wish: dict) -> None:
         """Part of the Blocks view: a finer picture, and the flows of its cells where the circuit has data."""
         self._frames.want_part(wish["part"], self.block_size, self.layer, self._settings.padding_tolerance, wish)
@@ -360,7 +372,7 @@ class Session:
         tolerance = settings.padding_tolerance
         if entry is self._entry and settings == replace(self._settings, padding_tolerance=tolerance) and tolerance in self._generation.tolerances:
             sized = (Task(view, measurement.block_size, None, tolerance) for view in ("headline", "table"))
-            self._frames.refresh(Task("cost", None, None, tolerance), *sized)
+            self._frames.refresh(Task("cost", None, None, tolerance), Task("compare", None, None, tolerance), *sized)
 
     def _send_run(self) -> None:
         device = self._device
@@ -385,15 +397,3 @@ def _start(message: dict) -> str:
     if message.get("start") not in STARTS:
         raise ValueError(f"A run starts from {' or '.join(STARTS)} parameters, got {message.get('start')!r}.")
     return message["start"]
-
-
-def send_plotly(outbox: Outbox) -> None:
-    """Compress and send plotly.min.js without holding up other messages."""
-
-    def work() -> None:
-        try:
-            outbox.send("plotly", [plotly_js()])
-        except OSError as error:
-            outbox.error(f"plotly's JavaScript could not be read from its package: {error}")
-
-    threading.Thread(target=work, name="pcviz-plotly", daemon=True).start()

@@ -8,12 +8,11 @@ import traitlets
 
 from ..compiler.plan import CircuitPlan, PlanSummary
 from ..ir.nodes import Nodes
-from .bundle import PageWidget
+from .bundle import PageWidget, send_plotly
 from .explorer import explore
 from .outbox import Outbox
 from .packing import pack
 from .scenes.training import scene_training, static_training
-from .session import send_plotly
 
 
 class View(PageWidget):

@@ -8,12 +8,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields
 
 from .frames import Settings
+from .settings import changed_settings
 from .teaching import Scene
 
 VERSION = 1
 PHASES = ("forward", "backward", "both")
-PAGE = {"phase": "forward", "node_range": None, "stages": [], "presenter": False}  # what only the page knows
+PAGE = {"phase": "forward", "node_range": None, "stages": [], "presenter": False, "compare": None}  # what only the page knows
 SETTINGS = tuple(field.name for field in fields(Settings))
+COMPARED = ("circuit", "block_size", *SETTINGS)  # of the Compare view's A; what is missing is as in B
 KEYS = ("version", "circuit", "scene", "block_size", "layer", *SETTINGS, *PAGE)
 
 
@@ -45,7 +47,22 @@ def page_state(state: Mapping) -> dict:
         raise ValueError(f"phase of a state must be one of {', '.join(PHASES)}, got {page['phase']!r}.")
     if not isinstance(page["stages"], list) or not all(isinstance(name, str) for name in page["stages"]):
         raise ValueError(f"stages of a state must be a list of names such as ['blocks', 'cost'], got {page['stages']!r}.")
-    return page | {"presenter": bool(page["presenter"])}
+    return page | {"presenter": bool(page["presenter"]), "compare": _compared(page["compare"])}
+
+
+def _compared(compare) -> dict | None:
+    """A of the Compare view, checked: its settings by what the controls take, its block size a whole number of 1 or more."""
+    if compare is None:
+        return None
+    if not isinstance(compare, Mapping) or set(compare) - {*COMPARED}:
+        raise ValueError(f"compare of a state must have some of {', '.join(COMPARED)}, got {compare!r}.")
+    size = compare.get("block_size", 1)
+    if not isinstance(size, int) or size < 1 or not isinstance(compare.get("circuit", ""), str):
+        raise ValueError(f"compare of a state must have a circuit's name and a block size of 1 or more, got {compare!r}.")
+    for name in SETTINGS:
+        if name in compare:
+            changed_settings(Settings(), name, compare[name])
+    return dict(compare)
 
 
 def scene_state(scene: Scene) -> dict:

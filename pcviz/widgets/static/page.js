@@ -19,7 +19,7 @@ class PageModel {
   }
 
   send(message) {
-    const answer = { ready: () => this.open(this.page.sessions[0]), painted: () => this.painted(), plotly: () => this.plotly(), dag: () => this.hear({ kind: "answer", ask: message.ask, error: this.page.live }), set: () => this.set(message), restore: () => this.restore(message.state), scene: () => this.hear({ kind: "session", ...this.shown, scene: null }) }[message.kind];
+    const answer = { ready: () => this.open(this.page.sessions[0]), painted: () => this.painted(), plotly: () => this.plotly(), dag: () => this.hear({ kind: "answer", ask: message.ask, error: this.page.live }), compared: () => this.hear({ kind: "answer", ask: message.ask, error: this.page.live }), set: () => this.set(message), restore: () => this.restore(message.state), scene: () => this.hear({ kind: "session", ...this.shown, scene: null }) }[message.kind];
     const quiet = ["want", "commit", "state", "part"];
     if (answer) setTimeout(answer);
     else if (!quiet.includes(message.kind)) this.say(this.page.live, "error");

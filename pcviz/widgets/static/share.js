@@ -1,7 +1,7 @@
 // The menu of scenes and sharing, the history behind undo, and the state of the explorer as JSON and as code.
 
 const SETTLE_MS = 700; // a change that stays this long is a step of the history, and the kernel hears of it
-const DEFAULTS = { batch_size: 512, padding_tolerance: 0.25, device: "H100-SXM", phase: "forward", presenter: false, node_range: null };
+const DEFAULTS = { batch_size: 512, padding_tolerance: 0.25, device: "H100-SXM", phase: "forward", presenter: false, node_range: null, compare: null };
 const KERNEL_KEYS = (session) => ["circuit", "scene", ...Object.keys(session.settings || {})];
 
 class Share {
@@ -99,12 +99,12 @@ class Share {
   }
 
   state() {
-    const { blockSize, layer, tolerance, phase, nodeRange, presenter } = this.hub.store.get(), session = this.session();
+    const { blockSize, layer, tolerance, phase, nodeRange, presenter, compare } = this.hub.store.get(), session = this.session();
     const { shell } = this;
     const stages = shell.chosen.slice(0, shell.visibleCount || 1);
     return {
       version: 1, circuit: session.circuit, scene: session.scene?.name ?? null, block_size: blockSize, layer, ...session.settings, padding_tolerance: tolerance,
-      phase, node_range: nodeRange, stages, presenter,
+      phase, node_range: nodeRange, stages, presenter, compare,
     };
   }
 
@@ -127,8 +127,8 @@ class Share {
   }
 
   tell() {
-    const { phase, node_range, stages, presenter } = this.state();
-    this.hub.send({ kind: "state", phase, node_range, stages, presenter });
+    const { phase, node_range, stages, presenter, compare } = this.state();
+    this.hub.send({ kind: "state", phase, node_range, stages, presenter, compare });
   }
 
   go(by) {
@@ -145,7 +145,7 @@ class Share {
     if (KERNEL_KEYS(session).some((key) => key !== known && JSON.stringify(state[key]) !== JSON.stringify(now[key]))) return this.hub.send({ kind: "restore", state });
     this.shell.base = null;
     this.shell.committed = state.block_size;
-    this.hub.store.set({ blockSize: state.block_size, layer: state.layer, tolerance: state.padding_tolerance, phase: state.phase, nodeRange: state.node_range, presenter: state.presenter }, { commit: true });
+    this.hub.store.set({ blockSize: state.block_size, layer: state.layer, tolerance: state.padding_tolerance, phase: state.phase, nodeRange: state.node_range, presenter: state.presenter, compare: state.compare }, { commit: true });
     this.shell.showStages(state.stages);
     this.tell();
   }

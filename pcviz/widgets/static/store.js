@@ -1,7 +1,7 @@
 // The selection store and the frames of one explorer. Everything the slider needs is here, so a move asks the kernel nothing.
 
 // "before" is the block size before the present move of the slider.
-const LIVE_STATE = { blockSize: 1, before: null, tolerance: null, tolerances: [], layer: 1, nodeRange: null, phase: "forward", theme: "light", circuit: "", presenter: false };
+const LIVE_STATE = { blockSize: 1, before: null, tolerance: null, tolerances: [], layer: 1, nodeRange: null, phase: "forward", compare: null, theme: "light", circuit: "", presenter: false };
 
 function createStore(send, ask) {
   let state = { ...LIVE_STATE };
@@ -20,6 +20,7 @@ function createStore(send, ask) {
     },
     send,
     ask, // a question to the kernel: a promise of its answer
+    compared: new Map(), // scenes of the Compare view of all that was shown, by what they are of
   };
 }
 
@@ -165,7 +166,9 @@ class Hub {
   async receiveFrame(message, buffer) {
     const target = [this.pending, this.frames].find((frames) => frames && frames.session.gen === message.gen);
     if (!target) return; // an older generation
-    target.put(message, await unpackFrame(buffer));
+    const scene = await unpackFrame(buffer);
+    target.put(message, scene);
+    if (message.view === "compare") this.store.compared.set(compare_key(scene.place), scene);
     if (target === this.pending) this.activate();
     else this.tell("frame", message);
   }
@@ -183,7 +186,7 @@ class Hub {
     this.frames = this.pending;
     this.pending = null;
     this.jump = session.jump;
-    const page = jumps && session.page ? { phase: session.page.phase, presenter: session.page.presenter, nodeRange: session.page.node_range } : {};
+    const page = jumps && session.page ? { phase: session.page.phase, presenter: session.page.presenter, nodeRange: session.page.node_range, compare: session.page.compare ?? null } : {};
     const { padding_tolerance: tolerance = null, tolerances = [] } = session;
     this.store.set({ blockSize: size, layer, tolerance, tolerances, circuit: session.circuit, nodeRange: sameCircuit ? state.nodeRange : null, before: sameCircuit ? state.before : null, ...page }, { commit: true, quiet: true });
     this.tell("generation");

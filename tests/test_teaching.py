@@ -32,6 +32,7 @@ def test_scenes_are_whole(entries):
         entry = entries[scene.circuit]
         assert scene_named(scene.name.upper().replace(" ", "-")) is scene
         assert scene.block_size in entry.sizes and scene.title and scene.look.endswith(".")
+        assert bool(scene.question) != scene.task.endswith(".")  # one line says what to do, in any size
         assert scene.question is None or {scene.question.size, scene.question.base or 1} <= set(entry.sizes)
         assert checked_state(scene_state(scene)) and json.dumps(scene_for_page(scene))
 
@@ -39,7 +40,7 @@ def test_scenes_are_whole(entries):
 def test_a_saved_scene_has_the_tolerances_of_its_text():
     scene = scene_named("groups")
     tolerances = [each.padding_tolerance for each in scene.all_settings]
-    assert tolerances[0] == 0 and all(f"{tolerance:g}" in scene.look for tolerance in tolerances)
+    assert tolerances[0] == 0 and all(f"{tolerance:g}" in scene.task for tolerance in tolerances)
 
 
 def test_an_unknown_scene_names_the_known_ones():
@@ -189,12 +190,27 @@ def kept_in_compare(lab):
     wait_state(lab, "explorer.state['compare'] == dict(circuit='width 48', block_size=32, batch_size=512, padding_tolerance=0.25, device='H100-SXM')")
 
 
+def leave_the_stage_its_room(lab):
+    """In presenter size a scene is a strip; its text lies over the stage while somebody wants it."""
+    high = "['.pcv-stages', '[data-pcv=root]'].map(part => document.querySelector(part).clientHeight)"
+    lab.page.click("[data-pcv=presenter]")
+    for opened in (False, True, False):
+        assert lab.page.is_visible("[data-pcv=scene-look]") == opened and lab.page.is_visible("[data-pcv=ask]")
+        stage, whole = lab.page.evaluate(high)
+        assert stage > 0.55 * whole
+        lab.page.click("[data-pcv=scene-about]")
+    lab.page.click("[data-pcv=presenter]")
+    assert lab.page.is_visible("[data-pcv=scene-look]")
+    lab.page.focus("[data-pcv=guess]")
+
+
 @pytest.mark.browser
 def test_a_lesson_in_the_page(lab):
     lab.open(['import pcviz as pcv\nexplorer = pcv.explore(scene="missing rows")\nexplorer'])
     lab.run_all()
     lab.page.set_default_timeout(20_000)
     lab.wait("[data-pcv=scene]")
+    leave_the_stage_its_room(lab)
     slider = lab.page.locator("[data-pcv=slider]")
     assert slider.is_disabled() and lab.page.evaluate("document.activeElement.dataset.pcv") == "guess"
     wait_quiet(lab)  # the last frame's "Ready." would take the place of what the status says next

@@ -74,7 +74,7 @@ def scene_state(scene: Scene) -> dict:
 def scene_for_page(scene: Scene | None) -> dict | None:
     if scene is None:
         return None
-    return {"name": scene.name, "title": scene.title, "look": scene.look, "question": scene.question and asdict(scene.question)}
+    return {"name": scene.name, "title": scene.title, "look": scene.look, "task": scene.task, "question": scene.question and asdict(scene.question)}
 
 
 def notebook_names(**objects) -> dict[str, str]:

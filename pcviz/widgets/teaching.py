@@ -36,7 +36,8 @@ class Question:
 
 @dataclass(frozen=True)
 class Scene:
-    """``look``: one or two sentences of what to look at. ``layer`` None: the one that the circuit opens on."""
+    """``look``: one or two sentences of what to look at. ``task``: what to do, where there is no question. ``layer`` None: the one
+    that the circuit opens on."""
 
     name: str
     title: str
@@ -47,6 +48,7 @@ class Scene:
     layer: int | None = None
     stages: tuple[str, ...] = ("blocks", "cost")
     question: Question | None = None
+    task: str = ""
     tolerances: tuple[float, ...] = ()  # that its text asks for, besides that of its settings
 
     @property
@@ -75,21 +77,21 @@ SCENES = (
     ),
     Scene(
         "groups", "Launches, and the price of few",
-        "Only sums with equally many children share a launch here (tolerance 0). Move the tolerance of the Blocks view "
-        "to 0.1, then 0.25: fewer launches, more pseudo blocks.",
+        "Only sums with equally many children share a launch here (tolerance 0). Few launches have a price: pseudo blocks.",
         "pruned", 1, settings=Settings(padding_tolerance=0.0), tolerances=(0.1, 0.25),
+        task="Move the tolerance of the Blocks view to 0.1, then 0.25: fewer launches, more pseudo blocks.",
     ),
     Scene(
         "underflow", "The largest child of a block is not everyone's",
-        "Sum i has child i alone, which lies 12 i nats below child 0. All are scaled by the largest: "
-        "step through, and see which sums are lost in float16 and left to the guard.",
+        "Sum i has child i alone, which lies 12 i nats below child 0. All are scaled by the largest child of the block.",
         "far apart", 16, settings=Settings(batch_size=64), layer=1, stages=("kernel", "blocks"),
+        task="Step through, and see which sums are lost in float16 and left to the guard.",
     ),
     Scene(
         "same epochs, different seconds", "Learning is the same, the clock is not",
-        "Press Compare sizes in the Training view: some epochs at each block size, from the same parameters. Then switch from epochs to "
-        "seconds: the same curves, at other times.",
+        "Compare sizes trains some epochs at each block size, from the same parameters and in the same order.",
         "learning", 1, settings=Settings(batch_size=256), stages=("training", "blocks"),
+        task="Press Compare sizes in the Training view, then switch from epochs to seconds: the same curves, at other times.",
     ),
     Scene(
         "missing rows", "Vectors that fill no block",

@@ -142,6 +142,7 @@ class Shell {
     this.root.style.height = `${Math.max(LEAST_HEIGHT[width < 700 ? "narrow" : "wide"], Math.round(visible))}px`;
     this.root.classList.toggle("pcv-wide", width >= 1480 && !this.store.get().presenter);
     this.root.classList.toggle("pcv-compact", width < 1000 || this.store.get().presenter);
+    this.root.classList.toggle("pcv-tight", width < 1000 && this.store.get().presenter);
     this.root.classList.toggle("pcv-narrow", width < 700);
     this.root.classList.toggle("pcv-tiny", width < 560);
     const scale = this.store.get().presenter ? 1.4 : 1; // of the text

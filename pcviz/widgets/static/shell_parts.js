@@ -16,7 +16,10 @@ const SHELL_HTML = `
   <div class="pcv-top" data-pcv="topbar" role="toolbar" aria-label="Explorer">
     <label class="pcv-field pcv-field-circuit"><span>Circuit</span><select data-pcv="circuit"></select></label>
     <div class="pcv-slider"></div>
-    <button type="button" class="pcv-button pcv-settings-toggle" data-pcv="settings" aria-expanded="false">Settings</button>
+    <button type="button" class="pcv-button pcv-settings-toggle" data-pcv="settings" aria-expanded="false" aria-label="Settings" title="Batch, tolerance, device">
+      <span>Settings</span>
+      <svg viewBox="0 0 16 16" width="15" height="15" aria-hidden="true"><path d="M1 4h7M12 4h3M1 12h3M8 12h7" stroke="currentColor" stroke-width="1.6"/><circle cx="10" cy="4" r="2" fill="none" stroke="currentColor" stroke-width="1.6"/><circle cx="6" cy="12" r="2" fill="none" stroke="currentColor" stroke-width="1.6"/></svg>
+    </button>
     <div class="pcv-settings" data-pcv="settings-panel">
       <label class="pcv-field"><span>Batch</span><input data-pcv="batch-size" data-name="batch_size" inputmode="numeric" size="4"></label>
       <label class="pcv-field" title="Pseudo edges allowed per layer, as a share of its stored edges"><span>Tolerance</span><input data-pcv="tolerance" data-name="padding_tolerance" inputmode="decimal" size="4"></label>
@@ -44,13 +47,16 @@ const SHELL_HTML = `
     <p class="pcv-hint" data-pcv="hint" aria-live="polite"></p>
   </div>
   <div class="pcv-scene" data-pcv="scene" role="region" aria-label="Scene" hidden>
-    <p class="pcv-scene-text"><b data-pcv="scene-title"></b> <span data-pcv="scene-look"></span></p>
-    <div class="pcv-question" data-pcv="question" hidden>
-      <label><span data-pcv="ask"></span> <input data-pcv="guess" inputmode="decimal" autocomplete="off"><span data-pcv="unit"></span></label>
+    <p class="pcv-scene-text" data-pcv="scene-text"><b data-pcv="scene-title"></b> <span data-pcv="scene-look"></span></p>
+    <div class="pcv-question" data-pcv="question">
+      <label><span data-pcv="ask"></span><span class="pcv-guess" data-pcv="guess-field"><input data-pcv="guess" inputmode="decimal" autocomplete="off"><span data-pcv="unit"></span></span></label>
       <button type="button" class="pcv-button pcv-primary" data-pcv="lock">Lock my guess</button>
       <button type="button" class="pcv-button" data-pcv="skip">Show</button>
       <output class="pcv-answer" data-pcv="answer" role="status"></output>
     </div>
+    <button type="button" class="pcv-button pcv-icon" data-pcv="scene-about" title="What to look at" aria-label="What to look at">
+      <svg viewBox="0 0 16 16" width="15" height="15" aria-hidden="true"><circle cx="8" cy="8" r="7" fill="none" stroke="currentColor" stroke-width="1.4"/><path d="M8 7v5M8 3.6v1.8" stroke="currentColor" stroke-width="1.8"/></svg>
+    </button>
     <button type="button" class="pcv-button pcv-icon" data-pcv="leave-scene" title="Leave the scene" aria-label="Leave the scene">✕</button>
   </div>
   <div class="pcv-stages"></div>
@@ -88,6 +94,7 @@ function fillSelect(select, options, value) {
     );
   }
   select.value = value;
+  select.title = select.selectedOptions[0]?.textContent ?? ""; // longer than its box, perhaps
   select.dataset.sent = value;
 }
 

@@ -15,6 +15,7 @@ function createSlider(root, { onInput, onCommit }) {
   const ticks = root.querySelector(".pcv-ticks");
   const value = root.querySelector("output");
   let sizes = [1];
+  let every = 1; // tick has a label
   let timer = null;
   let pointer = false;
 
@@ -23,8 +24,20 @@ function createSlider(root, { onInput, onCommit }) {
     const text = `block size ${size()}`;
     range.setAttribute("aria-valuetext", text);
     value.textContent = size();
-    [...ticks.children].forEach((tick, index) => tick.classList.toggle("pcv-on", index === Number(range.value)));
+    const on = Number(range.value);
+    [...ticks.children].forEach((tick, index) => {
+      tick.classList.toggle("pcv-on", index === on);
+      tick.classList.toggle("pcv-crowded", index !== on && (index % every > 0 || Math.abs(index - on) < every));
+    });
   };
+  // Labels that would lie on each other: every second one then, or every third.
+  const thin = () => {
+    const widest = Math.max(0, ...[...ticks.children].map((tick) => tick.offsetWidth));
+    every = ticks.clientWidth ? Math.ceil(widest / (ticks.clientWidth / Math.max(1, sizes.length - 1))) : 1;
+    show();
+  };
+  const resized = new ResizeObserver(thin);
+  resized.observe(ticks);
   const commit = () => {
     clearTimeout(timer);
     timer = null;
@@ -68,7 +81,7 @@ function createSlider(root, { onInput, onCommit }) {
         }),
       );
       range.value = String(Math.max(0, sizes.indexOf(current)));
-      show();
+      thin();
     },
     setReady(isReady) {
       [...ticks.children].forEach((tick, index) => {
@@ -87,6 +100,7 @@ function createSlider(root, { onInput, onCommit }) {
     },
     dispose() {
       clearTimeout(timer);
+      resized.disconnect();
     },
   };
 }

@@ -12,7 +12,9 @@ class Teaching {
     part.guess.addEventListener("keydown", (event) => event.key === "Enter" && this.lock());
     part.skip.addEventListener("click", () => this.lock(true));
     part["leave-scene"].addEventListener("click", () => this.hub.send({ kind: "scene", name: null }));
-    shell.undo.push(this.hub.store.subscribe(() => this.show()));
+    part["scene-about"].addEventListener("click", () => this.about(part["scene-text"].hidden));
+    part.scene.addEventListener("keydown", (event) => event.key === "Escape" && this.about(false));
+    shell.undo.push(this.hub.store.subscribe((_state, changed) => this.show(changed.includes("presenter"))));
   }
 
   get scene() {
@@ -23,8 +25,15 @@ class Teaching {
     return Boolean(this.scene?.question) && !this.guesses.has(this.scene.name);
   }
 
+  // Title and text, which in presenter size lie over the stage while somebody wants them.
+  about(open) {
+    const { part } = this.shell;
+    part["scene-text"].hidden = !open;
+    part["scene-about"].setAttribute("aria-expanded", String(open));
+  }
+
   // After a frame or session has arrived.
-  show() {
+  show(resized = false) {
     const { part, root, slider, stages } = this.shell, { scene, open } = this;
     part.scene.hidden = !scene;
     part.hint.hidden = Boolean(scene);
@@ -36,20 +45,22 @@ class Teaching {
     if (!scene) return;
     part["scene-title"].textContent = scene.title;
     part["scene-look"].textContent = scene.look;
-    part.question.hidden = !scene.question;
-    if (scene.question) this.showQuestion(scene.question);
+    this.showQuestion(scene);
+    if (this.shown !== scene.name || resized) this.about(!this.hub.store.get().presenter);
     if (this.shown !== scene.name && open) part.guess.focus({ preventScroll: true });
     this.shown = scene.name;
   }
 
-  showQuestion(question) {
-    const { part } = this.shell, guess = this.guesses.get(this.scene.name);
-    part.ask.textContent = question.ask;
+  // The question until it is answered, then the answer; what to do, where a scene has no question.
+  showQuestion({ name, question, task }) {
+    const { part } = this.shell, guess = this.guesses.get(name), open = Boolean(question) && !guess;
+    part.ask.textContent = question ? question.ask : task;
+    part["guess-field"].hidden = part.lock.hidden = part.skip.hidden = !open;
+    part.guess.disabled = !open;
+    part.answer.textContent = "";
+    if (!question) return;
     part.unit.textContent = { padding: "%", launches: "" }[question.figure] ?? "×";
-    part.guess.disabled = Boolean(guess);
-    if (!guess && this.shown !== this.scene.name) part.guess.value = "";
-    if (guess) part.guess.value = guess.text;
-    part.lock.hidden = part.skip.hidden = Boolean(guess);
+    if (!guess && this.shown !== name) part.guess.value = "";
     part.answer.textContent = guess ? this.answer(question, guess) : "";
     part.answer.dataset.value = guess ? this.value(question)?.value ?? "" : "";
   }

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from trained import digits, small_pd
 
+from pcviz.fitstate import parameters_of
 from pcviz.structures import HMM
 from pcviz.widgets.circuits import image_of, user_entry
 from pcviz.widgets.device import DeviceWorker
@@ -61,6 +62,34 @@ def test_a_run_goes_on_at_another_block_size_as_if_nothing_had_happened(training
     handed, alone = curves(training).values()
     assert [step.block_size for step in handed] == [4] * 4 + [8] * 4 and [step.step for step in handed] == [step.step for step in alone]
     assert [step.train_bpd for step in handed] == pytest.approx([step.train_bpd for step in alone], rel=1e-5)
+
+
+def test_a_comparison_gives_the_training_back(training):
+    """Whether it ends or is broken off: parameters, block size and run of before; the next mini-batch is that of a run alone."""
+    for _ in range(4):
+        training.step()
+    training.halt()
+    learned_so_far = parameters_of(training.entry.root)
+    for breaks_off in (False, True):
+        training.compare([4, 1], "random", 1)
+        training.step() if breaks_off else run_all(training)
+        assert any((a != b).any() for a, b in zip(parameters_of(training.circuit.write_back()), learned_so_far, strict=True))
+        training.finish()
+        assert all((a == b).all() for a, b in zip(parameters_of(training.entry.root), learned_so_far, strict=True)) and not training.comparing
+    training.use(4)
+    row = training.step()
+    assert (row.run, row.step.step, row.step.epoch) == (1, 5, 2)
+    alone = Training(user_entry(small_pd(epochs=1), digits(300), digits(50, "test")), 4, Settings(batch_size=100))
+    assert row.step.train_bpd == [alone.step() for _ in range(5)][-1].step.train_bpd
+
+
+def test_a_new_run_takes_the_settings_of_now(training):
+    training.step()
+    training.wished = Settings(batch_size=50, padding_tolerance=0.0)
+    training.use(8)
+    assert training.step().step.batch_size == 100 and training.circuit.plan.padding_tolerance == 0
+    training.start_over(8, "own")
+    assert training.step().step.batch_size == 50 and len(training.rows) == 3
 
 
 def test_a_run_replaces_its_like(training):
@@ -131,5 +160,7 @@ def test_another_circuit_takes_over(training):
             while len(rows) < least + i and time.monotonic() < deadline:
                 time.sleep(0.01)
         assert (training.entry.root.params != before).any()
+        before = other.root.params.copy()
     finally:
         worker.close()
+    assert (other.root.params != before).any()  # closed while it trained: the circuit keeps what it has learned

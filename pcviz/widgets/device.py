@@ -43,6 +43,7 @@ class DeviceWorker:
         self._look_again = 0.0  # when what the circuit has learned is shown again
         self._predicted: dict[tuple, float] = {}
         self.training: Training | None = None
+        self.shown: Entry | None = None  # the circuit that the page shows, which may be another than the one that trains
         self.state = "idle"
         self.measuring = False
         self.cancelled = threading.Event()
@@ -61,8 +62,9 @@ class DeviceWorker:
         with self._change:
             if self.training is None or self.training.entry is not entry:
                 if self.training is not None:
-                    self._jobs.append(self.training.halt)  # the other circuit keeps what it has learned
+                    self._jobs.append(self.training.finish)  # the other circuit keeps what it has learned
                 self.training = Training(entry, block_size, settings)
+            self.training.wished = settings
             if order is not None or self.state == "idle":
                 self._order = order or (lambda training: training.use(block_size))
             self._set_state("training")
@@ -139,7 +141,7 @@ class DeviceWorker:
                 while not (self._closed or self._jobs or self._measurement or self.state == "training"):
                     self._change.wait()
                 if self._closed:
-                    return
+                    break
                 job = self._jobs.pop(0) if self._jobs else None
                 measurement, self._measurement = (self._measurement, None) if job is None else (None, self._measurement)
             try:
@@ -154,6 +156,8 @@ class DeviceWorker:
                     if job is None and measurement is None:
                         self._set_state("idle")
                 self._outbox.error(error)
+        if self.training is not None and self.state != "idle":
+            self.training.finish()  # closed while it trained: the circuit keeps what it has learned
 
     def _interrupted(self) -> bool:
         return self._closed or self.state != "training" or self._measurement is not None or bool(self._jobs) or self._order is not None
@@ -180,7 +184,7 @@ class DeviceWorker:
                 fresh, flushed = [], now
             if now - told >= TELL_SECONDS:
                 told = now
-                self._outbox.status(progress_text(training, row), quiet=True)
+                self._outbox.status(progress_text(training, row, self.shown), quiet=True)
             self._look(training, row)
             self._rest(started, now)
         if fresh:
@@ -188,9 +192,9 @@ class DeviceWorker:
         if self.state != "training" and training.rows and not self._closed:
             self._on_learned(training, training.rows[-1])
         if self.state == "idle" and not self._closed:
-            training.waiting.clear()
-            training.halt()
-            self._outbox.status(f"Training stopped after {_batches(len(training.rows))}; the circuit keeps its parameters.", answer=True)
+            text = stopped_text(training)
+            training.finish()
+            self._outbox.status(text, answer=True)
         elif self.state == "paused":
             self._outbox.status("Training paused.", answer=True)
 
@@ -281,9 +285,17 @@ def _batches(count: int) -> str:
     return f"{count:,} mini-batch{'es' if count != 1 else ''}"
 
 
-def progress_text(training: Training, row: Row) -> str:
+def stopped_text(training: Training) -> str:
+    if training.comparing:
+        return "The comparison is over; the circuit has the parameters that it had before."
+    count = sum(row.run == training.rows[-1].run for row in training.rows) if training.rows else 0
+    return f"Training stopped after {_batches(count)} of this run; the circuit keeps its parameters."
+
+
+def progress_text(training: Training, row: Row, shown: Entry | None = None) -> str:
     left = f" (block sizes to come: {', '.join(map(str, training.waiting))})" if training.waiting else ""
-    return f"Training at block size {training.block_size}: epoch {row.step.epoch}, {row.step.train_bpd:.3f} bits per dimension{left}."
+    which = f" of {training.entry.label}" if shown not in (None, training.entry) else ""
+    return f"Training{which} at block size {training.block_size}: epoch {row.step.epoch}, {row.step.train_bpd:.3f} bits per dimension{left}."
 
 
 def prepare_digits(entry: Entry, outbox: Outbox, cancelled: threading.Event, *, num_latents: int = 32, epochs: int = 8, keep: float = 0.4) -> bool:

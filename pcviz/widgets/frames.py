@@ -374,7 +374,8 @@ class FrameWorker:
 
     def _make(self, generation: Generation, task: Task) -> None:
         edges = sum(nodes.num_edges for layer in generation.layering.layers for nodes in layer.sums)
-        with timed_status(self._outbox, f"Compiling {edges / 1e6:.3g}M edges at block size {task.size} …"):
+        sizes = "all block sizes" if task.size is None else f"block size {task.size}"
+        with timed_status(self._outbox, f"Compiling {edges / 1e6:.3g}M edges at {sizes} …"):
             scene = generation.scene(task)
             container = pack(scene)
         with self._change:

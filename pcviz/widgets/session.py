@@ -309,7 +309,7 @@ class Session:
         """Show a circuit under the present settings; the page keeps its last picture until the new one is there."""
         if entry.root is None:
             raise ValueError(entry.why_not)
-        self._entry = entry
+        self._entry = self._device.shown = entry
         self.block_size = block_size if block_size in entry.sizes else entry.sizes[-1]
         self.layer = layer
         self._number += 1

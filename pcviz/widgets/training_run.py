@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from .circuits import Entry
@@ -24,16 +25,29 @@ class Row(NamedTuple):
     step: EMStep
 
 
+class Before(NamedTuple):
+    """What a comparison interrupts, and gives back: parameters, block size, and where the run stood."""
+
+    params: tuple
+    block_size: int
+    run: int
+    start: str
+    state: object
+    settings: object
+
+
 class Training:
     """Runs on one circuit, one after another, all with the same order of samples. For the worker's thread."""
 
     def __init__(self, entry: Entry, block_size: int, settings):
         self.entry, self.block_size, self.settings = entry, block_size, settings
+        self.wished = settings  # of the next run; a run keeps its batch size
         self.circuit = self._warmed = None
         self.rows: list[Row] = []
         self.waiting: list[int] = []  # block sizes whose turn in a comparison comes later
         self._run, self._start, self._epochs = 1, "own", None
         self._comparison = ("own", 1)  # start and epochs of each run
+        self._before: Before | None = None  # while sizes are compared
         self._first = None  # parameters when training began
         self._state = None  # of the run, when fit starts anew: at another block size, or after a stop
         self._steps = None
@@ -44,8 +58,7 @@ class Training:
 
         if self._steps is None:
             self._prepare()
-            epochs = self._epochs or EPOCHS + (self.rows[-1].step.epoch if self._goes_on else 0)
-            batch_size = min(self.settings.batch_size, TRAIN_BATCH)
+            epochs, batch_size = self._epochs or EPOCHS + self._epochs_done, self._batch_size
             x, x_test = self.entry.x, self.entry.x_test
             self._warm(x[:batch_size])
             self._steps = fit(self.circuit, x, epochs=epochs, batch_size=batch_size, x_test=x_test, state=self._state)
@@ -59,18 +72,20 @@ class Training:
 
     def use(self, block_size: int) -> None:
         """Go on at another block size with the same parameters; ends a comparison."""
-        self.waiting = []
+        self.finish()
+        self.settings = self.wished if self._state is None else replace(self.settings, padding_tolerance=self.wished.padding_tolerance)
         self._move(block_size)
 
     def _move(self, block_size: int) -> None:
         self.halt()
-        if block_size != self.block_size and self.circuit is not None:
-            self.circuit = self.circuit.recompile(block_size=block_size)
+        tolerance = self.settings.padding_tolerance
+        if self.circuit is not None and (block_size, tolerance) != (self.circuit.plan.block_size, self.circuit.plan.padding_tolerance):
+            self.circuit = self.circuit.recompile(block_size=block_size, padding_tolerance=tolerance)
         self.block_size = block_size
 
     def start_over(self, block_size: int, start: str) -> None:
-        """A new run; it takes the place of an earlier one that started alike and stayed at this block size."""
-        self.waiting = []
+        """A new run; it takes the place of an earlier one that started alike and stayed at this block size and batch size."""
+        self.waiting, self._before = [], None
         self._begin(block_size, start)
 
     def _begin(self, block_size: int, start: str, epochs: int | None = None) -> None:
@@ -78,20 +93,33 @@ class Training:
         from ..ir.nodes import init_params
 
         self._prepare()
+        self.halt()
+        self.settings = self.wished
         self._move(block_size)
         if start == "random":
             init_params(self.circuit.root, SEED, overwrite=True)
             self.circuit.load_params()
         else:
             set_parameters(self.circuit, self._first)
-        sizes: dict[int, set] = {}
+        self._drop(start, {(block_size, self._batch_size)})
+        self._run = 1 + max([self._run, *(row.run for row in self.rows)])
+        self._start, self._epochs, self._state = start, epochs, None
+
+    def _drop(self, start: str, like: set[tuple[int, int]]) -> None:
+        """Forget runs that started so and had these block and batch sizes alone, but not the one that a comparison interrupts."""
+        found: dict[int, set] = {}
         for row in self.rows:
-            sizes.setdefault(row.run, set()).add(row.step.block_size)
-        self.rows = [row for row in self.rows if row.start != start or sizes[row.run] != {block_size}]
-        self._run, self._start, self._epochs, self._state = self._run + 1, start, epochs, None
+            found.setdefault(row.run, set()).add((row.step.block_size, row.step.batch_size))
+        kept = self._before.run if self._before is not None else None
+        self.rows = [row for row in self.rows if row.run == kept or row.start != start or found[row.run] != like]
 
     def compare(self, sizes: list[int], start: str, epochs: int) -> None:
-        """A run of ``epochs`` at each block size, from the same parameters."""
+        """A run of ``epochs`` at each block size, from the same parameters; then the circuit gets back those of now."""
+        from ..fitstate import parameters_of
+
+        self._prepare()
+        self.finish()
+        self._before = Before(parameters_of(self.circuit.root), self.block_size, self._run, self._start, self._state, self.settings)
         self.waiting, self._comparison = list(sizes), (start, epochs)
         self.compare_next()
 
@@ -107,6 +135,23 @@ class Training:
         if self.circuit is not None:
             self.circuit.write_back()
 
+    def finish(self) -> None:
+        """Stop; a comparison ends, and the circuit has the parameters and the run that it had before."""
+        from ..fitstate import set_parameters
+
+        self.halt()
+        self.waiting = []
+        if self._before is None:
+            return
+        before, self._before = self._before, None
+        self._run, self._start, self._state, self.settings, self._epochs = before.run, before.start, before.state, before.settings, None
+        self._move(before.block_size)
+        set_parameters(self.circuit, before.params)
+
+    @property
+    def comparing(self) -> bool:
+        return self._before is not None
+
     def _warm(self, x) -> None:
         """A circuit's first pass makes its buffers: not a part of training, whose seconds are compared."""
         if self.circuit is not self._warmed:
@@ -115,8 +160,13 @@ class Training:
             self._warmed = self.circuit
 
     @property
-    def _goes_on(self) -> bool:
-        return bool(self.rows) and self.rows[-1].run == self._run
+    def _batch_size(self) -> int:
+        return min(self.settings.batch_size, TRAIN_BATCH, len(self.entry.x))
+
+    @property
+    def _epochs_done(self) -> int:
+        state = self._state
+        return 0 if state is None else state.step // -(-state.num_rows // state.batch_size)
 
     def _prepare(self) -> None:
         from ..fitstate import parameters_of

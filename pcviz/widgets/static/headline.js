@@ -28,7 +28,6 @@ function drawHeadline(el, now, before, state) {
     change.textContent = text && tile.name === "time" ? `${text} ${text === "same" ? "as" : "than"} at ${before.block_size}` : text;
     change.title = text && `compared with block size ${before.block_size}`;
     kind.textContent = figures ? figures.kinds[tile.name] ?? "" : "";
-    node.title = figures ? figures.formulas?.[tile.name] ?? "" : "";
   }
 }
 
@@ -40,8 +39,8 @@ function explain(before, after, phase) {
   if (!before || !after) return "";
   const [a, b] = [figuresOf(before, phase), figuresOf(after, phase)];
   if (!(a.time_ms > 1.5 * b.time_ms)) return "";
-  const times = (x, y) => `${formatRatio(x / y)}×`;
-  return `${times(a.time_ms, b.time_ms)} faster: ${times(a.l2_bytes, b.l2_bytes)} less L1–L2 traffic, only ${times(a.hbm_bytes, b.hbm_bytes)} less HBM.`;
+  const times = (x, y) => `${formatRatio(x / y)}×`, hbm = a.hbm_bytes > 1.05 * b.hbm_bytes ? `only ${times(a.hbm_bytes, b.hbm_bytes)} less HBM` : "no less HBM";
+  return `${after.block_size} against ${before.block_size}: ${times(a.time_ms, b.time_ms)} faster, ${times(a.l2_bytes, b.l2_bytes)} less L2 → L1, ${hbm}.`;
 }
 
 function ratio(less, more) {

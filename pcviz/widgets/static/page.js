@@ -14,8 +14,8 @@ class PageModel {
     if (event === "msg:custom") this.hear = listener;
   }
 
-  off() {
-    this.hear = null;
+  off(event) {
+    if (event === "msg:custom") this.hear = null;
   }
 
   send(message) {

@@ -87,7 +87,7 @@ class Shell {
       field.addEventListener("keydown", (event) => event.key === "Enter" && submit()); // JupyterLab keeps Enter from causing "change"
     }
     const act = (name, message) => part[name].addEventListener("click", () => hub.send(message()));
-    act("train", () => ({ kind: { training: "pause", paused: "resume" }[hub.run.state] || "train" }));
+    act("train", () => ({ kind: { training: "pause", paused: "resume" }[this.trains() ? hub.run.state : "idle"] || "train" }));
     act("stop", () => ({ kind: "stop" }));
     act("measure", () => ({ kind: "measure", force: true }));
     act("use-for-training", () => ({ kind: "use_for_training" }));
@@ -358,7 +358,9 @@ class Shell {
     for (const [name, why] of Object.entries(session.disabled || {})) Object.assign(part[name], { disabled: true, title: why });
     this.slider.setSizes(active.sizes);
     this.slider.setSize(this.store.get().blockSize);
-    part.hint.textContent = this.explained ?? active.hint ?? "";
+    if (this.explained?.gen !== active.gen) this.explained = null; // of another circuit or setting
+    part.hint.textContent = this.explained?.text ?? active.hint ?? "";
+    part.hint.dataset.explained = String(Boolean(this.explained));
     this.showRun();
   }
 
@@ -368,7 +370,7 @@ class Shell {
     const { state } = hub.run;
     this.root.dataset.run = state;
     const able = Boolean(session.can_train);
-    part.train.textContent = { training: "Pause", paused: "Resume" }[state] || "Train";
+    part.train.textContent = { training: "Pause", paused: "Resume" }[this.trains() ? state : "idle"] || "Train";
     part.train.disabled = !able || state === "preparing";
     part.train.title = able ? "" : session.why_not || "The engine is not ready yet";
     part.stop.disabled = !(state === "training" || state === "paused");
@@ -378,10 +380,16 @@ class Shell {
     this.showUse();
   }
 
+  // Whether the run is one of the circuit that is shown.
+  trains() {
+    const { run, pending, frames } = this.hub, circuit = (pending ?? frames)?.session.circuit;
+    return (run.state === "training" || run.state === "paused") && run.circuit === circuit;
+  }
+
   showUse() {
     const { run } = this.hub;
     const { blockSize } = this.store.get();
-    const running = run.state === "training" || run.state === "paused";
+    const running = this.trains();
     const button = this.part["use-for-training"];
     button.hidden = !(running && run.block_size !== blockSize);
     button.textContent = running ? `Trains at block size ${run.block_size}. Use ${blockSize}` : "";
@@ -403,7 +411,7 @@ class Shell {
     const state = this.store.get();
     const text = explain(frames.get("headline", this.base), frames.get("headline", state.blockSize), state.phase);
     if (!text) return;
-    this.explained = text;
+    this.explained = { text, gen: frames.session.gen };
     this.part.hint.textContent = text;
     this.part.hint.dataset.explained = "true";
   }

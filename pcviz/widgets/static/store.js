@@ -99,12 +99,28 @@ class Hub {
       order = order.then(() => this.receive(message, buffers)).catch((error) => this.fail(error));
     };
     model.on("msg:custom", this.onMessage);
+    this.onLive = () => this.send({ kind: "want" }); // hears at once whether there still is a kernel
+    model.on("comm_live_update", this.onLive);
   }
 
   // The kernel hears of block size, layer and tolerance with the next message only: a move of a slider sends none.
   send(message) {
     const { blockSize, layer, tolerance } = this.store.get();
-    if (!this.closed) this.model.send({ block_size: blockSize, layer, tolerance, ...message });
+    if (this.closed) return;
+    try {
+      this.model.send({ block_size: blockSize, layer, tolerance, ...message });
+    } catch (error) {
+      this.lost(error);
+    }
+  }
+
+  // The frames that are here stay; what needs the kernel does not.
+  lost(error) {
+    console.warn(error);
+    this.run = { state: "idle" };
+    this.tell("run");
+    this.status = { text: "The kernel behind this explorer is gone (restarted or shut down): run the cell again.", level: "error", progress: null, cancel: false };
+    this.tell("status");
   }
 
   ask(message) {
@@ -195,6 +211,7 @@ class Hub {
   close() {
     this.closed = true;
     this.model.off("msg:custom", this.onMessage);
+    this.model.off("comm_live_update", this.onLive);
     this.frames = this.pending = null;
     this.steps = [];
     this.learned = null;

@@ -12,14 +12,15 @@ function blocks_cuts(view, scene, width, height, font) {
   const head = pv_el("p", "pcv-cuts-head");
   head.append("The fewest groups whose pseudo edges stay within tolerance × stored edges = ", pv_el("b", "", `${pv_digits(scene.tolerance)} × ${pv_count(cuts.stored)} = ${pv_count(Math.floor(cuts.budget + 1e-9))}`), ":");
   const both = pv_el("div", "pcv-cuts");
-  both.append(blocks_least(scene, first, rows, wide), blocks_program(view, cuts.classes[shape], width - (wide ? 22 : 15) * font, rows, font));
-  const note = pv_el("div", "pcv-caption", blocks_cuts_note(cuts, cuts.classes[shape]));
+  const program = blocks_program(view, cuts.classes[shape], width - (wide ? 22 : 15) * font, rows, font);
+  both.append(blocks_least(scene, first, rows, wide), program);
+  const note = pv_el("div", "pcv-caption", blocks_cuts_note(cuts, cuts.classes[shape], Number(program.dataset.columns)));
   panel.replaceChildren(head, both, note);
 }
 
-function blocks_cuts_note(cuts, table) {
+function blocks_cuts_note(cuts, table, shown) {
   const parts = ["Cell: least pseudo edges when the sum blocks with up to that many children form g groups, each padded to its last column. Outlined: the chosen groups."];
-  if (table.numbers > table.counts.length) parts.push(`${table.counts.length} of ${pv_count(table.numbers)} numbers of children are kept here.`);
+  if (table.numbers > shown) parts.push(`${shown} of ${pv_count(table.numbers)} numbers of children are shown: columns between them are left out.`);
   if (cuts.classes.length > 1) parts.push("One budget for all block shapes of the layer.");
   return parts.join(" ");
 }
@@ -42,6 +43,7 @@ function blocks_least({ cuts }, first, rows, wide) {
 
 function blocks_program(view, table, width, rows, font) {
   const box = pv_el("div", "pcv-cuts-program"), columns = blocks_columns(table, Math.max(table.cuts.length ? 2 : 1, Math.floor((width - 5.6 * font) / (4.2 * font)))), [m, k] = table.shape;
+  box.dataset.columns = columns.length;
   const { classes } = view.scene.cuts, name = (one) => `blocks of ${one.shape[0]} × ${one.shape[1]}`;
   if (classes.length > 1) {
     const choose = pv_select(classes.map((one, i) => [i, name(one)]), view.shape, "Block shape", (value) => { view.shape = Number(value); blocks_redraw(view); });

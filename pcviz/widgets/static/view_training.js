@@ -83,9 +83,9 @@ function training_controls(view) {
   const send = (message) => view.frame.store.send(message);
   const start = pv_select(TRAINING_STARTS, "own", "a new run starts from", () => {});
   const over = pv_button("Start over", () => send({ kind: "start_over", start: start.value }));
-  over.title = "A new run at the block size of the slider, with the same order of samples";
+  over.title = "A new run at the block size of the slider, with the same order of samples and the batch size of the settings, at most 256";
   const compare = pv_button("Compare sizes", () => send({ kind: "compare", start: start.value, epochs: TRAINING_EPOCHS }));
-  compare.title = `${TRAINING_EPOCHS} epochs at each block size, from the same parameters and with the same order of samples`;
+  compare.title = `${TRAINING_EPOCHS} epochs at each block size, from the same parameters and with the same order of samples; then the circuit gets its parameters of now back`;
   const pace = pv_select(TRAINING_PACES, "0", "mini-batches per second", (value) => send({ kind: "pace", seconds: Number(value) }));
   Object.entries({ start, over, compare, pace }).forEach(([name, node]) => (node.dataset.pcv = `training-${name}`));
   const bar = pv_el("div", "pcv-bar");
@@ -123,9 +123,9 @@ function extendTraining(base, rows) {
 function training_pieces(scene) {
   const at = Object.fromEntries(scene.columns.map((name, i) => [name, i])), pieces = [];
   for (const row of scene.rows) {
-    const test = row[at.test_bpd] ?? null, last = pieces[pieces.length - 1], goesOn = last && last.run === row[at.run];
+    const test = row[at.test_bpd] ?? null, last = pieces.findLast((one) => one.run === row[at.run]); // a comparison may lie between
     let piece = last;
-    if (!goesOn || last.size !== row[at.block_size]) pieces.push((piece = training_piece(row, at, goesOn ? last : null)));
+    if (last?.size !== row[at.block_size]) pieces.push((piece = training_piece(row, at, last)));
     piece.samples.push(row[at.num_samples]);
     piece.seconds.push(row[at.seconds]);
     piece.train.push(row[at.train_bpd]);
@@ -145,22 +145,23 @@ function training_pieces(scene) {
 }
 
 function training_piece(row, at, before) {
-  const piece = { run: row[at.run], size: row[at.block_size], start: row[at.start], from: before?.size, samples: [], seconds: [], train: [], epochs: [], perEpoch: before?.perEpoch ?? 0, test: { samples: [], seconds: [], bits: [] } };
+  const piece = { run: row[at.run], size: row[at.block_size], batch: row[at.batch_size], start: row[at.start], from: before?.size, samples: [], seconds: [], train: [], epochs: [], perEpoch: before?.perEpoch ?? 0, test: { samples: [], seconds: [], bits: [] } };
   for (const name of before ? ["samples", "seconds", "train"] : []) piece[name].push(before[name][before[name].length - 1]);
   return piece;
 }
 
 function training_text(view, scene, pieces, frame) {
   const n = scene.points ?? scene.rows.length;
-  pv_number(view.points, n, n ? pv_plural(n, "mini-batch").replace("batchs", "batches") : "");
+  const last = scene.rows[scene.rows.length - 1], batch = last?.[scene.columns.indexOf("batch_size")];
+  pv_number(view.points, n, n ? `${pv_plural(n, "mini-batch").replace("batchs", "batches")} of ${batch}` : "");
   view.caption.textContent = [training_lesson(pieces), scene.caption].filter(Boolean).join(" ");
   view.caption.hidden = !view.caption.textContent;
-  const most = frame.height < 27 * frame.font ? 2 : 9, shown = pieces.slice(-most), starts = new Set(pieces.map((piece) => piece.start));
+  const most = frame.height < 27 * frame.font ? 2 : 9, shown = pieces.slice(-most), starts = new Set(pieces.map((piece) => piece.start)), batches = new Set(pieces.map((piece) => piece.batch));
   view.keys.replaceChildren(...shown.map((piece) => {
     const key = pv_el("span", "pcv-key"), end = piece.train[piece.train.length - 1], test = piece.test.bits[piece.test.bits.length - 1];
     key.append(pv_swatch_line(training_colour(piece, frame.theme), training_dash(piece, pieces) === "dash" ? "5,3" : "", training_mark(piece)));
     const text = pv_el("span", ""), name = piece.from ? `${piece.from} → ${piece.size}` : `block size ${piece.size}`;
-    text.append(pv_el("b", "", name), starts.size > 1 && piece.start ? `, ${piece.start}` : "", test === undefined ? `: train ${end.toFixed(3)}` : `: test ${test.toFixed(3)}`, `, ${pv_digits(piece.seconds[piece.seconds.length - 1])} s`);
+    text.append(pv_el("b", "", name), starts.size > 1 && piece.start ? `, ${piece.start}` : "", batches.size > 1 ? `, batch ${piece.batch}` : "", test === undefined ? `: train ${end.toFixed(3)}` : `: test ${test.toFixed(3)}`, `, ${pv_digits(piece.seconds[piece.seconds.length - 1])} s`);
     key.append(text);
     return key;
   }));
@@ -172,8 +173,8 @@ function training_text(view, scene, pieces, frame) {
 // What a comparison shows, in its own numbers: the test values of runs that started alike, at the last epoch that all of
 // them have, and how long each took to get there.
 function training_lesson(pieces) {
-  const own = pieces.filter((piece) => !piece.from && piece.epochs.length), start = own[own.length - 1]?.start;
-  const alike = [...new Map(own.filter((piece) => piece.start === start).map((piece) => [piece.size, piece])).values()];
+  const own = pieces.filter((piece) => !piece.from && piece.epochs.length), last = own[own.length - 1];
+  const alike = [...new Map(own.filter((piece) => piece.start === last.start && piece.batch === last.batch).map((piece) => [piece.size, piece])).values()];
   if (alike.length < 2) return "";
   const epoch = Math.min(...alike.map((piece) => piece.epochs[piece.epochs.length - 1][0]));
   const found = alike.map((piece) => ({ size: piece.size, row: piece.epochs.find((row) => row[0] === epoch) })).filter((one) => one.row);

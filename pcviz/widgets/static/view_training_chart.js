@@ -20,9 +20,10 @@ function training_dash(piece, pieces) {
   return piece.start === "random" && pieces.some((other) => other.start !== "random") ? "dash" : "solid";
 }
 
-// Against epochs curves lie on each other: marks of earlier ones are open and larger, so that all are seen.
+// Against epochs curves lie on each other: marks of earlier ones are open and larger, so that all are seen. Long runs have a few marks.
 function training_test_mark(piece, behind) {
-  return behind ? { symbol: `${training_mark(piece)}-open`, size: 7 + 3 * Math.min(behind, 4), line: { width: 1.5 } } : { symbol: training_mark(piece), size: 7 };
+  const shared = { maxdisplayed: 16 };
+  return behind ? { ...shared, symbol: `${training_mark(piece)}-open`, size: 7 + 3 * Math.min(behind, 4), line: { width: 1.5 } } : { ...shared, symbol: training_mark(piece), size: 7 };
 }
 
 function training_traces(pieces, axis, theme) {

@@ -28,7 +28,7 @@ from .plan import (
     PlanSummary,
     SumGroup,
 )
-from .tiles import TileGrid, edges_per_tile, tile_grid
+from .tiles import TileGrid, edges_per_tile, starts_within, tile_grid
 
 
 def plan_summary(root: Nodes | Layering, *, block_size: int, padding_tolerance: float = 0.25) -> PlanSummary:
@@ -182,46 +182,69 @@ class _LayerCount:
     def _sparse(self) -> None:
         """Stored tiles of the sparse vectors: ``row_children`` per sum block, ``col_parents`` per child block and shape;
         ``row_edges`` and ``row_missing`` count cells of a sum block's tiles."""
-        a = self.arrays
-        self.row_children, self.row_edges, self.row_missing = (np.zeros(int(self.rows.sum()), dtype=np.int64) for _ in range(3))
+        a, node = self.arrays, np.cumsum(self.arrays.sum_len) - self.arrays.sum_len
+        self.row_children, self.row_missing = (np.zeros(int(self.rows.sum()), dtype=np.int64) for _ in range(2))
+        self.row_edges = np.add.reduceat(a.node_edges, np.repeat(node, self.rows) + self._places(self.rows) * np.repeat(self.sum_block, self.rows))
         self.col_parents = {shape: np.zeros(int(self.cols.sum()), dtype=np.int64) for shape in self._shapes()}
         self.sparse_stored = 0
-        shape_of_edge = (self.sum_block[a.edge_sum], self.child_block[a.edge_sum])
-        for b in np.unique(a.edge_block).tolist():
-            for shape in self.col_parents:
-                pick = np.flatnonzero((a.edge_block == b) & (shape_of_edge[0] == shape[0]) & (shape_of_edge[1] == shape[1]))
-                if len(pick):
-                    self._sparse_tiles(pick, b, shape)
+        sums = np.flatnonzero(~a.dense)
+        kinds, kind = np.unique(np.stack([a.edge_block, self.sum_block, self.child_block])[:, sums], axis=1, return_inverse=True)
+        for number, (b, sum_block, child_block) in enumerate(kinds.T.tolist()):
+            mine = slice(None) if kinds.shape[1] == 1 else np.repeat(kind == number, a.edge_count[sums])
+            row, col, unit = self._tiles(a.edge_link[mine], a.edge_row[mine], a.edge_col[mine], b, (sum_block, child_block))
+            self._count_tiles(row, col, unit, (sum_block, child_block))
 
-    def _sparse_tiles(self, pick: np.ndarray, b: int, shape: tuple[int, int]) -> None:
-        """Tiles under edges ``pick`` of b x b nodes. Where an edge covers whole tiles, they are counted, not listed."""
+    def _tiles(self, link, row, col, b: int, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
+        """(first sum block, first child block, unit) of what edges of b x b nodes store; of tiles within one edge only their unit is listed."""
         a, (sum_block, child_block) = self.arrays, shape
-        tall, wide = max(sum_block, b), max(child_block, b)  # the unit that is listed
-        row, col = a.edge_row[pick], a.edge_col[pick]
-        if tall % min(sum_block, b) or wide % min(child_block, b):  # edges and tiles do not nest: list every tile
+        tall, wide = max(sum_block, b), max(child_block, b)  # the unit, in nodes
+        if tall % min(sum_block, b) or wide % min(child_block, b):  # edges and tiles do not nest: every tile is a unit
             tall, wide = shape
-            rows = row[:, None, None] + np.arange(0, b, math.gcd(b, tall))[:, None]
-            row, col = np.broadcast_arrays(rows, col[:, None, None] + np.arange(0, b, math.gcd(b, wide)))
-        spread = (-1,) + (1,) * (row.ndim - 1)
-        row = self.first_row[a.edge_sum[pick]].reshape(spread) + row // tall * (tall // sum_block)
-        col = self.first_col[a.edge_element[pick]].reshape(spread) + col // wide * (wide // child_block)
-        total_cols = len(self.col_parents[shape])
-        row, col = np.divmod(np.unique(row * total_cols + col), total_cols)
-        down, across = tall // sum_block, wide // child_block
-        self.row_children += np.bincount((row[:, None] + np.arange(down)).ravel(), minlength=len(self.row_children)) * across
-        self.col_parents[shape] += np.bincount((col[:, None] + np.arange(across)).ravel(), minlength=total_cols) * down
-        owner = np.searchsorted(self.first_row, row, side="right") - 1
-        element = np.searchsorted(self.first_col, col, side="right") - 1
-        below = np.minimum(a.element_len[element] - (col - self.first_col[element]) * child_block, wide)
-        rows = row[:, None] + np.arange(down)
-        left = np.minimum(a.sum_len[owner][:, None] - (rows - self.first_row[owner][:, None]) * sum_block, sum_block)
-        missing = sum_block * wide - left * below[:, None]
-        self.row_missing += np.bincount(rows.ravel(), weights=missing.ravel(), minlength=len(self.row_missing)).astype(np.int64)
+        if (tall, wide) == (b, b):
+            row, col = row // sum_block, col // child_block
+        else:
+            width = -(-a.element_len // wide)[a.link_element]
+            ends = np.cumsum(-(-a.sum_len // tall)[a.link_sum] * width)
+            starts = np.append(0, ends[:-1])
+            cells = self._distinct(((starts[link] + (row + down) // tall * width[link] + (col + right) // wide)
+                                    for down in starts_within(b, tall) for right in starts_within(b, wide)), int(ends[-1]), len(row))  # fmt: skip
+            link = np.repeat(np.arange(len(ends)), np.diff(np.searchsorted(cells, np.append(0, ends))))
+            row, col = np.divmod(cells - starts[link], width[link])
+            row, col = row * (tall // sum_block), col * (wide // child_block)
+        return self.first_row[a.link_sum][link] + row, self.first_col[a.link_element][link] + col, (tall, wide)
+
+    @staticmethod
+    def _distinct(pieces: Iterator[np.ndarray], cells: int, most: int) -> np.ndarray:
+        """Distinct numbers below ``cells``, ascending: by marking each, unless few of very many occur."""
+        if cells > 64 * most:
+            return np.unique(np.concatenate(list(pieces)))
+        found = np.zeros(cells, dtype=bool)
+        for piece in pieces:
+            found[piece] = True
+        return np.flatnonzero(found)
+
+    def _count_tiles(self, row: np.ndarray, col: np.ndarray, unit: tuple[int, int], shape: tuple[int, int]) -> None:
+        """Add units of tall x wide nodes, distinct, which begin at these sum and child blocks."""
+        (tall, wide), (sum_block, child_block) = unit, shape
+        down, across = np.arange(tall // sum_block), np.arange(wide // child_block)
+        below = np.minimum(np.repeat(self.arrays.element_len, self.cols) - self._places(self.cols) * child_block, wide)  # real nodes from a block on
+        left = np.minimum(np.repeat(self.arrays.sum_len, self.rows) - self._places(self.rows) * sum_block, sum_block)
+        units, real = np.bincount(row), np.bincount(row, weights=below[col]).astype(np.int64)
+        first = np.flatnonzero(units)
+        blocks, units = first[:, None] + down, units[first, None]
+        missing = sum_block * wide * units - left[blocks] * real[first, None]
+        self.row_children[blocks] += units * len(across)
+        self.row_missing[blocks] += missing
+        parents = np.bincount(col)
+        first = np.flatnonzero(parents)
+        self.col_parents[shape][first[:, None] + across] += parents[first, None] * len(down)
         self.sparse_stored += len(row) * tall * wide
         self.missing += int(missing.sum())
-        step = math.gcd(b, sum_block)
-        rows = (a.edge_row[pick][:, None] + np.arange(0, b, step)) // sum_block + self.first_row[a.edge_sum[pick]][:, None]
-        self.row_edges += np.bincount(rows.ravel(), minlength=len(self.row_edges)) * (step * b)
+
+    @staticmethod
+    def _places(counts: np.ndarray) -> np.ndarray:
+        """0, 1, ... for each of several vectors of so many blocks, end to end."""
+        return np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts, counts)
 
     def element_rows(self) -> int:
         """Rows of the element buffer, the null block included."""

@@ -18,8 +18,9 @@ def blocks_of(lengths: np.ndarray, block_size: int) -> np.ndarray:
 class LayerArrays:
     """``sum_len`` [S], ``element_len`` [P]; a *link* is a child of a sum vector: ``link_sum``, ``link_element`` [L].
 
-    Sparse vectors' edges end to end: ``edge_sum``, ``edge_element`` vector numbers; ``edge_row``, ``edge_col`` first node
-    within the vector; ``edge_block`` nodes. ``sum_longest``, ``element_longest``: see Layer.longest. ``ties``: per class
+    Sparse vectors' edges end to end, int32: ``edge_link`` numbers of links; ``edge_row``, ``edge_col`` first node within the vectors.
+    ``edge_block``, ``edge_count`` [S]: nodes that one edge joins (1 of dense vectors), and edges (0); ``node_edges``: edges of each
+    node of the sum vectors, end to end (0 of dense ones). ``sum_longest``, ``element_longest``: see Layer.longest. ``ties``: per class
     that has several vectors in this layer, their numbers; ``tied`` [S]: all but the first of each class.
     ``arity`` [P]; of products of node i with node i: ``factor_element``, ``factor`` [F] numbers, ``factor_len`` by factor; of others
     (``gathered``): element number and, per factor, its number and the nodes of it that are read.
@@ -61,13 +62,20 @@ class LayerArrays:
 
     def _collect_edges(self, layer: Layer) -> None:
         first_link = np.searchsorted(self.link_sum, np.arange(len(layer.sums)))
-        pieces = [(np.zeros(0, np.int64),) * 5]
-        for i, nodes in enumerate(layer.sums):
-            if nodes.edge_ids is not None:
-                starts = np.cumsum([0] + [child.num_nodes for child in nodes.children])
-                col = nodes.edge_ids[1] * nodes.edge_block
-                child = np.searchsorted(starts, col, side="right") - 1
-                same = np.full(len(col), i)
-                element = self.link_element[first_link[i] + child]
-                pieces.append((same, element, nodes.edge_ids[0] * nodes.edge_block, col - starts[child], np.full(len(col), nodes.edge_block)))
-        self.edge_sum, self.edge_element, self.edge_row, self.edge_col, self.edge_block = map(np.concatenate, zip(*pieces))
+        pieces, degrees = [(np.zeros(0, np.int32),) * 3], []
+        for first, nodes in zip(first_link.tolist(), layer.sums):
+            b = nodes.edge_block
+            if nodes.edge_ids is None:
+                degrees.append(np.zeros(nodes.num_nodes, dtype=np.int64))
+                continue
+            blocks = np.array([child.num_nodes // b for child in nodes.children])
+            link = np.repeat(np.arange(first, first + len(blocks), dtype=np.int32), blocks)  # of each child block
+            start = np.repeat(np.cumsum(blocks) - blocks, blocks)
+            row, col = nodes.edge_ids
+            column = ((np.arange(len(start)) - start) * b).astype(np.int32)
+            pieces.append((link[col], (row * b).astype(np.int32), column[col]))
+            degrees.append(np.repeat(np.bincount(row, minlength=nodes.num_nodes // b) * b, b))
+        self.edge_link, self.edge_row, self.edge_col = map(np.concatenate, zip(*pieces))
+        self.edge_block = np.array([nodes.edge_block for nodes in layer.sums])
+        self.edge_count = np.array([0 if nodes.edge_ids is None else nodes.edge_ids.shape[1] for nodes in layer.sums])
+        self.node_edges = np.concatenate(degrees)

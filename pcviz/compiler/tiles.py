@@ -75,17 +75,23 @@ def tile_grid(nodes: SumNodes, sum_block: int, child_block: int) -> TileGrid:
     rows = num_blocks(nodes.num_nodes, sum_block)
     tile_rows = tile_cols = None
     if nodes.edge_ids is not None:
-        key = np.unique(_tile_keys(nodes, sum_block, child_block, offsets))
+        b = nodes.edge_block
+        key = np.unique(_tile_keys(nodes, sum_block, child_block, offsets, starts_within(b, sum_block), starts_within(b, child_block)))
         tile_rows, tile_cols = np.divmod(key, offsets[-1])
     return TileGrid(nodes, sum_block, child_block, rows, tuple(offsets.tolist()), tile_rows, tile_cols)
 
 
-def _tile_keys(nodes: SumNodes, sum_block: int, child_block: int, offsets: np.ndarray) -> np.ndarray:
-    """row * num_cols + col of every tile that an edge touches (with repeats)."""
-    b, (sum_ids, child_ids) = nodes.edge_block, nodes.edge_ids
-    # an edge joins b x b nodes; steps of the greatest common divisor touch every tile under it
-    sum_nodes = sum_ids[:, None] * b + np.arange(0, b, math.gcd(b, sum_block))
-    child_nodes = child_ids[:, None] * b + np.arange(0, b, math.gcd(b, child_block))
+def starts_within(b: int, tile: int) -> np.ndarray:
+    """Nodes of an edge of b nodes, counted from its first, that meet every tile of ``tile`` nodes which the edge does, wherever it begins
+    (at a multiple of b)."""
+    nests = b % tile == 0 or tile % b == 0
+    return np.arange(0, b, tile) if nests else np.append(np.arange(0, b - 1, tile), b - 1)
+
+
+def _tile_keys(nodes: SumNodes, sum_block: int, child_block: int, offsets: np.ndarray, down: np.ndarray, across: np.ndarray) -> np.ndarray:
+    """row * num_cols + col of the tiles below these nodes of every edge (with repeats)."""
+    sum_ids, child_ids = nodes.edge_ids
+    sum_nodes, child_nodes = sum_ids[:, None] * nodes.edge_block + down, child_ids[:, None] * nodes.edge_block + across
     cols = child_columns(nodes, child_block, offsets, child_nodes)
     return ((sum_nodes // sum_block)[:, :, None] * offsets[-1] + cols[:, None, :]).ravel()
 
@@ -100,6 +106,7 @@ def child_columns(nodes: SumNodes, child_block: int, offsets: np.ndarray, child_
 def edges_per_tile(grid: TileGrid) -> np.ndarray:
     """[T] circuit edges in each stored tile of a vector with edge_ids."""
     b = grid.nodes.edge_block
-    keys = _tile_keys(grid.nodes, grid.sum_block, grid.child_block, np.array(grid.col_offsets))
+    down, across = math.gcd(b, grid.sum_block), math.gcd(b, grid.child_block)  # steps of so many nodes stay within a tile
+    keys = _tile_keys(grid.nodes, grid.sum_block, grid.child_block, np.array(grid.col_offsets), np.arange(0, b, down), np.arange(0, b, across))
     _, counts = np.unique(keys, return_counts=True)
-    return counts * math.gcd(b, grid.sum_block) * math.gcd(b, grid.child_block)
+    return counts * down * across

@@ -44,16 +44,13 @@ def check_reachable(root: Nodes, order: list[Nodes]) -> None:
     of = equal_lengths(order)
     used: dict[int, np.ndarray | None] = {of[id(root)]: None}  # None: all nodes are used
     for parent in order:
-        start = 0
+        start, read = 0, _read_children(parent)
         for position, child in enumerate(parent.children):
             ids = None
             if isinstance(parent, ProdNodes) and parent.edge_ids is not None:
                 ids = parent.edge_ids[:, position]
             elif isinstance(parent, SumNodes) and parent.edge_ids is not None:
-                first, last = start // parent.edge_block, (start + child.num_nodes) // parent.edge_block
-                blocks = parent.edge_ids[1]
-                blocks = blocks[(blocks >= first) & (blocks < last)] - first
-                ids = (blocks[:, None] * parent.edge_block + np.arange(parent.edge_block)).ravel()
+                ids = np.flatnonzero(read[start : start + child.num_nodes])
             start += child.num_nodes
             if ids is None:
                 used[of[id(child)]] = None
@@ -64,3 +61,12 @@ def check_reachable(root: Nodes, order: list[Nodes]) -> None:
         if mask is not None and not mask.all():
             lost = np.flatnonzero(~mask)
             raise CircuitError(f"unreachable: node {int(lost[0])} of {nodes!r} has no parent ({len(lost)} such nodes); remove it or connect it.")
+
+
+def _read_children(parent: Nodes) -> np.ndarray | None:
+    """[num_children] bool: which child nodes a sparse sum vector reads; of other vectors None."""
+    if not isinstance(parent, SumNodes) or parent.edge_ids is None:
+        return None
+    blocks = np.zeros(parent.num_children // parent.edge_block, dtype=bool)
+    blocks[parent.edge_ids[1]] = True
+    return np.repeat(blocks, parent.edge_block)

@@ -107,6 +107,14 @@ def test_frames_of_every_size_come_once_current_size_first(page):
     assert shown == sorted(shown, reverse=True), "frames of the present tolerance come first"
 
 
+def test_what_opens_on_the_dag_does_not_wait_for_blocks(page):
+    page.session.place({"stages": ["dag"]})
+    page.send("ready")
+    page.frame("blocks", 1, page.session.layer)
+    assert [c["view"] for c, _ in page.messages if c["kind"] == "frame"][:3] == ["headline", "dag", "blocks"]
+    assert next(c for c, _ in page.messages if c["kind"] == "session")["needs"] == ["headline", "dag"]
+
+
 def test_the_tolerance_of_the_page_is_the_sessions(page):
     """Moves of its slider are told with the next message, and make no new generation."""
     page.send("ready")

@@ -45,20 +45,19 @@ class LayerArrays:
         self._collect_factors(layer)
 
     def _collect_factors(self, layer: Layer) -> None:
-        number: dict[int, int] = {}
-        lengths, self.gathered, pairs = [], [], []
-        for i, element in enumerate(layer.elements):
-            for a, factor in enumerate(factors_of(element)):
-                if id(factor) not in number:
-                    number[id(factor)] = len(lengths)
-                    lengths.append(factor.num_nodes)
-                if not isinstance(element, ProdNodes) or element.edge_ids is None:
-                    pairs.append((i, number[id(factor)]))
-                else:
-                    self.gathered.append((i, number[id(factor)], np.unique(element.edge_ids[:, a])))
-        self.arity = np.array([len(factors_of(element)) for element in layer.elements], dtype=np.int64)
-        self.factor_element, self.factor = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
-        self.factor_len = np.array(lengths, dtype=np.int64)
+        factors = [factors_of(element) for element in layer.elements]
+        lengths = {id(factor): factor.num_nodes for own in factors for factor in own}
+        number = dict(zip(lengths, range(len(lengths))))
+        self.arity = np.array([len(own) for own in factors], dtype=np.int64)
+        self.factor_len = np.array(list(lengths.values()), dtype=np.int64)
+        element, found = np.repeat(np.arange(len(factors)), self.arity), np.array([number[id(factor)] for own in factors for factor in own])
+        gathers = np.array([isinstance(each, ProdNodes) and each.edge_ids is not None for each in layer.elements])
+        self.factor_element, self.factor = element[~gathers[element]], found[~gathers[element]]
+        self.gathered = [
+            (i, number[id(factor)], np.unique(layer.elements[i].edge_ids[:, a]))
+            for i in np.flatnonzero(gathers).tolist()
+            for a, factor in enumerate(factors[i])
+        ]
 
     def _collect_edges(self, layer: Layer) -> None:
         first_link = np.searchsorted(self.link_sum, np.arange(len(layer.sums)))

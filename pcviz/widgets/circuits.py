@@ -34,6 +34,16 @@ class Entry:
     why_not: str = ""  # why it cannot train here
     image: tuple[int, int] | None = None  # [height, width], when the variables are the pixels of an image
     measured: list = field(default_factory=list)
+    _summaries: dict = field(default_factory=dict)
+
+    def summary(self, block_size: int, padding_tolerance: float):
+        """The PlanSummary of this circuit, made once: opening, the still picture and the frames all need that of the first size."""
+        key = block_size, padding_tolerance
+        if key not in self._summaries:
+            from ..compiler.counting import plan_summary
+
+            self._summaries[key] = plan_summary(self.root, block_size=block_size, padding_tolerance=padding_tolerance)
+        return self._summaries[key]
 
     @property
     def can_train(self) -> bool:

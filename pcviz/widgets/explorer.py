@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ..compiler.counting import plan_summary
 from ..rows import to_frame
 from .bundle import PageWidget
 from .circuits import Entry, digits_entry, figure_5_entry, user_entry
@@ -122,7 +121,7 @@ def static_explorer(entry: Entry, settings: Settings, block_size: int | None) ->
         rows = [row for row in entry.recorded if row.phase == "forward"]
         body = [[row.block_size, milliseconds(row.time_ms), si_bytes(row.l2_to_l1_bytes), si_bytes(row.hbm_bytes)] for row in rows]
         return html_table(entry.label, ["block size", "time", "L2 to L1", "HBM"], body, f"Forward pass of the sum layer; {rows[0].provenance.label}.")
-    summary = plan_summary(entry.root, block_size=block_size or entry.first_size, padding_tolerance=settings.padding_tolerance)
+    summary = entry.summary(block_size or entry.first_size, settings.padding_tolerance)
     head = ["layer", "sums", "groups", "edges", "absent", "missing", "pseudo"]
     body = [
         [layer.index, *map(count, (layer.num_sums, len(layer.groups), layer.edges, layer.absent_edges, layer.missing_edges, layer.pseudo_edges))]

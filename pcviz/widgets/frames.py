@@ -63,7 +63,6 @@ class Generation:
 
     def __init__(self, number: int, entry: Entry, settings: Settings):
         self.number, self.entry, self.settings = number, entry, settings
-        self._summaries: dict[int, object] = {}
         self._reports: dict[int, object] = {}
         self._costs: dict[int, Costs] = {}
         self._layering = None
@@ -105,11 +104,7 @@ class Generation:
         return self._layering
 
     def summary(self, size: int):
-        if size not in self._summaries:
-            from ..compiler.counting import plan_summary
-
-            self._summaries[size] = plan_summary(self.layering, block_size=size, padding_tolerance=self.settings.padding_tolerance)
-        return self._summaries[size]
+        return self.entry.summary(size, self.settings.padding_tolerance)
 
     def report(self, size: int):
         if size not in self._reports:
@@ -271,14 +266,16 @@ class FrameWorker:
         self._asked: set[Task] = set()
         self._parts: dict[str, tuple] = {}  # parts of scenes that the page waits for, by name; a newer wish replaces an older one
         self._wish = (1, 1, None)
+        self._first = "blocks"  # the view that the page opens on
         self._sent = 0
         self._fresh = False
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="pcviz-frames", daemon=True)
         self._thread.start()
 
-    def show(self, generation: Generation, size: int, layer: int) -> None:
+    def show(self, generation: Generation, size: int, layer: int, first: str = "blocks") -> None:
         with self._change:
+            self._first = first
             self._generation, self._wish, self._sent = generation, (size, layer, generation.settings.padding_tolerance), 0
             self._tasks, self._asked, self._parts = set(), set(), {}
             self._fresh = True
@@ -358,7 +355,7 @@ class FrameWorker:
             soon = off == 0 and task.view in ("headline", "blocks", "cost") and task.size in (None, size)
             return (2.5 if soon else 4, off, distance, abs(task.tolerance - tolerance), order)
         if task.size == size and off == 0 and task.view in ("headline", "blocks", "dag"):  # what a large circuit opens on
-            return (0, order)
+            return (0, 0.5 if task.view == self._first else order)
         if task.size is None:
             return (1, order)
         return (2 if off == 0 else 3, off, distance, order)

@@ -18,7 +18,7 @@ from .packing import pack
 from .scenes.blocks_window import scene_flows
 from .scenes.training import training_row
 from .settings import changed_settings, describe
-from .state import PAGE, SETTINGS, VERSION, checked_state, page_state, scene_for_page, scene_state
+from .state import PAGE, SETTINGS, VERSION, checked_state, first_view, page_state, scene_for_page, scene_state
 from .teaching import SCENES, Scene, scene_entry, scene_named
 from .training_run import STARTS, Row, Training
 
@@ -314,7 +314,7 @@ class Session:
         self.layer = layer
         self._number += 1
         self._generation = Generation(self._number, entry, self._settings)
-        self._frames.show(self._generation, self.block_size, self.layer)
+        self._frames.show(self._generation, self.block_size, self.layer, first_view(self._page))
         self._send_all_steps()
 
     def _layers_known(self, generation: Generation) -> None:
@@ -326,8 +326,9 @@ class Session:
     def _send_session(self, invalid: str = "") -> None:
         now = {"block_size": self.block_size, "layer": self.layer, "auto_measure": self._auto_measure, "focus": self._focus, "invalid": invalid}
         now |= {"jump": self._jump, "page": self._page, "scene": scene_for_page(self._scene), "arguments": self.arguments, "can_save": True}
+        now["needs"] = ["headline", first_view(self._page)]
         now["scenes"] = [{"name": scene.name, "title": scene.title} for scene in SCENES]
-        self._outbox.send("session", **describe(self._entry, self._generation, self._entries), **now)
+        self._outbox.send("session", **(describe(self._entry, self._generation, self._entries) | now))
 
     # ---- from the workers -------------------------------------------------------------------------------------------
 

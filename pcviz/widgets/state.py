@@ -87,3 +87,8 @@ def notebook_names(**objects) -> dict[str, str]:
             names = [name for name, other in list(known.items()) if other is value and not name.startswith("_")]
             found[argument] = argument if argument in names or not names else names[0]
     return found
+
+
+def first_view(page: dict) -> str:
+    """What the first picture of a page waits for: one that opens on the DAG has it before the blocks of a large circuit are counted."""
+    return "dag" if page["stages"][:1] == ["dag"] else "blocks"

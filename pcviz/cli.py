@@ -20,6 +20,9 @@ def main(argv: list[str] | None = None) -> int:
     except lab.LabError as error:
         print(error, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("\nStopped.", file=sys.stderr)
+        return 130
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -118,8 +121,15 @@ def _add_bench(commands) -> None:
 
 
 def _export(args: argparse.Namespace) -> int:
+    from .console import progress_of_views
     from .io import load
-    from .widgets.export import export_html
+    from .widgets.export import LIMIT_BYTES, export_html
+
+    line, said = progress_of_views(), []
+
+    def tell(done: int, most: int, text: str) -> None:
+        line(done, most, text)
+        said[:] = [text]
 
     try:
         page = export_html(
@@ -131,11 +141,18 @@ def _export(args: argparse.Namespace) -> int:
             padding_tolerance=args.tolerance or 0.25,
             device=args.device,
             title="" if args.circuit is None else args.circuit.stem,
+            tell=tell,
         )
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
-    print(f"{page}: {page.stat().st_size / 1e6:.1f} MB, opens in a browser without network or kernel")
+    except KeyboardInterrupt:
+        print(f"\nStopped; {args.out} was not written.", file=sys.stderr)
+        return 130
+    size = page.stat().st_size
+    limit = f"{'limit' if size <= LIMIT_BYTES else 'more than'} {LIMIT_BYTES / 1e6:g} MB"
+    print(f"{page}: {size / 1e6:.1f} MB ({limit}), opens in a browser without network or kernel")
+    print(*said)
     return 0
 
 

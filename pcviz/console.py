@@ -1,13 +1,14 @@
-"""Progress of a run of EM in a terminal: one line that is written anew."""
+"""Progress in a terminal, of a run of EM or of a page that is saved: one line that is written anew."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from typing import TextIO
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, TextIO
 
-from .training import EMStep
+if TYPE_CHECKING:  # it needs torch
+    from .training import EMStep
 
 INTERVAL_S = 0.2
 
@@ -30,6 +31,21 @@ def progress(steps: Iterable[EMStep], file: TextIO | None = None) -> Iterator[EM
         yield step
     if overwrite and step is not None:
         print(f"\r{progress_line(step)}\x1b[K", file=file, flush=True)
+
+
+def progress_of_views(file: TextIO | None = None) -> Callable[[int, int, str], None]:
+    """What ``pcv.export_html`` takes as ``tell``: a line on ``file`` (standard error) that is gone at the end; nothing in a log."""
+    file = sys.stderr if file is None else file
+    told = -INTERVAL_S
+
+    def tell(done: int, most: int, text: str) -> None:
+        nonlocal told
+        if file.isatty() and (done == most or time.monotonic() - told >= INTERVAL_S):
+            told = time.monotonic()
+            file.write("\r\x1b[K" if done == most else f"\r{100 * done // most:3d}%  {text}\x1b[K")
+            file.flush()
+
+    return tell
 
 
 def progress_line(step: EMStep) -> str:

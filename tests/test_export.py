@@ -1,11 +1,13 @@
 """The explorer as one HTML file: what is in it, and that it works from a disk with the network blocked."""
 
+import io
 import re
 
 import pytest
 
 import pcviz as pcv
 from pcviz import cli
+from pcviz.console import progress_of_views
 from pcviz.ir.nodes import init_params, inputs, multiply, sum_vectors, summate
 from pcviz.pruning import prune_edges
 from pcviz.widgets import export
@@ -76,10 +78,30 @@ def test_wrong_places_and_things(root, tmp_path):
         pcv.export_html(3, tmp_path / "page.html")
 
 
-def test_the_command_takes_a_file_of_save(root, tmp_path, capsys):
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_the_command_takes_a_file_of_save(root, tmp_path, capsys, monkeypatch):
+    """It shows its progress on a terminal, nothing elsewhere, and leaves no file when it is stopped."""
     pcv.save(root, tmp_path / "circuit.safetensors")
-    assert cli.main(["export", str(tmp_path / "circuit.safetensors"), "-o", str(tmp_path / "page.html")]) == 0
-    assert "page.html: 2." in capsys.readouterr().out and (tmp_path / "page.html").is_file()
+    command = ["export", str(tmp_path / "circuit.safetensors"), "-o", str(tmp_path / "page.html")]
+    with monkeypatch.context() as patched:
+        patched.setattr(export, "_kernel_frames", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert cli.main(command) == 130
+    assert "was not written" in capsys.readouterr().err and not list(tmp_path.glob("page*"))
+    assert cli.main(command) == 0
+    said = capsys.readouterr()
+    assert re.match(r".*page\.html: 2\.\d MB \(limit 8 MB\), opens .*\nSaved on .*: all block sizes at batch size 512", said.out)
+    assert said.err == "" and (tmp_path / "page.html").is_file()
+    terminal, told = Terminal(), []
+    line = progress_of_views(terminal)
+    pcv.export_html(root, tmp_path / "page.html", tell=lambda *step: (told.append(step), line(*step)))
+    most = told[0][1]
+    assert [done for done, *_ in told[:-1]] == list(range(most)) and told[-1][0] == told[-1][1]
+    assert any(text.startswith("blocks, block size 8, layer 3") for *_, text in told)
+    assert terminal.getvalue().startswith("\r  0%  headline, block size 1, tolerance 0.25\x1b[K") and terminal.getvalue().endswith("\r\x1b[K")
     assert cli.main(["export", str(tmp_path / "none.safetensors"), "-o", str(tmp_path / "page.html")]) == 1
     assert "none.safetensors" in capsys.readouterr().err
 
@@ -128,7 +150,8 @@ def test_a_scene_as_a_page(chromium, tmp_path):
 
 @pytest.mark.browser
 def test_a_page_works_from_disk_without_a_network(chromium, root, tmp_path):
-    path = pcv.export_html(root, tmp_path / "page.html", padding_tolerance=[0.25, 0], steps=[])
+    """Every view, its numbers those of plan and model; what needs an engine says so."""
+    path, live = pcv.export_html(root, tmp_path / "page.html", padding_tolerance=[0.25, 0], steps=[]), export.LIVE
     context = chromium.new_context(viewport={"width": 1280, "height": 720}, color_scheme="dark", offline=True)
     page, problems = context.new_page(), []
     page.on("pageerror", lambda error: problems.append(str(error)))
@@ -153,8 +176,10 @@ def test_a_page_works_from_disk_without_a_network(chromium, root, tmp_path):
             pseudo = pcv.plan_summary(root, block_size=legal_sizes(root)[-1], padding_tolerance=float(tolerance)).total("pseudo_edges")
             assert int(page.get_attribute("[data-pcv=blocks-pseudo-total]", "data-value")) == pseudo
         assert_compares(page, root)
-        for name in ("dag", "training", "kernel"):
+        for name in ("memory", "tiles", "cost", "table", "dag", "training", "kernel"):
             page.click(f"[data-pcv=tab-{name}]")
+            stage = page.wait_for_selector(f"[data-pcv=stage-{name}][data-waiting=false]")
+            assert (live in stage.inner_text()) == (name in ("training", "kernel")) and len(stage.inner_text()) > 60
         for scheme in ("dark", "light"):
             page.emulate_media(color_scheme=scheme)
             page.wait_for_selector(f".pcv-kernel[data-pcv-theme={scheme}]")

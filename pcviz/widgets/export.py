@@ -10,8 +10,9 @@ import gzip
 import json
 import os
 import re
+import time
 from base64 import b64encode
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date
 from html import escape
 from pathlib import Path
@@ -34,6 +35,8 @@ from .teaching import Scene, scene_entry, scene_named
 
 LIMIT_BYTES = 8_000_000  # of a page; layers that do not fit are left out, and the page says which
 MAX_TOLERANCES = 3
+TELL_SECONDS = 0.5
+Tell = Callable[[int, int, str], None]  # (views made, views at most, what comes next): progress of the sweep over block sizes
 LIVE = "This page was saved, it has no engine: pcv.explore(...) in a notebook does this."
 
 
@@ -49,6 +52,7 @@ def export_html(
     device: str = "H100-SXM",
     steps: Iterable = (),
     title: str = "",
+    tell: Tell = lambda done, most, text: None,
 ) -> Path:
     """Write the explorer of ``circuit`` to the HTML file ``path``, and return its path.
 
@@ -59,7 +63,8 @@ def export_html(
     circuit: a circuit, plan or TensorCircuit (a plan's block size and tolerance are its own); None: the layer of the paper's
     figure 5 with its recorded figures. x: its data [B, V], for the steps of a kernel's first program. scene: the name of a scene
     for teaching, which brings circuit, settings and question. steps: EMStep records of ``pcv.fit``, for the Training view. title:
-    the circuit's name in the page. ValueError: no such scene, block size, batch size, tolerance or device; FileNotFoundError: no
+    the circuit's name in the page. tell: called with (views made, views at most, what comes next) before each of them, and once
+    with what the page holds. ValueError: no such scene, block size, batch size, tolerance or device; FileNotFoundError: no
     such folder.
     """
     target = Path(path)
@@ -74,7 +79,7 @@ def export_html(
         if circuit is not None:
             raise ValueError("A scene brings its own circuit: pass a circuit or a scene.")
         chosen = scene_named(scene)
-        write(target, page_html(scene_entry(chosen.circuit), chosen.all_settings, chosen.block_size, layer=chosen.layer, scene=chosen))
+        write(target, page_html(scene_entry(chosen.circuit), chosen.all_settings, chosen.block_size, layer=chosen.layer, scene=chosen, tell=tell))
         return target
     entry = figure_5_entry() if circuit is None else user_entry(circuit, x)
     entry.label = title or entry.label
@@ -85,7 +90,7 @@ def export_html(
     if not 1 <= len(wanted) <= MAX_TOLERANCES:
         raise ValueError(f"padding_tolerance must be one to {MAX_TOLERANCES} shares, got {len(wanted)}.")
     each = [changed_settings(settings, "padding_tolerance", tolerance) for tolerance in wanted]
-    write(target, page_html(entry, each, block_size, scene_training(steps)["rows"]))
+    write(target, page_html(entry, each, block_size, scene_training(steps)["rows"], tell=tell))
     return target
 
 
@@ -97,6 +102,7 @@ def page_html(
     layer: int | None = None,
     scene: Scene | None = None,
     stages: Sequence[str] = (),
+    tell: Tell = lambda done, most, text: None,
 ) -> str:
     """The page of one circuit, with a generation of frames for each of ``settings``; ``stages``: those that it opens with."""
     if block_size is not None and block_size not in entry.sizes:
@@ -106,7 +112,8 @@ def page_html(
     script, style, plotly = inline(bundle.page_js()), bundle.css() + PAGE_CSS, b64encode(bundle.plotly_js()).decode()
     static = _static(generations[0], size, layer)
     left = LIMIT_BYTES - len((script + style + static).encode()) - len(plotly) - 100_000  # the rest: sessions, steps, marks
-    frames, layers = _frames(generations, size, layer, left - len(json.dumps(steps)))
+    frames, layers = _frames(generations, size, layer, left - len(json.dumps(steps)), tell)
+    tell(len(frames), len(frames), _status(generations[0], layers))
     tolerances = {"tolerances": sorted({each.padding_tolerance for each in settings})}
     sessions = [_session(generation, size, layer, layers) | tolerances for generation in generations]
     page = page_state({"stages": list(stages or (scene.stages if scene else ()))})
@@ -120,7 +127,15 @@ def page_html(
 
 def send_page(outbox: Outbox, *shown) -> None:
     """The page of what an explorer shows, sent to be saved by the browser. ``shown``: the arguments of ``page_html``."""
-    page = page_html(*shown).encode()
+    told = time.monotonic()
+
+    def tell(done: int, most: int, text: str) -> None:
+        nonlocal told
+        if time.monotonic() - told >= TELL_SECONDS:
+            told = time.monotonic()
+            outbox.status(f"Saving this view as a page: {text} …", progress=done / most, quiet=True)
+
+    page = page_html(*shown, tell=tell).encode()
     outbox.send("file", [gzip.compress(page, 1)], name="pcviz.html", type="text/html")
     outbox.status(f"Saved as pcviz.html, {len(page) / 1e6:.1f} MB: it opens without a kernel.", answer=True)
 
@@ -135,17 +150,20 @@ def write(target: Path, text: str) -> None:
         part.unlink(missing_ok=True)
 
 
-def _frames(generations: list[Generation], size: int, layer: int, left: int) -> tuple[list[dict], list[int]]:
+def _frames(generations: list[Generation], size: int, layer: int, left: int, tell: Tell) -> tuple[list[dict], list[int]]:
     """(frames as page.js takes them, the layers that they show): all that is not of one layer, then layers while they fit."""
     num_layers = len(generations[0].layering.layers)
-    tasks = generations[0].tasks(num_layers)
+    tasks, frames, layers = generations[0].tasks(num_layers), [], []
+
+    def made(wanted: Iterable[Task]) -> list[dict]:
+        pairs, before = [(generation, task) for generation in generations for task in wanted], len(frames)
+        return [_told(generation, task, tell, before + i, len(tasks) * len(generations)) for i, (generation, task) in enumerate(pairs)]
+
     common = sorted((task for task in tasks if task.layer is None), key=lambda task: (task.view != "headline", task.size != size))
-    frames = [_frame(generation, task) for generation in generations for task in common]
+    frames += made(common)
     left -= sum(len(frame["data"]) for frame in frames)
-    layers = []
     for near in sorted(range(1, num_layers + 1), key=lambda each: (abs(each - layer), each)):
-        own = sorted((task for task in tasks if task.layer == near), key=lambda task: task.size != size)
-        more = [_frame(generation, task) for generation in generations for task in own]
+        more = made(sorted((task for task in tasks if task.layer == near), key=lambda task: task.size != size))
         left -= sum(len(frame["data"]) + 80 for frame in more)
         if left < 0 and layers:
             break
@@ -156,6 +174,12 @@ def _frames(generations: list[Generation], size: int, layer: int, left: int) -> 
         if left > 0:
             frames.append(frame)
     return frames, sorted(layers)
+
+
+def _told(generation: Generation, task: Task, tell: Tell, done: int, most: int) -> dict:
+    of = "all block sizes" if task.size is None else f"block size {task.size}"
+    tell(done, most, f"{task.view}, {of}{'' if task.layer is None else f', layer {task.layer}'}, tolerance {generation.settings.padding_tolerance:g}")
+    return _frame(generation, task)
 
 
 def _kernel_frames(generations: list[Generation], layer: int) -> Iterator[dict]:

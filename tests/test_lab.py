@@ -187,6 +187,18 @@ def test_no_other_notebook_runs_by_itself(served, page, name, cells):
     assert counter(page) == "[ ]:"
 
 
+@pytest.mark.browser
+def test_an_opened_notebook_shows_the_saved_tables(served, page):
+    table = "<table><tr><td>a saved table<script>window.ran = true</script></td></tr></table>"
+    data = {"application/vnd.jupyter.widget-view+json": {"model_id": "gone", "version_major": 2, "version_minor": 0}, "text/html": table}
+    document = notebook(["1", "2"])
+    document["cells"][0]["outputs"] = [{"output_type": "display_data", "metadata": {}, "data": data}]
+    (served[1] / "lessons/saved.ipynb").write_text(json.dumps(document), encoding="utf-8")
+    page.goto(address(served, "saved.ipynb"))
+    page.wait_for_selector("td:has-text('a saved table')")
+    assert page.locator("text=Error displaying widget").count() == 0 and page.evaluate("() => window.ran === undefined")
+
+
 def test_a_closed_page_leaves_no_traceback(caplog):
     logger = logging.getLogger("asyncio")
     logger.addFilter(lab_module._no_closed_page)

@@ -120,7 +120,8 @@ def static_explorer(entry: Entry, settings: Settings, block_size: int | None) ->
     if entry.recorded:
         rows = [row for row in entry.recorded if row.phase == "forward"]
         body = [[row.block_size, milliseconds(row.time_ms), si_bytes(row.l2_to_l1_bytes), si_bytes(row.hbm_bytes)] for row in rows]
-        return html_table(entry.label, ["block size", "time", "L2 to L1", "HBM"], body, f"Forward pass of the sum layer; {rows[0].provenance.label}.")
+        note = f"Forward pass of the sum layer; {rows[0].provenance.label}. Run the cell to open the explorer."
+        return html_table(entry.label, ["block size", "time", "L2 to L1", "HBM"], body, note)
     summary = entry.summary(block_size or entry.first_size, settings.padding_tolerance)
     head = ["layer", "sums", "groups", "edges", "absent", "missing", "pseudo"]
     body = [

@@ -200,6 +200,17 @@ def test_runs_of_vectors_of_several_layers():
     assert all(len({numbering.vectors[v].kind for v in unit.vectors}) == 1 for unit in units)
 
 
+def test_odd_names_are_found_as_given_and_as_shown():
+    names = ["two\nlines", "שלום", "L" + "o" * 400, "<img src=x>"]
+    vectors = [inputs(var, num_nodes=2, dist=pcv.Categorical(2), name=name) for var, name in enumerate(names)]
+    numbering = layering(summate(multiply(*vectors), num_nodes=1)).numbering
+    for nodes in vectors:
+        key = f"vector:{numbering.number[id(nodes)]}"
+        assert [find_part(numbering, text) for text in (nodes.name, nodes.label, nodes.label[:4])] == 3 * [{"key": key}]
+        glyph = next(glyph for glyph in scene_dag_part(numbering, key, 1)["glyphs"] if glyph["main"])
+        assert nodes.label in glyph["name"]
+
+
 def test_search_by_number_layer_and_name():
     numbering = layering(pcv.figure_5_layer(num_regions=3, num_latents=4)).numbering
     assert find_part(numbering, "1,2") == {"key": "node:12"} and find_part(numbering, "Layer 1") == {"key": "layer:1"}
@@ -207,7 +218,7 @@ def test_search_by_number_layer_and_name():
     assert numbering.vectors[int(vector.split(":")[1])].name == "region 1"
     several = find_part(numbering, "product 2")
     assert several["total"] == 3 and several["matches"][0][1] == "region 0, product 2 (product, layer 1)"
-    for text in ("nowhere", "node 9999", "layer 7", "vector 999", ""):
+    for text in ("nowhere", "node 9999", "layer 7", "vector 999", "", "9" * 5000):
         with pytest.raises(ValueError):
             find_part(numbering, text)
     for key in ("layer:9", "rows:0:3-99", "vectors:0-40", "node:x", "walk:3", "vector:-1"):

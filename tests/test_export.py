@@ -151,7 +151,8 @@ def test_a_scene_as_a_page(chromium, tmp_path):
 @pytest.mark.browser
 def test_a_page_works_from_disk_without_a_network(chromium, root, tmp_path):
     """Every view, its numbers those of plan and model; what needs an engine says so."""
-    path, live = pcv.export_html(root, tmp_path / "page.html", padding_tolerance=[0.25, 0], steps=[]), export.LIVE
+    path = pcv.export_html(root, tmp_path / "page.html", padding_tolerance=[0.25, 0], steps=[], title=f"{EVIL}\ud800")
+    live = export.LIVE
     context = chromium.new_context(viewport={"width": 1280, "height": 720}, color_scheme="dark", offline=True)
     page, problems = context.new_page(), []
     page.on("pageerror", lambda error: problems.append(str(error)))
@@ -162,6 +163,7 @@ def test_a_page_works_from_disk_without_a_network(chromium, root, tmp_path):
         page.goto(path.as_uri())
         page.wait_for_selector("body[data-live=true]")
         page.wait_for_selector(".pcv-chart .main-svg")  # plotly, from the page
+        assert page.title() == f"{EVIL}\\ud800 - pcviz" and page.inner_text("[data-pcv=circuit] option") == f"{EVIL}\\ud800"
         page.focus("[data-pcv=slider]")
         for size in legal_sizes(root)[1:]:
             page.keyboard.press("ArrowRight")

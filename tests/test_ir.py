@@ -9,6 +9,7 @@ import pytest
 
 from pcviz.ir.checks import check_circuit
 from pcviz.ir.distributions import Categorical
+from pcviz.ir.names import LONGEST, readable, unmarked
 from pcviz.ir.nodes import CircuitError, describe_scope, init_params, inputs, multiply, normalise_edges, summate, topological
 
 COIN = Categorical(num_cats=2)
@@ -54,6 +55,36 @@ def test_distribution_of_inputs():
 def test_number_of_categories(num_cats):
     with pytest.raises(ValueError, match="integer of at least 1"):
         Categorical(num_cats=num_cats)
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("region 3", "region 3"),
+        ("<b>&amp;\"'", "<b>&amp;\"'"),
+        ("one\ntwo\tthree\x1b[31m\x00", r"one\ntwo\tthree\x1b[31m\x00"),
+        ("a\u202eb\u2066c\u200f\u2028d\xa0e", r"a\u202eb\u2066c\u200f\u2028d\xa0e"),
+        ("\ud800 \U0001f600", "\\ud800 \U0001f600"),
+        ("שלום 17", "\u2068שלום 17\u2069"),
+        ("L" + "o" * 298 + "g", "L" + "o" * 298 + "g"),
+        ("o" * 10**6, "o" * 299 + "…"),
+        ("\n" * 10**6, r"\n" * 149 + "…"),
+        ("", "input"),
+        (None, "input"),
+    ],
+)
+def test_names_are_shown_on_one_line_without_invisible_characters(name, shown):
+    nodes = inputs(0, num_nodes=2, dist=Categorical(2), name=name)
+    assert nodes.label == shown and nodes.name == name
+    assert unmarked(shown).isprintable() and len(unmarked(shown)) <= LONGEST
+    assert readable("o" * 30, 10) == "o" * 9 + "…"
+
+
+def test_errors_show_a_name_on_one_line():
+    with fails(r"a\nb\x1b[2J over variables {0}: num_nodes must be"):
+        inputs(0, num_nodes=0, dist=Categorical(2), name="a\nb\x1b[2J")
+    with fails("input over variables {0}: name must be text or None, got 5"):
+        inputs(0, num_nodes=1, dist=Categorical(2), name=5)
 
 
 def test_verbs_need_children():

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from .distributions import Distribution, random_weights, wrong_weights
+from .names import readable
 from .threads import for_each
 
 
@@ -30,13 +31,14 @@ class Nodes:
     layering = None  # of the circuit under this root, kept by the compiler
 
     def __init__(self, num_nodes: int, children: tuple[Nodes, ...], scope: int, name: str | None):
+        if not isinstance(name, (str, type(None))):
+            raise CircuitError(f"{self.kind} over variables {describe_scope(scope)}: name must be text or None, got {name!r}.")
+        self.name = name
         if not isinstance(num_nodes, (int, np.integer)) or isinstance(num_nodes, bool) or num_nodes < 1:
-            where = f"{name or self.kind} over variables {describe_scope(scope)}"
-            raise CircuitError(f"{where}: num_nodes must be an integer of at least 1, got {num_nodes!r}.")
+            raise CircuitError(f"{self.label} over variables {describe_scope(scope)}: num_nodes must be an integer of at least 1, got {num_nodes!r}.")
         self.num_nodes = int(num_nodes)
         self.children = children
         self.scope = scope
-        self.name = name
 
     @property
     def variables(self) -> tuple[int, ...]:
@@ -49,7 +51,8 @@ class Nodes:
 
     @property
     def label(self) -> str:
-        return self.name or self.kind
+        """The vector's name as it may be shown, else its kind."""
+        return readable(self.name) if self.name else self.kind
 
 
 class ParamNodes(Nodes):

@@ -18,6 +18,7 @@ from html import escape
 from pathlib import Path
 
 from ..compiler.plan import CircuitPlan
+from ..ir.names import readable
 from ..ir.nodes import Nodes
 from . import bundle
 from .circuits import Entry, figure_5_entry, user_entry
@@ -82,7 +83,7 @@ def export_html(
         write(target, page_html(scene_entry(chosen.circuit), chosen.all_settings, chosen.block_size, layer=chosen.layer, scene=chosen, tell=tell))
         return target
     entry = figure_5_entry() if circuit is None else user_entry(circuit, x)
-    entry.label = title or entry.label
+    entry.label = readable(title) or entry.label
     settings = Settings()
     for name, value in (("batch_size", batch_size), ("device", device)):
         settings = changed_settings(settings, name, value)

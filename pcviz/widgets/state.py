@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import keyword
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, fields
@@ -77,6 +78,11 @@ def scene_for_page(scene: Scene | None) -> dict | None:
     return {"name": scene.name, "title": scene.title, "look": scene.look, "task": scene.task, "question": scene.question and asdict(scene.question)}
 
 
+def _is_variable(name: str) -> bool:
+    """Whether code can say ``name``: a notebook may keep objects under any text."""
+    return name.isidentifier() and not name.startswith("_") and not keyword.iskeyword(name)
+
+
 def notebook_names(**objects) -> dict[str, str]:
     """{argument: variable} of the objects that are not None: the notebook's variable with that object, else the argument's own name."""
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
@@ -84,7 +90,7 @@ def notebook_names(**objects) -> dict[str, str]:
     found = {}
     for argument, value in objects.items():
         if value is not None:
-            names = [name for name, other in list(known.items()) if other is value and not name.startswith("_")]
+            names = [name for name, other in list(known.items()) if other is value and _is_variable(name)]
             found[argument] = argument if argument in names or not names else names[0]
     return found
 

@@ -8,7 +8,6 @@ from .common import count, html_table, percent
 
 MAX_LAYERS = 200  # entries of the layer chooser
 MAX_GROUPS = 64  # launches listed
-MAX_LABEL = 60  # characters of a block's name
 
 
 def scene_blocks(summary: PlanSummary, block_map, layer: int, total_zeros: int | None = None) -> dict:
@@ -36,8 +35,8 @@ def scene_blocks(summary: PlanSummary, block_map, layer: int, total_zeros: int |
         "packed": picture(block_map.packed),
         "rowGroup": bytes(min(group, 255) for group in block_map.row_groups),
         "rowPseudo": [int(n) for n in block_map.row_pseudo],
-        "rowLabels": [label[:MAX_LABEL] for label in block_map.row_labels],
-        "colLabels": [label[:MAX_LABEL] for label in block_map.col_labels],
+        "rowLabels": list(block_map.row_labels),
+        "colLabels": list(block_map.col_labels),
         "groups": [_group_row(i, group) for i, group in enumerate(chosen.groups[:MAX_GROUPS])],
         "counts": _counts(chosen, chosen.stored_edges, len(chosen.groups), chosen.product_launches + len(chosen.groups))
         | {"zero": block_map.zero_edges},

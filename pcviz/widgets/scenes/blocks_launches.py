@@ -7,7 +7,6 @@ import numpy as np
 
 from ...compiler.blockmap import LayerBlocks
 from ...compiler.plan import Section, SumGroup
-from .blocks import MAX_LABEL
 from .common import count
 
 MAX_ROWS = 12
@@ -30,7 +29,7 @@ def scene_launches(groups: tuple[SumGroup, ...], sections: tuple[Section, ...], 
         "sumBlocks": int(ends[-1]),
         "first": first if first is None else rows[0]["position"],
         "columns": shown,
-        "colLabels": [label[:MAX_LABEL] for label in blocks.col_labels(shown)],
+        "colLabels": blocks.col_labels(shown),
         "caption": f"the first {MAX_PLACES} of up to {count(widest)} places" if widest > MAX_PLACES else "",
     }
 
@@ -64,7 +63,7 @@ def _row(groups, ends: np.ndarray, position: int, columns: dict[int, int], block
         "launch": g + 1,
         "place": place,
         "nid": int(group.nids[place]),
-        "label": blocks.row_labels([position])[0][:MAX_LABEL],
+        "label": blocks.row_labels([position])[0],
         "places": [[cid, pid, columns[cid] if cid else -1, kind] for cid, pid, kind in zip(cids, pids, kinds)],
         "width": group.cids.shape[1],
     }

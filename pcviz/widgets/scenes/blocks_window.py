@@ -6,7 +6,7 @@ import numpy as np
 
 from ...compiler.blockcells import cell_raster, child_blocks, edge_flows
 from ...compiler.blockmap import EDGE, LayerBlocks
-from .blocks import MAX_LABEL, picture
+from .blocks import picture
 
 DECADES = 6  # a parameter this many powers of ten below the largest has the lightest shade
 LIGHTEST = 0.15
@@ -60,11 +60,11 @@ def _names(blocks: LayerBlocks, packed: bool, window: tuple[int, int, int, int],
     """Names of the sum blocks (every ``step[0]``-th) and child blocks of a window of blocks; ``children`` [rows, columns] int32:
     which child block each block reads, -1 for none, while a cell is at most one block."""
     r0, r1, c0, c1 = window
-    names = {"labelRows": [r0, step[0]], "rowLabels": [label[:MAX_LABEL] for label in blocks.row_labels(range(r0, r1, step[0]))]}
+    names = {"labelRows": [r0, step[0]], "rowLabels": blocks.row_labels(range(r0, r1, step[0]))}
     if max(step) > 1:
         shown = range(c0, c1, step[1]) if not packed else ()
     else:
         children = child_blocks(blocks, packed, window)
         names |= {"children": children.astype("<i4").tobytes(), "childWindow": list(window)}
         shown = np.unique(children[children >= 0])[:MAX_LABELS].tolist()
-    return names | {"colLabels": {str(c): label[:MAX_LABEL] for c, label in zip(shown, blocks.col_labels(shown))}}
+    return names | {"colLabels": {str(c): label for c, label in zip(shown, blocks.col_labels(shown))}}

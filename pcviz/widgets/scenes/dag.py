@@ -175,7 +175,8 @@ def _rows(glyphs: list[dict], links: list[tuple[int, int]]) -> list[float]:
 
 
 def _input_glyph(nodes: InputNodes, number: int) -> dict:
-    return {"name": f"input, variable {nodes.var}", "column": 0, "sums": nodes.num_nodes, "repeats": 1, "key": f"vector:{number}"}
+    name = f"{nodes.label}{':' if nodes.name else ','} variable {nodes.var}"
+    return {"name": name, "column": 0, "sums": nodes.num_nodes, "repeats": 1, "key": f"vector:{number}"}
 
 
 def _region_glyph(nodes: SumNodes, column: int, number: int) -> dict:
@@ -184,5 +185,5 @@ def _region_glyph(nodes: SumNodes, column: int, number: int) -> dict:
 
 
 def _region_name(nodes: Nodes) -> str:
-    name = f"{nodes.name}: " if nodes.name else ""
-    return f"{name[:60]}variables {describe_scope(nodes.scope, 4)}"
+    name = f"{nodes.label}: " if nodes.name else ""
+    return f"{name}variables {describe_scope(nodes.scope, 4)}"

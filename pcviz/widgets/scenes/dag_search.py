@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from ...compiler.layering import Layering
 from ...compiler.numbering import Numbering
+from ...ir.names import unmarked
 from .common import count
 from .dag_costs import Costs
 from .dag_parts import scene_dag_part
@@ -20,9 +22,9 @@ def find_part(numbering: Numbering, text: str) -> dict:
 
     ValueError says what can be searched for.
     """
-    words = " ".join(str(text).split())
+    words = unmarked(" ".join(str(text).split()))
     plain = words.replace(",", "").lower()
-    number = re.fullmatch(r"(?:(node|layer|vector) )?#?(\d+)", plain)
+    number = re.fullmatch(r"(?:(node|layer|vector) )?#?(\d{1,18})", plain)
     if plain in ("inputs", "input"):
         return {"key": "layer:0"}
     if number:
@@ -34,13 +36,14 @@ def find_part(numbering: Numbering, text: str) -> dict:
         return {"key": f"{kind}:{value}"}
     if not words:
         raise ValueError("Search for a node number, a layer (layer 3), a vector (vector 17) or a part of a vector's name.")
-    found = [[f"vector:{i}", name] for i, name in enumerate(map(_searchable, numbering.vectors)) if words.lower() in name.lower()]
-    exact = [match for match in found if match[1].lower() == words.lower()]
+    sought = words.lower()
+    found = [(f"vector:{i}", nodes) for i, nodes in enumerate(numbering.vectors) if any(sought in name for name in _searched(nodes))]
+    exact = [match for match in found if sought in [*_searched(match[1])]]
     if not found:
         raise ValueError(f"No vector is called {words[:60]!r}. Search for a node number, a layer (layer 3) or a part of a vector's name.")
     if len(found) == 1 or len(exact) == 1:
         return {"key": (exact or found)[0][0]}
-    return {"matches": [[key, f"{name} ({_place(numbering, key)})"] for key, name in found[:MAX_MATCHES]], "total": len(found)}
+    return {"matches": [[key, f"{vector_name(nodes)} ({_place(numbering, key)})"] for key, nodes in found[:MAX_MATCHES]], "total": len(found)}
 
 
 def kept_parts(cut: Layering, block_size: int, costs: Costs) -> dict[str, dict]:
@@ -58,8 +61,10 @@ def kept_parts(cut: Layering, block_size: int, costs: Costs) -> dict[str, dict]:
     return parts
 
 
-def _searchable(nodes) -> str:
-    return vector_name(nodes)
+def _searched(nodes) -> Iterator[str]:
+    """A vector's name as it is shown, and as it was given."""
+    for name in (unmarked(vector_name(nodes)), nodes.name or ""):
+        yield " ".join(name.lower().split())
 
 
 def _place(numbering: Numbering, key: str) -> str:

@@ -16,7 +16,7 @@ KINDS = {"sum": "sums", "product": "products", "input": "inputs"}
 def vector_name(nodes: Nodes, most: int = 4) -> str:
     """The vector's own name, else its kind and variables."""
     if nodes.name:
-        return nodes.name[:60]
+        return nodes.label
     return f"{nodes.kind} {describe_scope(nodes.scope, most)}"
 
 

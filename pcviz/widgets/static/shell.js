@@ -420,7 +420,7 @@ class Shell {
     const { status } = this.hub;
     const { part } = this;
     part.status.setAttribute("aria-live", status.quiet ? "off" : "polite");
-    part.status.textContent = status.text;
+    part.status.textContent = part.status.title = status.text;
     part["status-line"].dataset.level = status.level;
     part.progress.hidden = status.progress === null || status.progress === undefined;
     if (!part.progress.hidden) part.progress.value = status.progress;

@@ -65,6 +65,17 @@ function pv_plural(n, one) {
   return `${pv_count(n)} ${one}${n === 1 ? "" : "s"}`;
 }
 
+// For plotly, which takes some tags and all entities in texts for HTML.
+function pv_plain(text) {
+  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
+}
+
+// At most so many characters, none of them cut in two; names from data may be long.
+function pv_cut(text, most) {
+  const letters = [...text];
+  return letters.length > most ? `${letters.slice(0, most - 1).join("")}…` : text;
+}
+
 function pv_digits(x) {
   if (x === 0) return "0";
   return x >= 1000 ? pv_count(x) : String(Number(x.toPrecision(3)));

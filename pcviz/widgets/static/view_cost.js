@@ -318,7 +318,7 @@ function cost_traces(view, frame) {
     const text = COST_PANELS[line.panel].text, texts = line.y.map((v, i) => `${line.x[i]}: ${text(v)}`);
     return {
       x: line.x.map(Math.log2), y: line.y, xaxis: `x${number[line.panel]}`, yaxis: `y${number[line.panel]}`, mode: line.symbol ? "lines+markers" : "lines",
-      line: { color: colour, width: 2, dash: line.dash || "solid" }, marker: { color: colour, size: 6, symbol: line.symbol || "circle" }, name: line.name, text: texts,
+      line: { color: colour, width: 2, dash: line.dash || "solid" }, marker: { color: colour, size: 6, symbol: line.symbol || "circle" }, name: pv_plain(line.name), text: texts,
       hovertemplate: "%{fullData.name}<br>block size %{text}<extra></extra>", ...spread,
     };
   });

@@ -175,10 +175,10 @@ function dag_find(view, text) {
 
 function dag_found(view, matches, total) {
   view.found.hidden = !matches.length;
-  view.found.replaceChildren(...matches.map(([key, name]) => pv_button(name, () => {
+  view.found.replaceChildren(...matches.map(([key, name]) => Object.assign(pv_button(name, () => {
     dag_found(view, []);
     dag_open(view, key, true);
-  })));
+  }), { title: name })));
   if (!matches.length) return;
   if (total > matches.length) view.found.append(pv_el("span", "pcv-muted", `and ${pv_count(total - matches.length)} more: type more of the name`));
   dag_say(view, `${pv_count(total)} names fit`);
@@ -226,8 +226,11 @@ function dag_part_glyphs(view, part, places, g) {
 }
 
 function dag_fit(glyph, width, font) {
-  const share = glyph.theta === null ? "" : ` · ${pv_digits(glyph.theta)}`, text = `${glyph.label}${share}`, most = Math.floor((width - 8) / (0.56 * font));
-  return text.length > most ? `${text.slice(0, Math.max(1, most - 1))}…` : text;
+  const share = glyph.theta === null ? "" : ` · ${pv_digits(glyph.theta)}`, text = `${glyph.label}${share}`, room = (width - 8) / font, letters = [...text];
+  const wide = (some) => some.reduce((sum, letter) => sum + (letter > "\u10ff" ? 1 : 0.56), 0); // in widths of the font; CJK and symbols fill theirs
+  if (wide(letters) <= room) return text;
+  while (letters.length > 1 && wide(letters) + 0.56 > room) letters.pop();
+  return `${letters.join("")}…`;
 }
 
 // A strip of the layers: how many of each layer's vectors the part depends on, directly or not, and how many depend on it.
@@ -302,5 +305,8 @@ function dag_trace(view) {
   });
   const lit = pairs.filter(([parent, child]) => (sides.down && down.has(parent) && down.has(child)) || (sides.up && up.has(parent) && up.has(child)));
   if (view.strong) view.strong.setAttribute("d", on ? dag_curves(view.places, lit) : "");
-  if (on) dag_say(view, `${dag_words(view, picture.glyphs[selected]).join(": ")}; ${dag_trace_says(view, down.size - 1, up.size - 1)}`);
+  if (!on) return;
+  const [name, counts] = dag_words(view, picture.glyphs[selected]), says = `${counts}; ${dag_trace_says(view, down.size - 1, up.size - 1)}`;
+  dag_say(view, `${pv_cut(name, 60)}: ${says}`);
+  view.said.title = `${name}: ${says}`;
 }

@@ -211,6 +211,25 @@ def test_a_new_setting_starts_a_new_generation(page):
     assert page.frame("headline", 1)["phases"]["forward"]["time_ms"] == report.forward.time_ms
 
 
+def test_what_a_person_needs_outlives_the_news_of_work():
+    said = []
+    outbox = Outbox(lambda content, _buffers: said.append((content["role"], content["of"], content["text"])))
+    outbox.going("compiling", of="frames")
+    outbox.going("measuring", of="device")
+    outbox.error("wrong")
+    outbox.message("3 ms", of="device")
+    outbox.done("frames")
+    outbox.done("device")  # nothing of it is left to end
+    assert [role for role, *_ in said] == ["going", "going", "message", "message", "done"]
+    said.clear()
+    outbox.going("training", of="device")
+    outbox.replay()  # for a page that opens now
+    assert said[1:] == [("going", "device", "training"), ("message", "device", "3 ms")]
+    outbox.acted()
+    outbox.replay()
+    assert said[-1][0] == "going"
+
+
 def test_unknown_message_is_an_error_not_an_exception(page):
     page.send("dance")
     assert "dance" in page.wait(lambda content: content["kind"] == "status")[0]["text"]
@@ -238,6 +257,8 @@ def test_training_streams_stops_and_measures():
             page.wait(lambda content, state=state: content["kind"] == "run" and content["state"] == state)
         page.send("use_for_training", block_size=4, layer=1)
         page.wait(lambda content: content["kind"] == "run" and content["state"] == "training" and content["block_size"] == 4)
+        page.send("pause")
+        page.wait(lambda content: content["kind"] == "run" and content["state"] == "paused")
         started = time.monotonic()
         page.send("stop")
         page.wait(lambda content: content["kind"] == "status" and content["text"].startswith("Training stopped"))

@@ -213,10 +213,11 @@ def test_a_lesson_in_the_page(lab):
     leave_the_stage_its_room(lab)
     slider = lab.page.locator("[data-pcv=slider]")
     assert slider.is_disabled() and lab.page.evaluate("document.activeElement.dataset.pcv") == "guess"
-    wait_quiet(lab)  # the last frame's "Ready." would take the place of what the status says next
     press(lab, "m", "Enter")
+    wait_quiet(lab)  # frames that come take nobody's message away
     assert "must be a number" in shown(lab, "status") and slider.is_disabled()
     press(lab, "Backspace", "3", "Enter")
+    assert shown(lab, "status") == "Ready."
     assert lab.page.evaluate("document.activeElement.dataset.pcv") == "slider" and lab.page.is_disabled("[data-pcv=guess]")
     assert shown(lab, "answer") == "Locked: 3.0 %. Now move the slider to 32."
     press(lab, "ArrowRight")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 from ..datasets import digits
 from ..ir.distributions import Categorical
@@ -83,6 +84,8 @@ class DeviceWorker:
 
     def stop(self) -> None:
         with self._change:
+            if self.state == "paused":
+                self._jobs.append(partial(self._end, self.training))
             if self.state in ("training", "paused"):
                 self._set_state("idle")
                 self._wake()
@@ -96,7 +99,7 @@ class DeviceWorker:
         """Queue a measurement; at most one waits, the last wins. Without ``force`` a long one only offers its button."""
         predicted = self.predicted_seconds(entry, block_size, settings)
         if not force and predicted is not None and predicted > LONG_SECONDS:
-            self._outbox.status(f"Block size {block_size} takes about {predicted:.0f} s to measure: press Measure.")
+            self._outbox.message(f"Block size {block_size} takes about {predicted:.0f} s to measure: press Measure.")
             return
         with self._change:
             self._measurement = (entry, block_size, settings, force)
@@ -155,7 +158,7 @@ class DeviceWorker:
                 with self._change:
                     if job is None and measurement is None:
                         self._set_state("idle")
-                self._outbox.error(error)
+                self._outbox.error(error, of="device")
         if self.training is not None and self.state != "idle":
             self.training.finish()  # closed while it trained: the circuit keeps what it has learned
 
@@ -184,7 +187,7 @@ class DeviceWorker:
                 fresh, flushed = [], now
             if now - told >= TELL_SECONDS:
                 told = now
-                self._outbox.status(progress_text(training, row, self.shown), quiet=True)
+                self._outbox.going(progress_text(training, row, self.shown), of="device", quiet=True)
             self._look(training, row)
             self._rest(started, now)
         if fresh:
@@ -192,11 +195,14 @@ class DeviceWorker:
         if self.state != "training" and training.rows and not self._closed:
             self._on_learned(training, training.rows[-1])
         if self.state == "idle" and not self._closed:
-            text = stopped_text(training)
-            training.finish()
-            self._outbox.status(text, answer=True)
+            self._end(training)
         elif self.state == "paused":
-            self._outbox.status("Training paused.", answer=True)
+            self._outbox.message("Training paused.", of="device")
+
+    def _end(self, training: Training) -> None:
+        text = stopped_text(training)
+        training.finish()
+        self._outbox.message(text, of="device")
 
     def _obey(self, training: Training) -> None:
         with self._change:
@@ -240,7 +246,7 @@ class DeviceWorker:
         self.cancelled.clear()
         self._on_run()
         waits = "; training waits" if was_training else ""
-        self._outbox.status(f"Measuring block size {block_size}{waits} …", cancel=True, answer=True)
+        self._outbox.going(f"Measuring block size {block_size}{waits} …", of="device", cancel=True)
         started = time.monotonic()
         try:
             result = self._measured(entry, block_size, settings, force, lambda: self._unwanted(was_training))
@@ -251,7 +257,7 @@ class DeviceWorker:
             self._on_measured(entry, result, settings)
             waited = f"; training paused {seconds:.1f} s to measure" if was_training else ""
             spread = f"p20 to p80: {result.p20_ms:.3g} to {result.p80_ms:.3g} ms, {result.repeats} runs, result checked"
-            self._outbox.status(f"Block size {block_size}: {result.median_ms:.3g} ms forward on this CPU ({spread}){waited}.", answer=True)
+            self._outbox.message(f"Block size {block_size}: {result.median_ms:.3g} ms forward on this CPU ({spread}){waited}.", of="device")
         self._on_run()
 
     def _unwanted(self, was_training: bool) -> bool:
@@ -272,12 +278,12 @@ class DeviceWorker:
         seconds = self._predicted[(entry.name, block_size, settings.batch_size)] = predict_seconds(circuit, x)
         if seconds > LONG_SECONDS:
             if not force:
-                self._outbox.status(f"Block size {block_size} takes about {seconds:.0f} s to measure: press Measure.", answer=True)
+                self._outbox.message(f"Block size {block_size} takes about {seconds:.0f} s to measure: press Measure.", of="device")
                 return None
-            self._outbox.status(f"Measuring block size {block_size}, about {seconds:.0f} s …", cancel=True, answer=True)
+            self._outbox.going(f"Measuring block size {block_size}, about {seconds:.0f} s …", of="device", cancel=True)
         result = measure(circuit, x, max_seconds=MEASURE_SECONDS, stop=unwanted)
         if result is None and not self._closed:
-            self._outbox.status(f"Measuring block size {block_size} was cancelled; nothing is reported.", answer=True)
+            self._outbox.message(f"Measuring block size {block_size} was cancelled; nothing is reported.", of="device")
         return result
 
 
@@ -301,7 +307,7 @@ def progress_text(training: Training, row: Row, shown: Entry | None = None) -> s
 def prepare_digits(entry: Entry, outbox: Outbox, cancelled: threading.Event, *, num_latents: int = 32, epochs: int = 8, keep: float = 0.4) -> bool:
     """Build, train and prune the default circuit; False when cancelled. Runs in the worker's thread."""
     def tell(text: str, share: float) -> None:
-        outbox.status(f"Preparing the digits circuit: {text}", progress=share, cancel=True, quiet=0 < share)
+        outbox.going(f"Preparing the digits circuit: {text}", of="device", progress=share, cancel=True, quiet=0 < share)
 
     tell("loading the engine", 0.0)
     from ..flow_pruning import prune

@@ -134,11 +134,11 @@ def send_page(outbox: Outbox, *shown) -> None:
         nonlocal told
         if time.monotonic() - told >= TELL_SECONDS:
             told = time.monotonic()
-            outbox.status(f"Saving this view as a page: {text} …", progress=done / most, quiet=True)
+            outbox.going(f"Saving this view as a page: {text} …", of="device", progress=done / most, quiet=True)
 
     page = page_html(*shown, tell=tell).encode()
     outbox.send("file", [gzip.compress(page, 1)], name="pcviz.html", type="text/html")
-    outbox.status(f"Saved as pcviz.html, {len(page) / 1e6:.1f} MB: it opens without a kernel.", answer=True)
+    outbox.message(f"Saved as pcviz.html, {len(page) / 1e6:.1f} MB: it opens without a kernel.", of="device")
 
 
 def write(target: Path, text: str) -> None:

@@ -330,7 +330,7 @@ class FrameWorker:
                     self._make(generation, task)
             except Exception as error:  # shown to the person; the last good picture stays
                 what = part[0] if part else "the circuit" if task is None else f"the {task.view} view at block size {task.size}"
-                self._outbox.error(f"Could not prepare {what}: {error}")
+                self._outbox.error(f"Could not prepare {what}: {error}", of="frames")
 
     def _ready(self) -> bool:
         if self._generation is None:
@@ -362,7 +362,7 @@ class FrameWorker:
 
     def _begin(self, generation: Generation) -> None:
         entry = generation.entry
-        with timed_status(self._outbox, f"Preparing {entry.label} …"):
+        with timed_status(self._outbox, f"Preparing {entry.label} …", "frames"):
             num_layers = len(generation.layering.layers)
         with self._change:
             if self._generation is generation:
@@ -372,7 +372,7 @@ class FrameWorker:
     def _make(self, generation: Generation, task: Task) -> None:
         edges = sum(nodes.num_edges for layer in generation.layering.layers for nodes in layer.sums)
         sizes = "all block sizes" if task.size is None else f"block size {task.size}"
-        with timed_status(self._outbox, f"Compiling {edges / 1e6:.3g}M edges at {sizes} …"):
+        with timed_status(self._outbox, f"Compiling {edges / 1e6:.3g}M edges at {sizes} …", "frames"):
             scene = generation.scene(task)
             container = pack(scene)
         with self._change:

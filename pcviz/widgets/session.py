@@ -22,6 +22,8 @@ from .state import PAGE, SETTINGS, VERSION, checked_state, first_view, page_stat
 from .teaching import SCENES, Scene, scene_entry, scene_named
 from .training_run import STARTS, Row, Training
 
+UNASKED = ("ready", "painted", "plotly", "want", "part", "kernel", "dag", "state")  # messages of the page that answer no act of a person
+
 
 class Session:
     """Controls arrive in ``receive`` (from the kernel's main thread or a subshell's), news leaves through the outbox."""
@@ -58,6 +60,8 @@ class Session:
             handler = getattr(self, f"_do_{message['kind']}", None)
             if handler is None:
                 raise ValueError(f"The page asks for {message['kind']!r}, which this kernel does not know: reload the page.")
+            if message["kind"] not in UNASKED:
+                self._outbox.acted()
             with self._lock:
                 if self._generation is not None and message.get("block_size") in self._entry.sizes:
                     self.block_size, self.layer = int(message["block_size"]), int(message["layer"])
@@ -72,8 +76,7 @@ class Session:
             self._settings = replace(self._settings, padding_tolerance=float(tolerance))
 
     def _do_ready(self, _message: dict) -> None:
-        if self._outbox.last_status:
-            self._outbox.send("status", **self._outbox.last_status)
+        self._outbox.replay()
         self._open(self._entry, self.block_size, self.layer)
         self._send_run()
 
@@ -83,8 +86,6 @@ class Session:
         if entry is not None and entry.root is None and not self._prepared:
             self._prepared = True
             self._device.submit(lambda: self._prepare(entry))
-        else:
-            self._outbox.status("Ready.")
 
     def _do_plotly(self, _message: dict) -> None:
         send_plotly(self._outbox)
@@ -102,7 +103,6 @@ class Session:
         if name == "circuit":
             entry, self._scene = self._entries[value], None
             self._open(entry, entry.first_size, entry.layer)
-            self._outbox.status("Ready.", answer=True)
         elif name == "auto_measure":
             self._auto_measure = bool(value)
             if self._auto_measure and self._entry.can_train:
@@ -114,7 +114,6 @@ class Session:
                 self._send_session(invalid=name)
                 self._outbox.error(error)
                 return
-            self._outbox.status("Ready.", answer=True)
             if settings == self._settings:
                 self._send_session()
                 return
@@ -123,21 +122,21 @@ class Session:
 
     def _do_train(self, _message: dict) -> None:
         self._check_trainable()
+        self._outbox.going("Training starts …", of="device")
         self._device.train(self._entry, self.block_size, self._settings)
-        self._outbox.status("Training starts …", answer=True)
 
     def _do_start_over(self, message: dict) -> None:
         self._check_trainable()
         size, start = self.block_size, _start(message)
+        self._outbox.going(f"A new run starts, from {start} parameters …", of="device")
         self._device.train(self._entry, size, self._settings, lambda training: training.start_over(size, start))
-        self._outbox.status(f"A new run starts, from {start} parameters …", answer=True)
 
     def _do_compare(self, message: dict) -> None:
         """Some epochs at each block size, the fastest sizes first."""
         self._check_trainable()
         sizes, start, epochs = list(reversed(self._entry.sizes)), _start(message), max(1, int(message["epochs"]))
+        self._outbox.going(f"{epochs} epochs at each block size, from {start} parameters and with the same seed …", of="device")
         self._device.train(self._entry, sizes[0], self._settings, lambda training: training.compare(sizes, start, epochs))
-        self._outbox.status(f"{epochs} epochs at each block size, from {start} parameters and with the same seed …", answer=True)
 
     def _do_pace(self, message: dict) -> None:
         self._device.pace(max(0.0, float(message["seconds"])))
@@ -149,7 +148,8 @@ class Session:
         self._device.resume()
 
     def _do_stop(self, _message: dict) -> None:
-        self._outbox.status("Training stops after this mini-batch.", answer=True)
+        if self._device.state == "training":
+            self._outbox.going("Training stops after this mini-batch.", of="device")
         self._device.stop()
 
     def _do_use_for_training(self, _message: dict) -> None:
@@ -191,7 +191,7 @@ class Session:
 
         from .export import send_page  # the page of a session needs no session
 
-        self._outbox.status("Saving this view as a page …", answer=True)
+        self._outbox.going("Saving this view as a page …", of="device")
         scene, stages = self._scene, self._page["stages"]
         each = [settings, *(other for other in (scene.all_settings if scene else ()) if other.padding_tolerance != settings.padding_tolerance)][:3]
         self._device.submit(lambda: send_page(self._outbox, entry, each, size, steps, layer, scene, stages))
@@ -291,7 +291,6 @@ class Session:
     def _restore(self, state: dict) -> None:
         self.place(state)
         if self._awaited is not state:
-            self._outbox.status("Ready.", answer=True)
             self._open(self._entry, self.block_size, self.layer)
 
     def _entry_named(self, name: str) -> Entry:
@@ -344,7 +343,7 @@ class Session:
                 self._restore(awaited)
         text = "The digits circuit is ready: choose it in the circuit menu to train and measure."
         text = text if done else "Preparing the digits circuit was cancelled."
-        self._outbox.status(text, answer=True)
+        self._outbox.message(text, of="device")
 
     def _on_steps(self, training: Training, rows: list[Row]) -> None:
         self.records.extend({"kind": "step", "circuit": training.entry.name, "run": row.run, **asdict(row.step)} for row in rows)

@@ -22,7 +22,7 @@ class PageModel {
     const answer = { ready: () => this.open(this.page.sessions[0]), painted: () => this.painted(), plotly: () => this.plotly(), dag: () => this.hear({ kind: "answer", ask: message.ask, error: this.page.live }), compared: () => this.hear({ kind: "answer", ask: message.ask, error: this.page.live }), set: () => this.set(message), restore: () => this.restore(message.state), scene: () => this.hear({ kind: "session", ...this.shown, scene: null }) }[message.kind];
     const quiet = ["want", "commit", "state", "part"];
     if (answer) setTimeout(answer);
-    else if (!quiet.includes(message.kind)) this.say(this.page.live, "error");
+    else if (!quiet.includes(message.kind)) this.refuse(this.page.live);
   }
 
   open(session) {
@@ -33,7 +33,7 @@ class PageModel {
     const frames = [...this.page.frames.filter(own), ...this.page.frames.filter((frame) => !own(frame))]; // the others for the slider of tolerances
     for (const frame of frames) this.hear({ kind: "frame", ...frame, gen: session.gen, tolerance: tolerances.get(frame.gen), data: null }, [fromBase64(frame.data)]);
     this.hear({ kind: "steps", rows: this.page.steps, first: 0 });
-    this.say(this.page.status, "info");
+    this.hear({ kind: "status", role: "idle", text: this.page.status });
   }
 
   // The picture for readers without scripts goes when the first frame stands.
@@ -50,7 +50,7 @@ class PageModel {
     const found = name === "padding_tolerance" && this.page.sessions.find((session) => session.padding_tolerance === Number(value));
     if (found) return this.open(found);
     const held = this.page.sessions.map((session) => session.padding_tolerance).join(", ");
-    this.say(name === "padding_tolerance" ? `This page holds the tolerances ${held}.` : this.page.live, "error");
+    this.refuse(name === "padding_tolerance" ? `This page holds the tolerances ${held}.` : this.page.live);
   }
 
   restore(state) {
@@ -59,8 +59,8 @@ class PageModel {
     this.open({ ...found, jump: this.jumps, page: state, block_size: state.block_size, layer: state.layer });
   }
 
-  say(text, level) {
-    this.hear({ kind: "status", text, level, progress: null, cancel: false });
+  refuse(text) {
+    this.hear({ kind: "status", role: "message", text, level: "error" });
   }
 }
 

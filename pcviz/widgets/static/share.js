@@ -84,6 +84,7 @@ class Share {
     const chosen = (this.session().scenes || [])[index];
     if (!chosen) return;
     this.toggle(false, false);
+    this.hub.notices.take({ role: "going", of: "page", text: `Opening the scene “${chosen.name}” …` }); // its circuit is built first
     this.hub.send({ kind: "scene", name: chosen.name });
   }
 
@@ -167,8 +168,7 @@ class Share {
       this.shown.select();
       document.execCommand("copy"); // where the page may not write to the clipboard, the text stands there selected
     }
-    this.hub.status = { text: "Copied.", level: "info", progress: null, cancel: false };
-    this.hub.tell("status");
+    this.hub.notices.take({ role: "message", text: "Copied." });
   }
 }
 

@@ -87,6 +87,8 @@ class Shell {
       field.addEventListener("keydown", (event) => event.key === "Enter" && submit()); // JupyterLab keeps Enter from causing "change"
     }
     const act = (name, message) => part[name].addEventListener("click", () => hub.send(message()));
+    const acted = (event) => isAct(event) && hub.notices.acted();
+    for (const type of ["pointerdown", "keydown"]) this.root.addEventListener(type, acted, true); // before what the act itself has to say
     act("train", () => ({ kind: { training: "pause", paused: "resume" }[this.trains() ? hub.run.state : "idle"] || "train" }));
     act("stop", () => ({ kind: "stop" }));
     act("measure", () => ({ kind: "measure", force: true }));
@@ -417,14 +419,14 @@ class Shell {
   }
 
   showStatus() {
-    const { status } = this.hub;
+    const { text, level, quiet, progress, cancel } = this.hub.notices.shown;
     const { part } = this;
-    part.status.setAttribute("aria-live", status.quiet ? "off" : "polite");
-    part.status.textContent = part.status.title = status.text;
-    part["status-line"].dataset.level = status.level;
-    part.progress.hidden = status.progress === null || status.progress === undefined;
-    if (!part.progress.hidden) part.progress.value = status.progress;
-    part.cancel.hidden = !status.cancel;
+    part.status.setAttribute("aria-live", quiet ? "off" : "polite");
+    if (part.status.textContent !== text) part.status.textContent = part.status.title = text;
+    part["status-line"].dataset.level = level;
+    part.progress.hidden = progress === null;
+    if (!part.progress.hidden) part.progress.value = progress;
+    part.cancel.hidden = !cancel;
   }
 
   takeFocus() {

@@ -88,11 +88,12 @@ class Hub {
     this.asked = 0;
     this.frames = null; // active generation
     this.pending = null; // newer generation, until the current size is there
-    this.status = { text: "Opening …", level: "info", progress: null, cancel: false };
+    this.notices = new Notices(() => this.tell("status"));
     this.run = { state: "idle" };
     this.steps = [];
     this.learned = null; // samples and flows of the circuit that trains
     this.views = new Set();
+    this.notices.take({ role: "going", of: "page", text: "Opening …" });
     this.closed = false;
     let order = Promise.resolve(); // messages act in the order in which they were sent
     this.onMessage = (message, buffers) => {
@@ -119,8 +120,7 @@ class Hub {
     console.warn(error);
     this.run = { state: "idle" };
     this.tell("run");
-    this.status = { text: "The kernel behind this explorer is gone (restarted or shut down): run the cell again.", level: "error", progress: null, cancel: false };
-    this.tell("status");
+    this.notices.end("The kernel behind this explorer is gone (restarted or shut down): run the cell again.");
   }
 
   ask(message) {
@@ -138,8 +138,7 @@ class Hub {
 
   fail(error) {
     console.error(error);
-    this.status = { text: error.message || String(error), level: "error", progress: null, cancel: false };
-    this.tell("status");
+    this.notices.take({ role: "message", of: "page", text: error.message || String(error), level: "error" });
   }
 
   tell(what, detail) {
@@ -150,10 +149,8 @@ class Hub {
     if (message.kind === "session") this.openGeneration(message);
     else if (message.kind === "frame") await this.receiveFrame(message, buffers[0]);
     else if (message.kind === "answer") await this.answer(message, buffers[0]);
-    else if (message.kind === "status") {
-      this.status = message;
-      this.tell("status");
-    } else if (message.kind === "run") {
+    else if (message.kind === "status") this.notices.take(message);
+    else if (message.kind === "run") {
       this.run = message;
       this.tell("run");
     } else if (message.kind === "steps") {
@@ -201,6 +198,7 @@ class Hub {
     if (!this.pending.has(session.needs, size, layer)) return;
     this.frames = this.pending;
     this.pending = null;
+    this.notices.take({ role: "done", of: "page" });
     this.jump = session.jump;
     const page = jumps && session.page ? { phase: session.page.phase, presenter: session.page.presenter, nodeRange: session.page.node_range, compare: session.page.compare ?? null } : {};
     const { padding_tolerance: tolerance = null, tolerances = [] } = session;

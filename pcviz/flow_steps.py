@@ -234,6 +234,12 @@ def em_rows(launch: TritonSums) -> int:
     return min(32, launch.sum_block)
 
 
+def em_stored(launch: TritonSums) -> np.ndarray:
+    """[sum blocks that EM updates, steps of a walk] stored children in each step, for which the kernel loads parameters and flows."""
+    real = np.repeat(launch.em_pids.numpy() > 0, launch.run, axis=1)
+    return np.add.reduceat(real, np.arange(0, real.shape[1], EM_TILE_K), axis=1, dtype=np.int64)
+
+
 def em_program(launch: TritonSums, params: np.ndarray, flows: np.ndarray, tile: int, step_size: float, pseudocount: float) -> tuple[EmStep, ...]:
     """theta <- theta + step (target - theta), target = (F + pc / n) / sum_c (F + pc / n): the program that owns row tile ``tile`` of the
     parameters that a group is the first to use. params, flows: float32 in the plan's layout, flows without the factor theta, times 2^-40."""

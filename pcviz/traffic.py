@@ -33,7 +33,6 @@ from pcviz_kernels.config import NAIVE, LaunchConfig
 
 from .compiler.plan import CircuitPlan, PlanSummary
 from .devices import PRECISIONS, DeviceSpec, check_precision, device_spec
-from .launch_records import PASS_OF  # noqa: F401  (what reads a report needs it)
 from .tracing import Config, Launch, Operand, check_passes, trace
 from .traffic_time import time_terms
 

@@ -68,7 +68,7 @@ def test_a_scene_holds_the_circuits_values(entry, block_size, variant):
 
 def scene_of(entry, phase, block_size, **wish):
     """A scene of the Kernel view in layer 2, and the circuit it is of."""
-    report = pcv.estimate(pcv.plan_summary(entry.root, block_size=block_size, padding_tolerance=0.25), 200)
+    report = pcv.estimate(pcv.plan_summary(entry.root, block_size=block_size, padding_tolerance=0.25), 200, passes=("forward", "backward", "em"))
     scene = unpack(pack(KernelJob().scene(entry, Settings(batch_size=200), report, block_size, 2, {"phase": phase, **wish})))
     return scene, pcv.TensorCircuit(pcv.compile(entry.root, block_size=block_size, padding_tolerance=0.25)), report
 
@@ -135,6 +135,34 @@ def test_em_of_a_scene_is_that_of_the_circuit(entry, block_size):
     at = (pid + k % group.child_block * group.sum_block)[:, None] + np.arange(rows)
     np.testing.assert_allclose(first[: len(k)][pid > 0], pc.params.numpy()[at][pid > 0], rtol=1e-4, atol=1e-6)
     assert [step["part"] for step in scene["steps"]] == ["step"] * len(writes) + ["write"] * len(writes)
+
+
+def tied_chain():
+    """Transitions tied over five layers: EM updates those of the first."""
+    root = pcv.HMM(6, 24, num_emits=5)
+    init_params(root, 0)
+    return user_entry(root, np.random.default_rng(0).integers(0, 5, (50, 6)).astype(np.uint8))
+
+
+@pytest.mark.parametrize("impl", ["triton", "planned"])
+@pytest.mark.parametrize("block_size, circuit", [(1, "PD"), (4, "PD"), (16, "PD"), (16, "tied")])
+def test_counters_of_em_add_up_to_the_models_totals(entry, block_size, circuit, impl):
+    """Every program of every launch, pseudo blocks and missing rows included; a layer whose parameters are all tied has none."""
+    chosen, job = entry if circuit == "PD" else tied_chain(), KernelJob()
+    summary = pcv.plan_summary(chosen.root, block_size=block_size, padding_tolerance=0.25)
+    report, settings = pcv.estimate(summary, 50, passes="em", impl=impl, precision="fp16"), Settings(batch_size=50)
+    for layer in (1, 2):
+        records = [record for record in report.records if record.layer == layer]
+        for group, record in enumerate(records):
+            seen, many = 0, record.programs > 40
+            for program in [0, 7, record.programs - 1] if many else range(record.programs):
+                scene = job.scene(chosen, settings, report, block_size, layer, {"phase": "em", "group": group, "program": program})
+                assert many or scene["before"] == seen
+                seen = scene["before"] + scene["startBytes"] + scene["hidden"] + sum(step["bytes"] for step in scene["steps"]) + scene["storeBytes"]
+            assert seen == scene["launchBytes"] == record.l1_bytes
+        if not records:
+            assert (circuit, layer) == ("tied", 2)
+            assert "tied" in job.scene(chosen, settings, report, block_size, layer, {"phase": "em"})["why"]
 
 
 def test_every_phase_shows_lines_of_its_kernel(entry):

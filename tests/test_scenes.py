@@ -294,6 +294,30 @@ def test_table_lists_the_slowest_launches(monkeypatch, summaries, reports):
     assert "The 3 slowest of" in scene["caption"]
 
 
+def test_em_and_a_training_step_are_the_same_everywhere(summaries):
+    """Headline, Table, Cost and Memory: EM, and forward, backward and EM together."""
+    passes = ("forward", "backward", "em")
+    reports = {size: pcv.estimate(summaries[size], passes=passes) for size in SIZES}
+    memory, cost = scenes.scene_memory("PD", reports), scenes.scene_cost("PD", summaries, reports)
+    for i, size in enumerate(SIZES):
+        table, phases = scenes.scene_table(summaries[size], reports[size])["layers"], scene_headline(summaries[size], reports[size])["phases"]
+        for name, parts in (("em", ("em",)), ("step", passes)):
+            for key in ("time_ms", "hbm_bytes", "l2_bytes", "l1_bytes"):
+                want = sum(getattr(reports[size].of_pass(part), key) for part in parts)
+                assert column(table, [table["total"][name]], key) == [pytest.approx(want, rel=1e-5)]
+                assert cost["model"][name][key][i] == pytest.approx(want, rel=1e-4)
+                assert sum(memory["totals"][str(size)]["all"][part][key] for part in parts) == pytest.approx(want, rel=1e-4)
+                if key in ("time_ms", "hbm_bytes"):
+                    assert phases[name][key] == pytest.approx(want)
+        assert phases["both"]["time_ms"] == pytest.approx(phases["step"]["time_ms"] - phases["em"]["time_ms"])
+        assert phases["em"]["launches"] == column(table, [table["total"]["em"]], "launches")[0] == len(reports[size].records) - sum(
+            reports[size].of_pass(part).launches for part in passes[:2])  # fmt: skip
+        launches = scenes.scene_table(summaries[size], reports[size])["launches"]
+        assert column(launches, launches["rows"], "phase").count("EM") == phases["em"]["launches"]
+    assert set(cost["naive"]["total"]) == {"forward", "backward", "both"}
+    assert "EM" not in str(scenes.scene_tiles(summaries[16], reports[16], 3)["launches"])
+
+
 # ---- Compare ------------------------------------------------------------------------------------------------------------
 
 

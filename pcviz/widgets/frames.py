@@ -17,6 +17,7 @@ from .packing import pack
 from .scenes.blocks import scene_blocks
 from .scenes.blocks_launches import scene_launches
 from .scenes.blocks_window import scene_window
+from .scenes.common import PASSES_OF
 from .scenes.cost import scene_cost
 from .scenes.dag import scene_dag
 from .scenes.dag_costs import Costs
@@ -110,7 +111,7 @@ class Generation:
         if size not in self._reports:
             from ..traffic import estimate
 
-            self._reports[size] = estimate(self.summary(size), batch_size=self.settings.batch_size, device=self.settings.device)
+            self._reports[size] = estimate(self.summary(size), self.settings.batch_size, self.settings.device, PASSES_OF["step"])
         return self._reports[size]
 
     def measured(self) -> list:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from .scenes.common import PASSES_OF
+
 FIGURES = ("time_ms", "l2_bytes", "hbm_bytes")
-LAUNCHES = {"forward": "forward pass", "backward": "backward, sum layers", "both": "both passes"}
+LAUNCHES = {
+    "forward": "forward pass", "backward": "backward, sum layers", "both": "both passes", "em": "EM, sum layers", "step": "all, with EM",
+}  # fmt: skip
 
 
 def scene_headline(summary, report=None, recorded: dict | None = None, measured=None, cpu: bool = False) -> dict:
@@ -16,6 +20,10 @@ def scene_headline(summary, report=None, recorded: dict | None = None, measured=
     phases["forward"]["launches"] = summary.forward_launches
     phases["backward"]["launches"] = None if report is None else report.backward.launches
     phases["both"] = _both(phases["forward"], phases["backward"])
+    for name in ("em", "step") if report is not None and "em" in report.passes else ():  # modelled as a whole: no recorded layer has EM
+        phases[name] = _model_figures(report, name, cpu)
+        counts = [summary.forward_launches if each == "forward" else report.of_pass(each).launches for each in PASSES_OF[name]]
+        phases[name]["launches"] = sum(counts)
     for phase, figures in phases.items():
         figures["padding_share"] = summary.padding_share
         figures["kinds"] = {**figures["kinds"], "padding": "of the cells", "launches": LAUNCHES[phase]}
@@ -27,9 +35,10 @@ def scene_headline(summary, report=None, recorded: dict | None = None, measured=
 def _model_figures(report, phase: str, cpu: bool) -> dict:
     if report is None:
         return dict.fromkeys(FIGURES) | {"kinds": {}}
-    total = report.of_pass(phase)
+    passes = [report.of_pass(name) for name in PASSES_OF[phase]]
+    time_ms, l2_bytes, hbm_bytes = (sum(getattr(each, key) for each in passes) for key in ("time_ms", "l2_to_l1_bytes", "hbm_bytes"))
     kind = "model, this CPU" if cpu else f"model, {report.device.name}"
-    return _figures(total.time_ms, total.l2_to_l1_bytes, total.hbm_bytes, kind, "model")
+    return _figures(time_ms, l2_bytes, hbm_bytes, kind, "model")
 
 
 def _recorded_figures(row) -> dict:
@@ -100,7 +109,8 @@ def step_points(rows) -> list[dict]:
     for row in rows:
         same = {"label": recorded_label(row), "own": is_own(row), "circuit": row.circuit, "batch_size": row.batch_size}
         same |= {"scope": "pass", "layer": None, "block_size": row.block_size or sizes[0]}
-        points += [{**same, "phase": phase, "time_ms": ms} for phase, ms in (("forward", row.forward_ms), ("both", row.forward_backward_ms))]
+        times = {"forward": row.forward_ms, "both": row.forward_backward_ms, "step": row.step_ms}
+        points += [{**same, "phase": phase, "time_ms": ms} for phase, ms in times.items()]
     return points
 
 

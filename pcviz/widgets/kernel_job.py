@@ -69,23 +69,23 @@ class KernelJob:
                            device=report.device.name, entry=_entry_bytes(report))  # fmt: skip
 
     def _em_scene(self, settings, report, layer: int, wish: dict) -> dict:
-        from ..flow_steps import em_program, em_rows
+        from ..flow_steps import em_program, em_stored
 
-        sums = self._layer(layer).sums
-        group = _cut(wish.get("group"), len(sums))
-        rows, programs = em_rows(sums[group]), len(sums[group].em_pids) * sums[group].sum_block // em_rows(sums[group])
-        if not programs:
-            return scene_no_kernel("These parameters are tied: the launch of another layer or group updates them.", others=True)
+        launch, num_groups = _launch(report, "em", layer, wish)
+        if launch is None:
+            return scene_no_kernel("These parameters are tied: the launch of another layer updates them.", others=True)
+        sums = self._layer(layer).sums[launch.group]
         if self._edge_flows is None:
             self._circuit.clear_flows()
             self._circuit.accumulate_flows(self._x)
             self._edge_flows = self._circuit.engine.edge_flows.float().numpy().copy()
             self._circuit.clear_flows()
-        number = _cut(wish.get("program"), programs)
-        steps = em_program(sums[group], self._circuit.engine.params.float().numpy(), self._edge_flows, number, STEP_SIZE, PSEUDOCOUNT)
+        number = _cut(wish.get("program"), launch.programs)
+        steps = em_program(sums, self._circuit.engine.params.float().numpy(), self._edge_flows, number, STEP_SIZE, PSEUDOCOUNT)
         return scene_em(
-            steps, layer=layer, group=group, num_groups=len(sums), number=number, programs=programs, num_sms=report.device.num_sms,
-            device=report.device.name, rows=rows, batch_size=settings.batch_size, step_size=STEP_SIZE, pseudocount=PSEUDOCOUNT,
+            steps, launch, em_stored(sums), group=_cut(wish.get("group"), num_groups), num_groups=num_groups, number=number,
+            num_sms=report.device.num_sms, device=report.device.name, entry=_entry_bytes(report), fits_l2=_fits(launch, report),
+            step_size=STEP_SIZE, pseudocount=PSEUDOCOUNT,
         )  # fmt: skip
 
     def _prepare(self, entry: Entry, settings, block_size: int) -> None:
@@ -111,9 +111,9 @@ class KernelJob:
 
 
 def _launch(report, phase: str, layer: int, wish: dict):
-    """(the launch that the page asks for, launches of the phase in the layer)"""
+    """(the launch that the page asks for, launches of the phase in the layer); None where there are none"""
     records = [record for record in report.records if record.phase == phase and record.layer == layer]
-    return records[_cut(wish.get("group"), len(records))].launch, len(records)
+    return (records[_cut(wish.get("group"), len(records))].launch if records else None), len(records)
 
 
 def _place(launch, batch_size: int, wish: dict) -> tuple[int, int, int, int]:

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields
 
 from .frames import Settings
+from .scenes.common import PASSES_OF
 from .settings import changed_settings
 from .teaching import Scene
 
 VERSION = 1
-PHASES = ("forward", "backward", "both")
 PAGE = {"phase": "forward", "node_range": None, "stages": [], "presenter": False, "compare": None}  # what only the page knows
 SETTINGS = tuple(field.name for field in fields(Settings))
 COMPARED = ("circuit", "block_size", *SETTINGS)  # of the Compare view's A; what is missing is as in B
@@ -44,8 +44,8 @@ def checked_state(state) -> dict:
 def page_state(state: Mapping) -> dict:
     """The part that the page alone knows; what is missing has its first value."""
     page = {key: state.get(key, value) for key, value in PAGE.items()}
-    if page["phase"] not in PHASES:
-        raise ValueError(f"phase of a state must be one of {', '.join(PHASES)}, got {page['phase']!r}.")
+    if page["phase"] not in PASSES_OF:
+        raise ValueError(f"phase of a state must be one of {', '.join(PASSES_OF)}, got {page['phase']!r}.")
     if not isinstance(page["stages"], list) or not all(isinstance(name, str) for name in page["stages"]):
         raise ValueError(f"stages of a state must be a list of names such as ['blocks', 'cost'], got {page['stages']!r}.")
     return page | {"presenter": bool(page["presenter"]), "compare": _compared(page["compare"])}

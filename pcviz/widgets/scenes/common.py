@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from html import escape
 
+# what a person may look at -> the passes that are added up; a training step of a mini-batch ends with EM
+PASSES_OF = {
+    "forward": ("forward",), "backward": ("backward",), "both": ("forward", "backward"), "em": ("em",), "step": ("forward", "backward", "em"),
+}  # fmt: skip
+PHASE_NAMES = {"forward": "forward", "element_flows": "element flows", "param_flows": "parameter flows", "em": "EM"}
 STATIC_LIMIT = 60_000  # bytes of a static fallback; ui.md
 
 

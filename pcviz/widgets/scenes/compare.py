@@ -11,10 +11,9 @@ from collections.abc import Iterable, Mapping
 
 from ...compiler.plan import PlanSummary
 from ...traffic import TrafficReport
-from .common import count, html_table, milliseconds, percent, si_bytes
+from .common import PASSES_OF, count, html_table, milliseconds, percent, si_bytes
 from .table import SCOPES
 
-PHASES = ("forward", "backward", "both")
 # key, name, unit, who computed it
 COSTS = (
     ("time_ms", "time", "ms", "model"),
@@ -46,9 +45,10 @@ def scene_compare(
     """
     sizes = sorted(summaries)
     some = reports[sizes[0]]
-    costs = {phase: {key: [_cost(reports[size], phase, key) for size in sizes] for key, *_ in COSTS} for phase in PHASES}
+    phases = [phase for phase, passes in PASSES_OF.items() if set(passes) <= set(some.passes)]
+    costs = {phase: {key: [_cost(reports[size], phase, key) for size in sizes] for key, *_ in COSTS} for phase in phases}
     counts = [_counts(summaries[size]) for size in sizes]
-    launches = {phase: [_launches(summaries[size], reports[size], phase) for size in sizes] for phase in PHASES}
+    launches = {phase: [_launches(summaries[size], reports[size], phase) for size in sizes] for phase in phases}
     shared = {key: [each[key] for each in counts] for key in counts[0]}
     points = [*recorded, *map(_measured_point, measured)]
     return {
@@ -60,7 +60,7 @@ def scene_compare(
         "device": some.device.name,
         "modelLabel": f"model ({some.launch_kind}), {some.device.name}",
         "rows": [dict(zip(("key", "name", "unit", "kind"), row)) for row in (*COSTS, *COUNTS)],
-        "values": {phase: {**costs[phase], "launches": launches[phase], **shared} for phase in PHASES},
+        "values": {phase: {**costs[phase], "launches": launches[phase], **shared} for phase in phases},
         "seen": _seen([point for point in points if point["batch_size"] == some.batch_size], sizes),
     }
 
@@ -75,14 +75,12 @@ def static_compare(scene: dict) -> str:
 
 
 def _cost(report: TrafficReport, phase: str, key: str):
-    passes = [name for name in ("forward", "backward") if phase in (name, "both")]
-    return sum(getattr(report.of_pass(name), key) for name in passes)
+    return sum(getattr(report.of_pass(name), key) for name in PASSES_OF[phase])
 
 
 def _launches(summary: PlanSummary, report: TrafficReport, phase: str) -> int:
-    """As the headline counts them: all of a forward pass, those of the sum layers in a backward one."""
-    forward, backward = summary.forward_launches, report.backward.launches
-    return {"forward": forward, "backward": backward, "both": forward + backward}[phase]
+    """As the headline counts them: all of a forward pass, those of the sum layers in a backward one and in EM."""
+    return sum(summary.forward_launches if name == "forward" else report.of_pass(name).launches for name in PASSES_OF[phase])
 
 
 def _counts(summary: PlanSummary) -> dict:

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping
 
 from ...compiler.plan import PlanSummary
 from ...traffic import TrafficRecord, TrafficReport, estimate
-from .common import html_table, milliseconds, rounded, si_bytes
+from .common import PASSES_OF, html_table, milliseconds, rounded, si_bytes
 
 QUANTITIES = ("time_ms", "l2_bytes", "hbm_bytes", "l1_bytes")
-PHASES = ("forward", "backward", "both")
+PHASES = tuple(PASSES_OF)
 LOADS = "loads"  # of each input of a sum layer by the forward launches, on average
 MAX_LAYERS = 128  # layers with lines of their own
 MAX_MEASURED = 200
@@ -83,16 +83,18 @@ def _series(sizes: list[int], records: Mapping[int, Mapping[int | None, list[Tra
         sums = {phase: dict.fromkeys(QUANTITIES, 0.0) for phase in PHASES}
         seen = set()
         for record in mine[size]:
-            phase = record.direction
-            seen |= {phase, "both"}
-            for key in QUANTITIES:
-                value = getattr(record, key)
-                sums[phase][key] += value
-                sums["both"][key] += value
+            for phase in _phases_with(record):
+                seen.add(phase)
+                for key in QUANTITIES:
+                    sums[phase][key] += getattr(record, key)
         for phase in PHASES:
             for key in QUANTITIES:
                 series[phase][key].append(rounded(sums[phase][key]) if phase in seen else None)
     return series
+
+
+def _phases_with(record: TrafficRecord) -> list[str]:
+    return [phase for phase, passes in PASSES_OF.items() if record.direction in passes]
 
 
 def loads_of_each_input(records: Iterable[TrafficRecord]) -> float | None:
@@ -116,23 +118,24 @@ def _all_launches(sizes: list[int], reports: Mapping[int, TrafficReport], layer:
         of_pass = dict.fromkeys(PHASES, 0.0)
         for record in (*report.records, *report.around) if report is not None else ():
             if layer in (None, record.layer):
-                of_pass[record.direction] += record.time_ms
-                of_pass["both"] += record.time_ms
+                for phase in _phases_with(record):
+                    of_pass[phase] += record.time_ms
         for phase, ms in of_pass.items():
             times[phase].append(rounded(ms) if ms else None)
     return times
 
 
 def _naive(summaries: Mapping[int, PlanSummary], report: TrafficReport | None, layers: list[int]) -> dict:
-    """Section 3's parallelization, one processor per sum and sample: a constant, as blocks do not occur in it."""
+    """Section 3's parallelization, one processor per sum and sample: a constant, as blocks do not occur in it. It says nothing of EM."""
     if report is None:
         return {"total": {}, "layers": {}}
     size = min(summaries)
-    naive = _of_layers(estimate(summaries[size], report.batch_size, report.device, report.passes, report.precision, naive=True))
+    passes = tuple(name for name in report.passes if name != "em")
+    naive = _of_layers(estimate(summaries[size], report.batch_size, report.device, passes, report.precision, naive=True))
 
     def of(layer: int | None) -> dict:
         series = _series([size], {size: naive}, layer)
-        return {phase: {key: values[0] for key, values in of_phase.items()} for phase, of_phase in series.items()}
+        return {phase: {key: values[0] for key, values in series[phase].items()} for phase in PHASES if "em" not in PASSES_OF[phase]}
 
     return {"total": of(None), "layers": {str(layer): of(layer) for layer in layers}}
 

@@ -49,24 +49,26 @@ def scene_flows(phase: str, program, launch: Launch, levels, *, number: int, sam
     }  # fmt: skip
 
 
-def scene_em(steps, *, layer: int, group: int, num_groups: int, number: int, programs: int, num_sms: int, device: str, rows: int, batch_size: int,
-             step_size: float, pseudocount: float) -> dict:  # fmt: skip
-    """``steps``: EmStep records; ``rows``: sums that a program owns. Bytes are counted from the kernel's loads and stores: EM has no
-    planned launch."""
-    sizes = [step.count * (rows * (8 if step.walk == 1 else 18) + 4) for step in steps]
-    own = 8 + sum(sizes)
+def scene_em(steps, launch: Launch, stored: np.ndarray, *, group: int, num_groups: int, number: int, num_sms: int, device: str, entry: int,
+             fits_l2: bool, step_size: float, pseudocount: float) -> dict:  # fmt: skip
+    """``steps``: EmStep records; ``stored``: flow_steps.em_stored; ``group``: place among the layer's launches of EM."""
+    rows, block = launch.config.tile_m, number // (launch.sum_block // launch.config.tile_m)
+    sizes = _em_sizes(launch, stored, entry)
+    own, again = sizes[block], "L2" if fits_l2 else "HBM again, as L2 cannot hold it"
+    start, before = 8, sizes[:block].sum() * (launch.sum_block // rows) + sizes[block].sum() * (number % (launch.sum_block // rows)) + 8 * number
     return {
-        **_head("em", layer, group, num_groups, number, programs, num_sms, device),
-        "sample": None, "batchSize": batch_size, "tile": [rows, steps[0].theta.shape[0], 0],
-        "steps": [_em_step(step, size) for step, size in zip(steps[:MAX_STEPS], sizes)], "numSteps": len(steps), "startBytes": 8, "storeBytes": 0,
-        "kind": "counted from the kernel", "before": own * number, "hidden": sum(sizes[MAX_STEPS:]), "launchBytes": own * programs,
+        **_head("em", launch.layer, group, num_groups, number, launch.programs, num_sms, device),
+        "sample": None, "batchSize": launch.batch_size, "tile": [rows, steps[0].theta.shape[0], 0],
+        "steps": [_em_step(step, int(size), again) for step, size in zip(steps[:MAX_STEPS], own)], "numSteps": len(steps),
+        "startBytes": start, "storeBytes": 0, "kind": "model, L1 requests", "before": int(before), "hidden": int(own[MAX_STEPS:].sum()),
+        "launchBytes": launch_bytes(launch, entry),
         "axes": [["child", "sum"], ["child", "sum"], ["child", "sum"]],
         "startText": f"Start: read step size {step_size} and pseudocount {pseudocount}; the totals are 0.",
         "storeText": "Done: the parameters are written, as float32 and as float16, and their flows are cleared.",
         "stored": floats(steps[-1].new[:MAX_CELLS, :MAX_CELLS]), "storedShape": list(steps[-1].new[:MAX_CELLS, :MAX_CELLS].shape), "storedMark": -1,
         "storedHead": f"P of the last children: {shape_text(steps[-1].new[:MAX_CELLS, :MAX_CELLS], 'children', 'sums')}",
         "source": _em_source(),
-        "caption": f"Numbers: numpy, equal to the Triton kernel by test; flows of {count(batch_size)} samples."
+        "caption": f"Numbers: numpy, equal to the Triton kernel by test; flows of {count(launch.batch_size)} samples. Bytes: model of the launch."
         + (f" The first {MAX_STEPS} of {count(len(steps))} steps are shown." if len(steps) > MAX_STEPS else ""),
     }  # fmt: skip
 
@@ -106,14 +108,24 @@ def _flow_step(phase: str, step, program, config, level: tuple[str, str], size: 
     return drawn_step(left, right, acc, names, [at, at, -1], size, text, first=step.first + window.start)
 
 
-def _em_step(step, size: int) -> dict:
+def _em_sizes(launch: Launch, stored: np.ndarray, entry: int) -> np.ndarray:
+    """[sum blocks, steps] bytes that a program of the block requests; with 8 more of each program they add up to what the launch does."""
+    widths = [operand.width(entry) for operand in launch.operands if operand.name in ("parameters", "parameter flows")]
+    stores = sum(operand.width(entry) for operand in launch.operands if operand.stores)
+    width = launch.fan_in * launch.child_block
+    counts = np.minimum(width - np.arange(0, width, launch.config.tile_k), launch.config.tile_k)  # of children, for each an index
+    first, second = (stored * launch.config.tile_m * each + counts * 4 for each in (sum(widths), sum(widths) + stores))
+    return np.concatenate([first, second], axis=1)
+
+
+def _em_step(step, size: int, again: str) -> dict:
     last, tile = step.first + step.count - 1, (slice(MAX_CELLS), slice(MAX_CELLS))
     names = [("P", "children", "sums"), ("F of the edges", "children", "sums")]
     if step.walk == 1:
         text = f"add the flows of children {step.first}..{last} to the total of each sum: P and F / P from HBM, {si_bytes(size)}."
         names.append(("total of each sum", "", "sums"))
         return drawn_step(step.theta[tile], step.counts[tile], step.total[None, :MAX_CELLS], names, [-1] * 3, size, text)
-    text = f"children {step.first}..{last}: P moves towards (F + pseudocount / n) / total; {si_bytes(size)} from L2 and stored."
+    text = f"children {step.first}..{last}: P moves towards (F + pseudocount / n) / total; P and F / P from {again}, all stored: {si_bytes(size)}."
     return drawn_step(step.theta[tile], step.counts[tile], step.new[tile], [*names, ("new P", "children", "sums")], [-1] * 3, size, text, "write")
 
 

@@ -15,7 +15,7 @@ from .common import count, html_table, milliseconds, rounded, si_bytes
 
 MAX_POINTS = 256  # launches of one block size that are drawn, those with most time first
 MAX_LAYERS = 128  # layers with sums of their own
-PHASES = ("forward", "element_flows", "param_flows")
+PHASES = ("forward", "element_flows", "param_flows", "em")
 COLUMNS = ("phase", "layer", "launch", "time_ms", "flops", "hbm_bytes", "l2_bytes", "l1_bytes", "programs", "waves", "bound", "terms")
 SUMS = ("time_ms", "flops", "l1_bytes", "l2_bytes", "l2_to_l1_bytes", "l1_to_l2_bytes", "hbm_bytes", "hbm_read_bytes", "hbm_write_bytes")
 BELOW, ABOVE = 32.0, 128.0  # how far the axis of intensity goes on beyond the outermost ridges
@@ -101,7 +101,7 @@ def _points(report: TrafficReport, terms: list[str]) -> list[list]:
 
 
 def _totals(report: TrafficReport, layers: list[int]) -> dict[str, dict]:
-    """"all" or layer -> "forward" | "backward" -> sums, and the time for which each limiter decides."""
+    """"all" or layer -> "forward" | "backward" | "em" -> sums, and the time for which each limiter decides."""
     found: dict[str, dict] = {"all": {}, **{str(layer): {} for layer in layers}}
     for record in report.records:
         phase = record.direction

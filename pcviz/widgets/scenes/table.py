@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ...compiler.plan import LayerSummary, PlanSummary
-from ...traffic import PASS_OF, TrafficRecord, TrafficReport
-from .common import count, html_table, milliseconds, rounded, si_bytes
+from ...traffic import TrafficRecord, TrafficReport
+from .common import PASSES_OF, PHASE_NAMES, count, html_table, milliseconds, rounded, si_bytes
 
 MAX_LAYERS, MAX_LAUNCHES = 1000, 600
-PASSES = ("forward", "backward", "both")
 COSTS = (
     ("flops", "FLOPs", "flop"),
     ("l1_bytes", "L1", "bytes"),
@@ -32,11 +31,11 @@ LAYER_COLUMNS = (
     ("block", "block", "", "sums x products of a block"),
     ("blocks", "blocks", "count", "stored blocks"),
     ("groups", "groups", "count", "a launch of the sum kernel each"),
-    ("launches", "launches", "count", "of this pass; forward: groups and products, in the total the inputs too; backward: sum kernels alone"),
+    ("launches", "launches", "count", "of this pass; forward: groups and products, in the total the inputs too; backward and EM: sum kernels alone"),
 )
 LAUNCH_COLUMNS = (
     ("launch", "layer.launch", "", "layer and number of the launch in it"),
-    ("phase", "phase", "", "forward, element flows or parameter flows"),
+    ("phase", "phase", "", "forward, element flows, parameter flows or EM"),
     ("block", "block", "", "sums x products of a block"),
     ("rows", "blocks", "count", "sum blocks G; of element flows child blocks C"),
     ("fan_in", "each reads", "count", "child blocks E of a sum block, with pseudo blocks; of element flows its parents R"),
@@ -77,9 +76,9 @@ def scene_table(summary: PlanSummary, report: TrafficReport, recorded: Iterable[
             "columns": [list(column) for column in of_layers(layer_columns)],
             "rows": {
                 name: [of_layers(_layer_row(layer, of_layer.get(layer.index, []), name, labels, points, bool(own))) for layer in shown]
-                for name in PASSES
+                for name in PASSES_OF
             },
-            "total": {name: of_layers(_total(summary, report, name, labels, points, own)) for name in PASSES},
+            "total": {name: of_layers(_total(summary, report, name, labels, points, own)) for name in PASSES_OF},
         },
         "launches": {
             "columns": [list(column) for column in of_launches(launch_columns)],
@@ -107,21 +106,21 @@ def static_table(scene: dict) -> str:
 def _layer_row(
     layer: LayerSummary, records: list[TrafficRecord], name: str, labels: list[tuple], points: list[Mapping], has_measured: bool
 ) -> list:
-    records = [record for record in records if name in (PASS_OF[record.phase], "both")]
-    forward = [layer.product_launches if name != "backward" else 0]
+    records = [record for record in records if record.direction in PASSES_OF[name]]
+    products = layer.product_launches if "forward" in PASSES_OF[name] else 0
     blocks = sorted({(group.sum_block, group.child_block) for group in layer.groups}, reverse=True)
     block = ", ".join(f"{m} x {k}" for m, k in blocks) if len(blocks) < 3 else f"{len(blocks)} shapes"
     times = [_recorded(points, *label, layer.index, name) for label in labels]
     return [
         layer.index, layer.num_sums, layer.num_products, layer.edges, layer.absent_edges, layer.missing_edges, layer.pseudo_edges,
-        block, layer.stored_blocks, len(layer.groups), sum(forward) + len(records),
+        block, layer.stored_blocks, len(layer.groups), products + len(records),
         *_costs(records), *times, *([None] if has_measured else []),
     ]  # fmt: skip
 
 
 def _total(summary: PlanSummary, report: TrafficReport, name: str, labels: list[tuple], points: list[Mapping], measured: list) -> list:
-    records = [record for record in report.records if name in (PASS_OF[record.phase], "both")]
-    others = summary.forward_launches - summary.sum_launches if name != "backward" else 0
+    records = [record for record in report.records if record.direction in PASSES_OF[name]]
+    others = summary.forward_launches - summary.sum_launches if "forward" in PASSES_OF[name] else 0
     names = ("num_sums", "num_products", "edges", "absent_edges", "missing_edges", "pseudo_edges")
     own = [m.median_ms for m in measured if m.phase == name]
     return [
@@ -131,11 +130,11 @@ def _total(summary: PlanSummary, report: TrafficReport, name: str, labels: list[
 
 
 def _launch_row(record: TrafficRecord) -> list:
-    launch, tile = record.launch, record.config
+    launch = record.launch
     return [
-        f"{record.layer}.{record.group + 1}", record.phase.replace("_", " "), f"{launch.sum_block} x {launch.child_block}",
+        f"{record.layer}.{record.group + 1}", PHASE_NAMES[record.phase], f"{launch.sum_block} x {launch.child_block}",
         launch.num_blocks, launch.fan_in, launch.stored_blocks, launch.num_blocks * launch.fan_in - launch.stored_blocks,
-        f"{tile.tile_m} x {tile.tile_k} x {tile.tile_b}",
+        " x ".join(map(str, launch.tile_sides)),
         launch.programs, record.waves, *_costs([record]), record.bound,
     ]  # fmt: skip
 
@@ -152,7 +151,7 @@ def _recorded(points: list[Mapping], label: str, scope: str, layer: int | None, 
     """Milliseconds of a layer, or with None of the circuit."""
     wanted = (label, scope, layer)
     mine = {point["phase"]: point["time_ms"] for point in points if (point["label"], point["scope"], point["layer"]) == wanted}
-    times = [mine.get(phase) for phase in (PASSES[:2] if name == "both" and "both" not in mine else [name])]
+    times = [mine.get(phase) for phase in (PASSES_OF["both"] if name == "both" and "both" not in mine else [name])]
     return None if None in times else rounded(sum(times), 6)
 
 

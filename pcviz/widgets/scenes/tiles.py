@@ -9,11 +9,10 @@ from ...compiler.plan import LayerSummary, PlanSummary
 from ...tracing import element_flows_launch, forward_launch, param_flows_launch
 from ...traffic import TrafficReport, launch_traffic
 from ...triton_trace import matrix_launch
-from .common import html_table, milliseconds, si_bytes
+from .common import PHASE_NAMES, html_table, milliseconds, si_bytes
 
 MAX_LAUNCHES = 24  # of a layer, those with most time first
 LAUNCHES = {"forward": forward_launch, "element_flows": element_flows_launch, "param_flows": param_flows_launch}
-NAMES = {"forward": "forward", "element_flows": "element flows", "param_flows": "parameter flows"}
 OWNED = {"forward": ("tile_m", "tile_b"), "element_flows": ("tile_k", "tile_b"), "param_flows": ("tile_m", "tile_k")}
 METRICS = ("time_ms", "l2_bytes", "hbm_bytes", "programs", "steps", "waves", "bound", "accumulators", "in_flight_bytes")
 NO_TILES = "Tiles belong to the GPU's kernels; the torch engine of this CPU has none. Choose the H100 as device to see them modelled."
@@ -24,7 +23,7 @@ def scene_tiles(summary: PlanSummary, report: TrafficReport, layer: int) -> dict
     head = {"view": "tiles", "layer": layer, "blockSize": summary.block_size, "batchSize": report.batch_size}
     if report.device.kind == "cpu":
         return {**head, "why": NO_TILES, "launches": []}
-    records = sorted((record for record in report.records if record.layer == layer), key=lambda record: -record.time_ms)
+    records = sorted((record for record in report.records if record.layer == layer and record.launch.multiplies), key=lambda record: -record.time_ms)
     shown = sorted(records[:MAX_LAUNCHES], key=lambda record: (list(LAUNCHES).index(record.phase), record.group))
     bounds: list[str] = []
     one = next(each for each in summary.layers if each.index == layer)
@@ -71,7 +70,7 @@ def _launch(layer: LayerSummary, record, bounds: list[str]) -> dict:
                     rows.append(_figures(layer, record, config, bounds))
     group = "child blocks" if launch.phase == "element_flows" else "sum blocks"
     return {
-        "title": f"{NAMES[launch.phase]}, launch {launch.group + 1}", "phase": launch.phase, "owned": list(OWNED[launch.phase]), "rule": rule,
+        "title": f"{PHASE_NAMES[launch.phase]}, launch {launch.group + 1}", "phase": launch.phase, "owned": list(OWNED[launch.phase]), "rule": rule,
         "shape": f"{launch.num_blocks:,} {group} x {launch.fan_in:,}, blocks of {launch.sum_block} sums x {launch.child_block} children",
         "tiles": tiles, "table": np.array(rows, "<f4").tobytes(), "why": bytes(why), "reasons": reasons,
     }  # fmt: skip

@@ -8,6 +8,8 @@ const HEADLINE = [
   { name: "launches", label: "Launches", value: (h) => h.launches, text: (n) => n.toLocaleString("en"), change: difference },
 ];
 
+const TIMED = { forward: "forward", backward: "backward", both: "both passes", em: "EM", step: "training step" };
+
 function drawHeadline(el, now, before, state) {
   if (!el.firstChild) {
     el.innerHTML = HEADLINE.map(
@@ -18,7 +20,8 @@ function drawHeadline(el, now, before, state) {
   Object.assign(el.dataset, { blockSize: now ? state.blockSize : "", tolerance: now ? state.tolerance : "" });
   for (const [index, tile] of HEADLINE.entries()) {
     const node = el.children[index];
-    const [, value, change, kind] = node.children;
+    const [label, value, change, kind] = node.children;
+    if (tile.name === "time") label.textContent = `Time, ${TIMED[now?.phases[state.phase] ? state.phase : "forward"]}`;
     const figures = now && figuresOf(now, state.phase);
     const figure = figures ? tile.value(figures) : null;
     node.dataset.value = figure ?? "";
@@ -32,7 +35,7 @@ function drawHeadline(el, now, before, state) {
 }
 
 function figuresOf(headline, phase) {
-  return headline.phases[phase === "forward" ? "forward" : "backward"] ?? headline.phases.forward;
+  return headline.phases[phase] ?? headline.phases.forward;
 }
 
 function explain(before, after, phase) {

@@ -10,6 +10,10 @@ const PV_LINES = {
   dark: { model: "#6cb0ff", layer: "#4fd6bd", naive: "#f0b350", recorded: "#ff7ab0", measured: "#b8a4ff", text: "#e9edf3", muted: "#a5aebb", grid: "#363b44" },
 };
 
+// What a person may look at, and the passes that are added up. A training step of a mini-batch ends with EM.
+const PV_PHASES = { forward: "forward", backward: "backward", both: "both passes", em: "EM", step: "training step" };
+const PV_PASSES = { forward: ["forward"], backward: ["backward"], both: ["forward", "backward"], em: ["em"], step: ["forward", "backward", "em"] };
+
 function pv_el(tag, cls, text) {
   const node = document.createElement(tag);
   if (cls) node.className = cls;
@@ -40,6 +44,13 @@ function pv_select(options, value, label, onchange) {
   }
   select.value = value;
   select.addEventListener("change", () => onchange(select.value));
+  return select;
+}
+
+// The passes that a view adds up, the same in all views; ``view.frame`` has the store.
+function pv_phase_select(view) {
+  const select = pv_select(Object.entries(PV_PHASES), "forward", "pass", (value) => view.frame.store.set({ phase: value }, { commit: true }));
+  select.title = "A training step is a forward pass, a backward pass and EM, the update of the parameters";
   return select;
 }
 

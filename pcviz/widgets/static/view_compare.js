@@ -55,7 +55,7 @@ function compare_build(frame) {
     view.top = view.next;
     compare_rows(view);
   });
-  view.phaseSelect = pv_select([["forward", "forward"], ["backward", "backward"], ["both", "both passes"]], "forward", "pass", (value) => view.frame.store.set({ phase: value }, { commit: true }));
+  view.phaseSelect = pv_phase_select(view);
   view.sizeSelect = pv_select([], "", "block size of A", (value) => keep({ ...view.frame.state.compare, block_size: Number(value) }));
   view.toleranceSelect = pv_select([], "", "tolerance of A", (value) => keep({ ...view.frame.state.compare, block_size: view.a.size, padding_tolerance: Number(value) }));
   view.keep = pv_button("Keep B as A", () => keep({ ...view.b.scene.place, block_size: view.b.size }));

@@ -9,7 +9,6 @@ const COST_PANELS = {
   loads: { title: "Loads per input", short: "loads per input", text: (n) => (n === null ? "–" : `${pv_digits(n)}×`), why: "How often the forward pass loads a value that a sum layer reads: M times by the naive parallelization, M / tile_m times by a program of tile_m sums" },
   cpu: { title: "Torch engine, this CPU, not modelled", short: "Torch engine, this CPU, not modelled", text: pv_ms, why: "Measured here; no model of this machine is drawn beside it" },
 };
-const COST_PHASES = { forward: "forward", backward: "backward", both: "forward + backward" };
 const COST_WORDS = [{ model: "model", recorded0: "recorded", measured: "measured" }, { model: "model", recorded0: "rec.", measured: "measured" }];
 const COST_SYMBOLS = ["square", "diamond", "triangle-up", "x"];
 
@@ -18,7 +17,7 @@ function draw_cost(el, scene, store) {
   if (!frame || !scene) return;
   const view = frame.view;
   if (!view.plot) cost_build(frame);
-  const phase = COST_PHASES[frame.state.phase] ? frame.state.phase : "forward";
+  const phase = PV_PHASES[frame.state.phase] ? frame.state.phase : "forward";
   const recorded = scene.recorded.length > 0;
   if (view.scene !== scene) view.source = recorded ? "recorded" : "model";
   const key = [frame.state.layer, phase, view.source, view.one, view.third, frame.theme, frame.font, frame.width, frame.height].join();
@@ -49,7 +48,7 @@ function draw_cost(el, scene, store) {
 
 function cost_build(frame) {
   const view = frame.view, bar = pv_el("div", "pcv-bar");
-  view.phaseSelect = pv_select(Object.entries(COST_PHASES), "forward", "pass", (value) => view.frame.store.set({ phase: value }, { commit: true }));
+  view.phaseSelect = pv_phase_select(view);
   view.phaseSelect.dataset.pcv = "cost-phase";
   view.title = pv_el("span", "pcv-muted");
   view.sheetButton = pv_button("table", () => {

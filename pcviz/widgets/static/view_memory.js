@@ -1,10 +1,9 @@
 // Memory: bytes on the links from the multiprocessors to the memory, and a roofline whose axes belong to the device. A move of the
 // slider moves the points; the size before it stays as a ghost.
 
-const MEMORY_PHASES = { forward: "forward", backward: "backward", both: "forward + backward" };
-const MEMORY_PASS = [["forward"], ["backward"], ["backward"]]; // of the scene's phases
-const MEMORY_SYMBOLS = ["circle", "square", "diamond"];
-const MEMORY_PHASE_NAMES = ["forward", "element flows", "parameter flows"];
+const MEMORY_PASS = ["forward", "backward", "backward", "em"]; // of the scene's phases
+const MEMORY_SYMBOLS = ["circle", "square", "diamond", "triangle"];
+const MEMORY_PHASE_NAMES = ["forward", "element flows", "parameter flows", "EM"];
 
 function draw_memory(el, scene, store) {
   const frame = pv_frame(el, "memory", store);
@@ -15,7 +14,7 @@ function draw_memory(el, scene, store) {
     Object.assign(view, { scene, at: null, level: scene.links.some((link) => link.name === view.level) ? view.level : scene.links.at(-1).name });
     memory_controls(frame);
   }
-  Object.assign(view, { frame, phase: MEMORY_PHASES[frame.state.phase] ? frame.state.phase : "forward", size: frame.state.blockSize });
+  Object.assign(view, { frame, phase: PV_PHASES[frame.state.phase] ? frame.state.phase : "forward", size: frame.state.blockSize });
   view.before = frame.state.before !== view.size && scene.points[frame.state.before] ? frame.state.before : null;
   view.layer = scene.layers.includes(frame.state.layer) ? frame.state.layer : null;
   view.link = scene.links.find((link) => link.name === view.level);
@@ -75,7 +74,7 @@ function memory_controls(frame) {
   const again = () => draw_memory(frame.el, view.scene, view.frame.store);
   view.layerSelect = pv_select(scene.layers.map((layer) => [layer, `layer ${layer}`]), "", "layer", (value) => view.frame.store.set({ layer: Number(value) }, { commit: true }));
   view.layerSelect.dataset.pcv = "memory-layer";
-  view.phaseSelect = pv_select(Object.entries(MEMORY_PHASES), "forward", "pass", (value) => view.frame.store.set({ phase: value }, { commit: true }));
+  view.phaseSelect = pv_phase_select(view);
   view.phaseSelect.dataset.pcv = "memory-phase";
   view.levels = [...scene.links].reverse().map((link) => {
     const button = pv_button(link.name, () => {
@@ -104,7 +103,7 @@ function memory_controls(frame) {
 function memory_sums(view, size, layer) {
   const of = size === null || layer === null ? null : view.scene.totals[size]?.[layer];
   if (!of) return null;
-  const parts = (view.phase === "both" ? ["forward", "backward"] : [view.phase]).map((phase) => of[phase]).filter(Boolean);
+  const parts = PV_PASSES[view.phase].map((phase) => of[phase]).filter(Boolean);
   if (!parts.length) return null;
   const sums = { bounds: {} };
   for (const part of parts) {
@@ -255,7 +254,7 @@ function memory_table(view) {
       return [pv_bytes(sums[link.key]), share === null ? "–" : memory_percent(share)];
     })];
   }));
-  const title = `${MEMORY_PHASES[view.phase]}, ${scene.modelLabel}`;
+  const title = `${PV_PHASES[view.phase]}, ${scene.modelLabel}`;
   const points = memory_launches(view, view.size).map((p) => [memory_name(view, p), pv_ms(p.time_ms), p.bound, memory_flops(view, memory_rate(p, "flops")), pv_digits(p.flops / p[view.link.key]), ...scene.links.map((link) => pv_bytes(p[link.key]))]);
   view.sheet.replaceChildren(
     memory_rows(title, ["", "time", ...scene.links.flatMap((link) => [link.name, "of peak"])], links),

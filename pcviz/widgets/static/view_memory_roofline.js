@@ -4,7 +4,7 @@
 function memory_launches(view, size) {
   const { columns } = view.scene;
   const rows = view.scene.points[size] || [];
-  return rows.map((row) => Object.fromEntries(row.map((value, i) => [columns[i], value]))).filter((p) => view.phase === "both" || MEMORY_PASS[p.phase].includes(view.phase));
+  return rows.map((row) => Object.fromEntries(row.map((value, i) => [columns[i], value]))).filter((p) => PV_PASSES[view.phase].includes(MEMORY_PASS[p.phase]));
 }
 
 function memory_scale(view) {
@@ -95,7 +95,8 @@ function memory_points(view) {
 function memory_mark(s, p, r, style) {
   const x = s.px(p.x), y = s.py(p.y), beyond = s.inside(p.x, p.y) ? {} : { fill: "none", "stroke-width": 2 };
   const d = { circle: `M${x - r},${y}a${r},${r} 0 1,0 ${2 * r},0a${r},${r} 0 1,0 ${-2 * r},0Z`, square: `M${x - r},${y - r}h${2 * r}v${2 * r}h${-2 * r}Z`,
-    diamond: `M${x},${y - 1.2 * r}l${1.2 * r},${1.2 * r}l${-1.2 * r},${1.2 * r}l${-1.2 * r},${-1.2 * r}Z` }[MEMORY_SYMBOLS[p.phase ?? 0]];
+    diamond: `M${x},${y - 1.2 * r}l${1.2 * r},${1.2 * r}l${-1.2 * r},${1.2 * r}l${-1.2 * r},${-1.2 * r}Z`,
+    triangle: `M${x},${y - 1.2 * r}l${1.15 * r},${2 * r}h${-2.3 * r}Z` }[MEMORY_SYMBOLS[p.phase ?? 0]];
   return pv_svg("path", { d, "stroke-width": 1.2, ...style, ...beyond });
 }
 
@@ -136,7 +137,7 @@ function memory_labels(view, out, ends) {
 }
 
 function memory_legend(view) {
-  const ink = PV_LINES[view.frame.theme], phases = view.phase === "forward" ? [0] : view.phase === "backward" ? [1, 2] : [0, 1, 2];
+  const ink = PV_LINES[view.frame.theme], phases = [0, 1, 2, 3].filter((phase) => PV_PASSES[view.phase].includes(MEMORY_PASS[phase]));
   const key = (draw, text) => {
     const node = pv_el("span", "pcv-key"), svg = pv_svg("svg", { width: 16, height: 14, "aria-hidden": "true" });
     svg.append(draw);

@@ -1,7 +1,7 @@
 // Table: everything of the current block size, a row per layer or per launch. Also the keyboard's way to a layer for all views.
 
 const TABLE_MODES = { layers: "layers", launches: "launches" };
-const TABLE_PHASES = { forward: "forward", backward: "backward", both: "both passes" };
+const TABLE_PASS = { forward: "forward", EM: "em" }; // of a launch's phase; flows are of the backward pass
 const TABLE_PAGE = 100; // rows that are drawn at once
 const TABLE_TEXT = { count: pv_count, bytes: pv_bytes, ms: pv_ms, flop: (n) => `${pv_short(n)}`, "": String };
 const TABLE_TESTS = { "<": (a, b) => a < b, ">": (a, b) => a > b, "=": (a, b) => a === b, "<=": (a, b) => a <= b, ">=": (a, b) => a >= b };
@@ -11,7 +11,7 @@ function draw_table(el, scene, store) {
   if (!frame || !scene) return;
   const { view } = frame;
   if (!view.table) table_build(frame);
-  const phase = TABLE_PHASES[frame.state.phase] ? frame.state.phase : "forward";
+  const phase = PV_PHASES[frame.state.phase] ? frame.state.phase : "forward";
   Object.assign(view, { frame, scene, phase });
   view.phaseSelect.value = phase;
   const key = [view.mode, phase, view.filter, view.page, JSON.stringify(view.sort)].join();
@@ -34,7 +34,7 @@ function table_build(frame) {
     Object.assign(button.dataset, { mode, pcv: `table-mode-${mode}` });
     return button;
   });
-  view.phaseSelect = pv_select(Object.entries(TABLE_PHASES), "forward", "pass", (value) => view.frame.store.set({ phase: value }, { commit: true }));
+  view.phaseSelect = pv_phase_select(view);
   view.phaseSelect.dataset.pcv = "table-phase";
   view.input = pv_focusable(pv_el("input", "pcv-table-filter"));
   Object.assign(view.input, { type: "text", placeholder: "filter, as pseudo>0" });
@@ -78,7 +78,7 @@ function table_build(frame) {
 function table_fill(view) {
   const { scene, mode, phase } = view, part = scene[mode], [head, body, foot] = view.parts;
   for (const button of view.modes) button.setAttribute("aria-pressed", String(button.dataset.mode === mode));
-  const all = mode === "layers" ? part.rows[phase] : part.rows.filter((row) => phase === "both" || (row[1] === "forward") === (phase === "forward"));
+  const all = mode === "layers" ? part.rows[phase] : part.rows.filter((row) => PV_PASSES[phase].includes(TABLE_PASS[row[part.columns.findIndex(([key]) => key === "phase")]] ?? "backward"));
   const { rows, problem } = table_filtered(view, all);
   view.rows = table_sorted(view, rows);
   view.page = pv_clamp(view.page, 0, Math.max(0, Math.ceil(view.rows.length / TABLE_PAGE) - 1));
@@ -92,7 +92,7 @@ function table_fill(view) {
   const many = view.rows.length > TABLE_PAGE, range = many ? `${pv_count(start + 1)}–${pv_count(start + shown.length)} of ` : "";
   pv_number(view.count, view.rows.length, problem || `${range}${pv_count(view.rows.length)} ${view.rows.length === all.length ? "rows" : `of ${pv_count(all.length)} rows`}`);
   view.pager.forEach((button, i) => Object.assign(button, { hidden: !many, disabled: i ? start + TABLE_PAGE >= view.rows.length : start === 0 }));
-  view.title.textContent = `${TABLE_MODES[mode]} at block size ${scene.blockSize}, ${TABLE_PHASES[phase]}; ${scene.model}`;
+  view.title.textContent = `${TABLE_MODES[mode]} at block size ${scene.blockSize}, ${PV_PHASES[phase]}; ${scene.model}`;
   view.caption.textContent = `Block size ${scene.blockSize}: ${scene.model}. ${scene.caption}`;
   view.sheet.dataset.blockSize = String(scene.blockSize);
 }

@@ -629,7 +629,7 @@ def zoom_by_keys(page):
         assert (page.get_attribute(CANVAS, "data-window") != whole) == changes
         assert page.evaluate(SAME_PIXELS.replace("'launch'", "'matrix'"))
     page.keyboard.press("Enter")
-    page.wait_for_function("() => document.querySelector('.pcv-blocks-note').textContent.includes('No kernel answers yet')")
+    page.wait_for_function("() => document.querySelector('.pcv-blocks-note').textContent.includes('No kernel answers')")
     page.keyboard.press("0")
 
 

@@ -46,6 +46,11 @@ class Notices {
     this.changed();
   }
 
+  // The latest news of work.
+  get work() {
+    return [...this.going.values()].at(-1)?.text ?? "";
+  }
+
   get shown() {
     const works = [...this.going.values()], bar = works.findLast((work) => work.cancel) ?? works.at(-1);
     const { text, level = "info", quiet = false } = this.message ?? works.at(-1) ?? this.idle;

@@ -188,6 +188,7 @@ class Shell {
     else if (what === "session") this.showSession(), this.teaching.show();
     else if (what === "run") this.showRun();
     else if (what === "steps") this.stepsArrived();
+    else if (what === "gone") this.drawAll("shown");
     else if (what === "generation") this.generation();
     else if (what === "frame") this.frameArrived(detail);
   }
@@ -320,6 +321,7 @@ class Shell {
     } catch (error) {
       this.hub.fail(new Error(`The ${stage.title} view could not be drawn: ${error.message}`, { cause: error }));
     }
+    this.tellWaiting();
     guardShortcuts(stage.body);
   }
 
@@ -427,6 +429,12 @@ class Shell {
     part.progress.hidden = progress === null;
     if (!part.progress.hidden) part.progress.value = progress;
     part.cancel.hidden = !cancel;
+    this.tellWaiting();
+  }
+
+  // What is on its way waits for what the kernel is at: a note says so.
+  tellWaiting() {
+    for (const note of this.root.querySelectorAll("[data-waits]")) pv_waits(note, note.dataset.waits, this.hub.notices.work);
   }
 
   takeFocus() {

@@ -3,7 +3,7 @@
 // "before" is the block size before the present move of the slider.
 const LIVE_STATE = { blockSize: 1, before: null, tolerance: null, tolerances: [], layer: 1, nodeRange: null, phase: "forward", compare: null, theme: "light", circuit: "", presenter: false };
 
-function createStore(send, ask) {
+function createStore(send, ask, live) {
   let state = { ...LIVE_STATE };
   const listeners = new Set();
   return {
@@ -20,6 +20,7 @@ function createStore(send, ask) {
     },
     send,
     ask, // a question to the kernel: a promise of its answer
+    live, // whether there is one
     compared: new Map(), // scenes of the Compare view of all that was shown, by what they are of
   };
 }
@@ -82,7 +83,7 @@ async function gunzip(buffer) {
 class Hub {
   constructor(model) {
     this.model = model;
-    this.store = createStore((message) => this.send(message), (message) => this.ask(message));
+    this.store = createStore((message) => this.send(message), (message) => this.ask(message), () => !(this.closed || this.gone || this.model.page));
     this.store.subscribe(({ tolerance }) => this.frames && (this.frames.tolerance = tolerance));
     this.answers = new Map(); // number of a question -> what waits for its answer
     this.asked = 0;
@@ -118,8 +119,11 @@ class Hub {
   // The frames that are here stay; what needs the kernel does not.
   lost(error) {
     console.warn(error);
+    const first = !this.gone;
+    this.gone = true;
     this.run = { state: "idle" };
     this.tell("run");
+    if (first) this.tell("gone");
     this.notices.end("The kernel behind this explorer is gone (restarted or shut down): run the cell again.");
   }
 
@@ -146,6 +150,7 @@ class Hub {
   }
 
   async receive(message, buffers = []) {
+    this.gone = false;
     if (message.kind === "session") this.openGeneration(message);
     else if (message.kind === "frame") await this.receiveFrame(message, buffers[0]);
     else if (message.kind === "answer") await this.answer(message, buffers[0]);

@@ -258,7 +258,7 @@ function blocks_floats(raster, key) {
 // What stands in the way of a finer picture.
 function blocks_notes(view, shown, g) {
   const coarse = shown.raster.pr > 1 || shown.raster.pc > 1, finer = blocks_wanted(shown, g);
-  view.note.textContent = !finer ? "" : view.silent ? `No kernel answers yet: ${coarse ? "the picture stays as coarse as it was sent" : "single cells cannot be shown"}.` : "finer cells …";
+  view.note.textContent = !finer ? "" : !view.frame.store.live?.() ? `No kernel answers here: ${coarse ? "the picture stays as coarse as it was sent" : "single cells cannot be shown"}.` : "finer cells …";
   view.note.hidden = !finer;
   view.zooms[0].disabled = view.zooms[2].disabled = !g.zoomed;
   view.zooms[1].disabled = view.zoom.f >= g.most - 1e-9;

@@ -17,15 +17,13 @@ function blocks_launches(view, scene, width, height, font) {
 
 // Nothing is there yet: from the cursor's sum block on, if there is one, else some of every launch.
 function blocks_ask_launches(view, scene) {
-  const key = `${scene.blockSize}|${scene.layer}|${scene.tolerance}`, known = view.launchesWish === key;
-  const text = known && view.silent ? "No kernel answers yet: the index tensors come from a compiled plan." : "Compiling the plan for its index tensors …";
-  view.panel.replaceChildren(pv_el("p", "pcv-absent", text));
+  const key = `${scene.blockSize}|${scene.layer}|${scene.tolerance}`, known = view.launchesWish === key, live = view.frame.store.live?.();
+  const text = live ? `Compiling ${pv_plural(scene.counts.edges, "edge")} of the layer for their index tensors …` : "No kernel answers here: the index tensors come from a compiled plan.";
+  view.panel.replaceChildren(pv_waits(pv_el("p", "pcv-absent"), text));
   view.launchesKey = null;
   if (known) return;
-  Object.assign(view, { launchesWish: key, silent: false });
+  view.launchesWish = key;
   blocks_send_launches(view, view.cursor ? Math.floor(view.cursor.r) : null);
-  clearTimeout(view.waiting);
-  view.waiting = setTimeout(() => { view.silent = !view.scene.launches; blocks_redraw(view); }, BLOCKS_WAIT_MS);
 }
 
 function blocks_send_launches(view, first) {

@@ -1,7 +1,6 @@
 // Zoom, pan and the cursor of the Blocks picture, and the finer pictures that the kernel sends on the way in.
 // view.zoom: factor f, and the first visible column and row as shares u, v of the whole, so that it outlives a block size.
 
-const BLOCKS_WAIT_MS = 4000; // then the view says that no kernel answers
 const BLOCKS_ASK_MS = 120; // after the last movement
 
 function blocks_wire(view) {
@@ -192,14 +191,6 @@ function blocks_ask(view) {
   const wish = blocks_wanted(view.shown, view.geometry), key = wish && JSON.stringify([wish, view.scene.blockSize, view.scene.layer]);
   if (key === view.wish) return;
   clearTimeout(view.asking);
-  clearTimeout(view.waiting);
-  Object.assign(view, { wish: key, silent: false });
-  if (!wish) return;
-  view.asking = setTimeout(() => {
-    view.frame.store.send({ kind: "part", ...wish });
-    view.waiting = setTimeout(() => {
-      view.silent = true;
-      blocks_redraw(view);
-    }, BLOCKS_WAIT_MS);
-  }, BLOCKS_ASK_MS);
+  view.wish = key;
+  if (wish) view.asking = setTimeout(() => view.frame.store.send({ kind: "part", ...wish }), BLOCKS_ASK_MS);
 }

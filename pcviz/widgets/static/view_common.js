@@ -21,6 +21,14 @@ function pv_el(tag, cls, text) {
   return node;
 }
 
+// A note in the place of what is on its way; the shell adds what the kernel is at meanwhile.
+function pv_waits(node, text, work = "") {
+  node.dataset.waits = text;
+  const said = [text, work].filter(Boolean);
+  if (said.join() !== [...node.children].map((line) => line.textContent).join()) node.replaceChildren(...said.map((line) => pv_el("span", "", line)));
+  return node;
+}
+
 function pv_svg(tag, attributes, text) {
   const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
   for (const [key, value] of Object.entries(attributes || {})) node.setAttribute(key, value);

@@ -10,7 +10,7 @@ function draw_kernel(el, scene, store) {
   if (!view.bar) kernel_build(frame);
   view.stop?.(scene !== view.scene);
   view.note.hidden = Boolean(scene.steps);
-  view.note.textContent = scene.why || "Computing the steps of a program …";
+  pv_waits(view.note, scene.why || "Computing the steps of a program …");
   for (const part of [view.body, view.counter, view.waves, view.text, view.caption]) part.hidden = !scene.steps;
   view.bar.hidden = !scene.steps && !(scene.others && view.scene); // a launch without a program leaves the choice of others
   const { blockSize, layer, tolerance } = frame.state;

@@ -59,7 +59,7 @@ def scene_kernel(program: ForwardProgram, launch: Launch, levels: list[tuple[str
         "storeText": f"Store log p of {config.tile_m} sums: {si_bytes(sizes[-1])}. NaN: lost in float16, the guard computes it again.",
         "stored": floats(stored), "storedShape": list(stored.shape), "storedHead": f"log p (nats): {shape_text(stored, 'sums', 'samples')}",
         "storedMark": at, "source": source(variant, config.uses_tensor_cores, run, config.tile_k),
-        "caption": _caption(launch, window, high - low, len(program.steps), high > launch.batch_size),
+        "caption": _caption(launch, window, high - low, len(program.steps), high > launch.batch_size, paper),
     }  # fmt: skip
 
 
@@ -111,8 +111,10 @@ def floats(values: np.ndarray) -> bytes:
     return np.ascontiguousarray(values, dtype="<f4").tobytes()
 
 
-def _caption(launch: Launch, window: slice, samples: int, steps: int, padded: bool) -> str:
+def _caption(launch: Launch, window: slice, samples: int, steps: int, padded: bool, paper: bool) -> str:
     parts = ["Numbers: numpy, equal to the Triton kernel by test. Bytes: model of the launch."]
+    if launch.kernel and paper:
+        parts.append("The other views count the scaled variant, which pcviz runs.")
     if window.stop - window.start < samples:
         parts.append(f"{window.stop - window.start} of the tile's {samples} samples are drawn.")
     if padded:

@@ -104,7 +104,7 @@ def _flow_step(phase: str, step, program, config, level: tuple[str, str], size: 
     left, acc = step.left[:MAX_CELLS, window].astype(np.float32) * SCALE, (step.acc * program.unit)[:MAX_CELLS, :MAX_CELLS]
     names = [("p", "children", "samples"), ("F / p", "sums", "samples"), ("accumulator", "children", "sums")]
     rows = f"[samples {step.first}..{last}]"
-    text = f"load p{rows} from {level[0]}, F / p{rows} from {level[1]}, {si_bytes(size)} in all; multiply, add."
+    text = f"load p{rows} from {level[0]}, F / p{rows} from {level[1]}, with their scales {si_bytes(size)}; multiply, add."
     return drawn_step(left, right, acc, names, [at, at, -1], size, text, first=step.first + window.start)
 
 
@@ -138,10 +138,17 @@ def _sizes(launch: Launch, number: int, entry: int, counts: list[int]) -> list[i
     if launch.phase == "element_flows":
         steps = [rows * (tile.tile_k * widths["parameters"] + tile.tile_b * sums) for rows in counts]
     else:
-        steps = [samples * (tile.tile_k * widths["elements"] + tile.tile_m * sums) for samples in counts]
+        scales = _scales_of_walk(launch) / max(1, sum(counts))  # of a sample
+        steps = [int(samples * (tile.tile_k * widths["elements"] + tile.tile_m * sums + scales)) for samples in counts]
     if sum(steps) + store > own:  # a planned launch counts no lanes that are masked off
         steps = [(own - store) // len(steps)] * len(steps)
     return [own - store - sum(steps), *steps, store]
+
+
+def _scales_of_walk(launch: Launch) -> float:
+    """Bytes of scales that the steps of a program of parameter flows load; with tensor cores as many are looked through before them."""
+    named = [operand for operand in launch.operands if operand.name in ("scales", "ratio scales")]
+    return sum(operand.loads * operand.width(0) for operand in named) / launch.programs / (2 if launch.config.uses_tensor_cores else 1)
 
 
 def _flow_source(phase: str, tensor_cores: bool, one_parent: bool) -> dict:

@@ -157,8 +157,8 @@ class Shell {
 
   choose(name) {
     const shown = this.chosen.slice(0, this.visibleCount);
-    if (shown.includes(name)) return;
-    this.showStages([name]);
+    if (shown.includes(name)) this.chosen = [name, ...this.chosen.filter((each) => each !== name)]; // the next choice takes the place of the other stage
+    else this.showStages([name]);
   }
 
   showStages(names) {

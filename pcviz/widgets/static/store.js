@@ -1,7 +1,7 @@
 // The selection store and the frames of one explorer. Everything the slider needs is here, so a move asks the kernel nothing.
 
-// "before" is the block size before the present move of the slider.
-const LIVE_STATE = { blockSize: 1, before: null, tolerance: null, tolerances: [], layer: 1, nodeRange: null, phase: "forward", compare: null, theme: "light", circuit: "", presenter: false };
+// "before" is the block size before the present move of the slider, "asked" the headline's figure that a scene asks about.
+const LIVE_STATE = { blockSize: 1, before: null, tolerance: null, tolerances: [], layer: 1, nodeRange: null, phase: "forward", compare: null, theme: "light", circuit: "", presenter: false, asked: null };
 
 function createStore(send, ask, live) {
   let state = { ...LIVE_STATE };

@@ -42,6 +42,7 @@ class Teaching {
     slider.element.title = open ? "Lock your guess first" : "";
     for (const stage of stages) stage.section.classList.toggle("pcv-veiled", open && VEILED.includes(stage.name));
     root.dataset.scene = scene?.name ?? "";
+    this.hub.store.set({ asked: scene?.question?.figure ?? null });
     if (!scene) return;
     part["scene-title"].textContent = scene.title;
     part["scene-look"].textContent = scene.look;

@@ -17,6 +17,7 @@ function draw_cost(el, scene, store) {
   if (!frame || !scene) return;
   const view = frame.view;
   if (!view.plot) cost_build(frame);
+  if (view.asked !== frame.state.asked) cost_asked(view, frame.state.asked);
   const phase = PV_PHASES[frame.state.phase] ? frame.state.phase : "forward";
   const recorded = scene.recorded.length > 0;
   if (view.scene !== scene) view.source = recorded ? "recorded" : "model";
@@ -44,6 +45,13 @@ function draw_cost(el, scene, store) {
     cost_chart(view, frame);
   }
   cost_mark(view, frame.state.blockSize);
+}
+
+// Where there is room for one panel: the one that a scene asks about.
+function cost_asked(view, asked) {
+  view.asked = asked;
+  const one = { time: "time_ms", l2: "l2_bytes", hbm: "hbm_bytes" }[asked];
+  if (one) view.panelSelect.value = view.one = one;
 }
 
 function cost_build(frame) {

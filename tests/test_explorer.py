@@ -1,5 +1,7 @@
 """The explorer without a browser: packing, frames, controls, workers."""
 
+import json
+import re
 import subprocess
 import sys
 import time
@@ -7,6 +9,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pcviz.compiler.blockcells import cell_raster
 from pcviz.compiler.blockmap import EDGE, LayerBlocks
@@ -24,6 +28,7 @@ from pcviz.widgets.outbox import Outbox
 from pcviz.widgets.packing import pack, unpack
 from pcviz.widgets.session import Session
 from pcviz.widgets.settings import changed_settings
+from pcviz.widgets.state import COMPARED, KEYS, SETTINGS
 
 
 def pruned_circuit():
@@ -85,6 +90,38 @@ def test_bundle_is_one_module_without_imports():
     for name in ("draw_blocks", "draw_cost", "draw_dag", "draw_training"):
         assert f"function {name}(" in text
     assert ".pcv-view" in bundle.css()
+
+
+GARBAGE = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9) | st.sampled_from([-1, 0, 2, 10**30, "", "H100-SXM", "yours"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4) | st.sampled_from(COMPARED), inner, max_size=3),
+    max_leaves=8,
+)
+STATES = GARBAGE | st.text() | st.dictionaries(st.sampled_from(KEYS), GARBAGE, max_size=3)
+
+
+def test_a_garbage_state_is_refused_and_changes_nothing(page):
+    """As a dictionary and as JSON: either it is taken as it stands, or a message says why not and all is as it was."""
+    page.send("ready")
+    outcomes = set()
+
+    @settings(max_examples=100, deadline=None, derandomize=True)
+    @given(STATES, st.booleans())
+    def check(state, as_text):
+        session = page.session
+        before, menu, number = session.state, list(session._entries), session._number
+        page.send("restore", state=json.dumps(state) if as_text and not isinstance(state, str) else state)
+        taken = session._number > number
+        outcomes.add(taken)
+        if taken:
+            assert isinstance(state, dict) and all(session.state[key] == value for key, value in state.items() if key not in SETTINGS)
+        else:
+            said = session._outbox.last_status
+            assert (session.state, list(session._entries), said["level"]) == (before, menu, "error")
+            assert re.search(r"must (be|have) |is no JSON|has no |There is no |is of |A state is ", said["text"]) and len(said["text"]) < 500
+
+    check()
+    assert outcomes == {True, False}
 
 
 def test_frames_of_every_size_come_once_current_size_first(page):

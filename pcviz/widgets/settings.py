@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from dataclasses import asdict, replace
 
 from .circuits import Entry
@@ -34,26 +35,38 @@ def describe(entry: Entry, generation: Generation, entries: dict[str, Entry]) ->
     }
 
 
+BRIEF = reprlib.Repr()
+BRIEF.maxstring = BRIEF.maxother = 60
+
+
+def brief(value) -> str:
+    """What was found in a place for something else, in an error: short, whatever it is."""
+    try:
+        return BRIEF.repr(value)
+    except ValueError:  # Python writes out no integer of more than 4,300 digits
+        return f"a very large {type(value).__name__}"
+
+
 def changed_settings(settings: Settings, name: str, value) -> Settings:
     """``settings`` with one control changed; ValueError says what the control takes."""
     if name == "batch_size":
         try:
             number = int(str(value).replace(",", ""))
-        except ValueError:
+        except (ValueError, RecursionError):
             number = 0
         if not 1 <= number <= 1 << 20:
-            raise ValueError(f"Batch size must be a whole number from 1 to 1,048,576, got {value!r}; {settings.batch_size} stays.")
+            raise ValueError(f"Batch size must be a whole number from 1 to 1,048,576, got {brief(value)}; {settings.batch_size} stays.")
         return replace(settings, batch_size=number)
     if name == "padding_tolerance":
         try:
-            share = float(value)
-        except (TypeError, ValueError):
+            share = -1.0 if isinstance(value, bool) else float(value)
+        except (TypeError, ValueError, OverflowError):
             share = -1.0
         if not 0 <= share < float("inf"):
-            raise ValueError(f"Tolerance must be a share of 0 or more, such as 0.25, got {value!r}; {settings.padding_tolerance} stays.")
+            raise ValueError(f"Tolerance must be a share of 0 or more, such as 0.25, got {brief(value)}; {settings.padding_tolerance} stays.")
         return replace(settings, padding_tolerance=share)
     if name == "device":
-        if value not in DEVICES:
-            raise ValueError(f"Device must be one of {', '.join(DEVICES)}, got {value!r}.")
+        if not isinstance(value, str) or value not in DEVICES:
+            raise ValueError(f"Device must be one of {', '.join(DEVICES)}, got {brief(value)}.")
         return replace(settings, device=value)
     raise ValueError(f"There is no setting called {name!r}.")

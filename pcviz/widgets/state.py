@@ -8,13 +8,15 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 
-from .frames import Settings
+from .frames import VIEWS, Settings
 from .scenes.common import PASSES_OF
-from .settings import changed_settings
+from .settings import brief, changed_settings
 from .teaching import Scene
 
 VERSION = 1
+MAX_JSON = 1 << 20  # characters
 PAGE = {"phase": "forward", "node_range": None, "stages": [], "presenter": False, "compare": None}  # what only the page knows
+STAGES = (*VIEWS, "kernel")
 SETTINGS = tuple(field.name for field in fields(Settings))
 COMPARED = ("circuit", "block_size", *SETTINGS)  # of the Compare view's A; what is missing is as in B
 KEYS = ("version", "circuit", "scene", "block_size", "layer", *SETTINGS, *PAGE)
@@ -23,32 +25,46 @@ KEYS = ("version", "circuit", "scene", "block_size", "layer", *SETTINGS, *PAGE)
 def checked_state(state) -> dict:
     """``state``, a dictionary or its JSON, with all or some of KEYS. ValueError says what is wrong with it."""
     if isinstance(state, (str, bytes)):
+        if len(state) > MAX_JSON:
+            raise ValueError(f"A state is JSON of at most {MAX_JSON:,} characters, got {len(state):,}: copy it again.")
         try:
             state = json.loads(state)
-        except ValueError as error:
-            raise ValueError(f"The state is no JSON: {error}.") from None
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"The state is no JSON: {error}. Copy it again.") from None
     if not isinstance(state, Mapping):
         raise ValueError(f"A state is a dictionary such as explorer.state returns, or its JSON; got {type(state).__name__}.")
     unknown = [key for key in state if key not in KEYS]
     if unknown:
-        raise ValueError(f"A state has no {', '.join(map(repr, unknown))}; it may have {', '.join(KEYS)}.")
-    if state.get("version", VERSION) != VERSION:
-        raise ValueError(f"This state is of version {state['version']!r}, this pcviz reads version {VERSION}: update pcviz.")
+        raise ValueError(f"A state has no {', '.join(map(brief, unknown[:5]))}; it may have {', '.join(KEYS)}.")
+    version = state.get("version", VERSION)
+    if version != VERSION or isinstance(version, bool):
+        raise ValueError(f"This state is of version {brief(version)}, this pcviz reads version {VERSION}: update pcviz.")
     for key in ("block_size", "layer"):
-        if key in state and (not isinstance(state[key], int) or state[key] < 1):
-            raise ValueError(f"{key} of a state must be a whole number of 1 or more, got {state[key]!r}.")
-    page_state(state)
-    return dict(state)
+        if key in state and not _is_count(state[key]):
+            raise ValueError(f"{key} of a state must be a whole number of 1 or more, got {brief(state[key])}.")
+    for key, others in (("circuit", ()), ("scene", (None,))):
+        if key in state and not isinstance(state[key], str) and state[key] not in others:
+            raise ValueError(f"{key} of a state must be a name, got {brief(state[key])}.")
+    return {**state, **{key: value for key, value in page_state(state).items() if key in state}}
+
+
+def _is_count(value) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
 def page_state(state: Mapping) -> dict:
     """The part that the page alone knows; what is missing has its first value."""
     page = {key: state.get(key, value) for key, value in PAGE.items()}
-    if page["phase"] not in PASSES_OF:
-        raise ValueError(f"phase of a state must be one of {', '.join(PASSES_OF)}, got {page['phase']!r}.")
-    if not isinstance(page["stages"], list) or not all(isinstance(name, str) for name in page["stages"]):
-        raise ValueError(f"stages of a state must be a list of names such as ['blocks', 'cost'], got {page['stages']!r}.")
-    return page | {"presenter": bool(page["presenter"]), "compare": _compared(page["compare"])}
+    if page["phase"] not in [*PASSES_OF]:
+        raise ValueError(f"phase of a state must be one of {', '.join(PASSES_OF)}, got {brief(page['phase'])}.")
+    if not isinstance(page["stages"], list) or not all(name in STAGES for name in page["stages"]):
+        raise ValueError(f"stages of a state must be a list of some of {', '.join(STAGES)}, got {brief(page['stages'])}.")
+    if not isinstance(page["presenter"], bool):
+        raise ValueError(f"presenter of a state must be true or false, got {brief(page['presenter'])}.")
+    nodes = page["node_range"]
+    if nodes is not None and not (isinstance(nodes, list) and len(nodes) == 2 and _is_count(nodes[1]) and (nodes[0] == 0 or _is_count(nodes[0]))):
+        raise ValueError(f"node_range of a state must be null or two node numbers, the first and the one after the last, got {brief(nodes)}.")
+    return page | {"compare": _compared(page["compare"])}
 
 
 def _compared(compare) -> dict | None:
@@ -56,10 +72,9 @@ def _compared(compare) -> dict | None:
     if compare is None:
         return None
     if not isinstance(compare, Mapping) or set(compare) - {*COMPARED}:
-        raise ValueError(f"compare of a state must have some of {', '.join(COMPARED)}, got {compare!r}.")
-    size = compare.get("block_size", 1)
-    if not isinstance(size, int) or size < 1 or not isinstance(compare.get("circuit", ""), str):
-        raise ValueError(f"compare of a state must have a circuit's name and a block size of 1 or more, got {compare!r}.")
+        raise ValueError(f"compare of a state must have some of {', '.join(COMPARED)}, got {brief(compare)}.")
+    if not _is_count(compare.get("block_size", 1)) or not isinstance(compare.get("circuit", ""), str):
+        raise ValueError(f"compare of a state must have a circuit's name and a block size of 1 or more, got {brief(compare)}.")
     for name in SETTINGS:
         if name in compare:
             changed_settings(Settings(), name, compare[name])

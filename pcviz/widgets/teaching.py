@@ -20,6 +20,7 @@ from ..structures.pd import PD
 from ..structures.rat_spn import RAT_SPN
 from .circuits import FIGURE_5, Entry, figure_5_entry, user_entry
 from .frames import Settings
+from .settings import brief
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ def scene_named(name: str) -> Scene:
     found = next((scene for scene in SCENES if _key(scene.name) == _key(name)), None)
     if found is None:
         known = ", ".join(repr(scene.name) for scene in SCENES)
-        raise ValueError(f"There is no scene called {name!r}; the scenes are {known}.")
+        raise ValueError(f"There is no scene called {brief(name)}; the scenes are {known}.")
     return found
 
 

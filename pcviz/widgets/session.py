@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from dataclasses import asdict, replace
 
-from ..compiler.layering import layering
 from .bundle import send_plotly
 from .circuits import DIGITS, Entry
 from .compared_job import prepared, send_compared
@@ -16,11 +15,12 @@ from .kernel_job import KernelJob
 from .learned_job import learned
 from .outbox import Outbox
 from .packing import pack
+from .place import entry_named, placed
 from .scenes.blocks_window import scene_flows
 from .scenes.training import training_row
-from .settings import brief, changed_settings, describe
+from .settings import changed_settings, describe
 from .state import SETTINGS, VERSION, checked_state, first_view, page_state, scene_for_page, scene_state
-from .teaching import SCENES, Scene, scene_entry, scene_named
+from .teaching import SCENES, Scene, scene_named
 from .training_run import STARTS, Row, Training
 
 UNASKED = ("ready", "painted", "plotly", "want", "part", "kernel", "dag", "state")  # messages of the page that answer no act of a person
@@ -102,7 +102,7 @@ class Session:
     def _do_set(self, message: dict) -> None:
         name, value = message["name"], message["value"]
         if name == "circuit":
-            entry, self._scene = self._entry_named(value), None
+            entry, self._scene = entry_named(self._entries, value), None
             self._open(entry, entry.first_size, entry.layer)
         elif name == "auto_measure":
             self._auto_measure = bool(value)
@@ -230,7 +230,7 @@ class Session:
 
         def scene() -> dict:
             with self._lock:
-                entry = self._entry_named(message["circuit"])
+                entry = entry_named(self._entries, message["circuit"])
             return Generation(0, prepared(entry), settings).scene(Task("compare", None, None))
 
         send_compared(self._outbox, scene, message["ask"])
@@ -276,49 +276,18 @@ class Session:
 
     def place(self, state: dict) -> None:
         """Make a checked state the present one; what it does not say stays as it is. Nothing is sent. ValueError: nothing changes."""
-        menu = dict(self._entries)
-        try:
-            self._place(state)
-        except ValueError:
-            self._entries = menu  # its circuit is not offered either
-            raise
-
-    def _place(self, state: dict) -> None:
-        scene = None if state.get("scene") is None else scene_named(state["scene"])
-        circuit = state.get("circuit", self._entry.name if scene is None else scene.circuit)
-        if scene is not None and circuit != scene.circuit:
-            raise ValueError(f"The scene {scene.name!r} is of the circuit {scene.circuit!r}, got circuit {brief(circuit)}: leave one of them out.")
-        entry, settings = self._entry_named(circuit), self._settings
-        for name in SETTINGS:
-            settings = changed_settings(settings, name, state[name]) if name in state else settings
-        page = page_state(state)
-        if page["compare"]:
-            self._entry_named(page["compare"].get("circuit", entry.name))
-        if entry.root is None and entry.name == DIGITS and not entry.why_not.endswith("again."):
+        place = placed(state, self._entries, self._entry, self._settings, self.block_size)
+        if place is None:
             self._awaited = state
             return
-        size = state.get("block_size", entry.first_size if entry is not self._entry else self.block_size)
-        if size not in entry.sizes:
-            raise ValueError(f"block_size must be one of {', '.join(map(str, entry.sizes))} for this circuit, got {brief(size)}.")
-        layer = state.get("layer", entry.layer)
-        if "layer" in state and layer > (count := len(layering(entry.root).layers)):
-            raise ValueError(f"layer must be one of 1 to {count} for this circuit (1 is next to the inputs), got {brief(layer)}.")
-        self._scene, self._entry, self._settings, self._page = scene, entry, settings, page
-        self.block_size, self.layer, self._jump = size, layer, self._jump + 1
+        self._entry, self._settings, self._scene, self._page, self.block_size, self.layer = place
+        self._entries.setdefault(place.entry.name, place.entry)
+        self._jump += 1
 
     def _restore(self, state: dict) -> None:
         self.place(state)
         if self._awaited is not state:
             self._open(self._entry, self.block_size, self.layer)
-
-    def _entry_named(self, name: str) -> Entry:
-        """A circuit of the menu; those of scenes come to it when they are first asked for."""
-        if name not in self._entries:
-            if name not in {scene.circuit for scene in SCENES}:
-                others = "; pass your circuit to pcv.explore, too" if name == "yours" else ""
-                raise ValueError(f"There is no circuit called {brief(name)} here, only {', '.join(map(repr, self._entries))}{others}.")
-            self._entries[name] = scene_entry(name)
-        return self._entries[name]
 
     # ---- generations ------------------------------------------------------------------------------------------------
 

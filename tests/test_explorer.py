@@ -116,7 +116,7 @@ def test_a_garbage_state_is_refused_and_changes_nothing(page):
         if taken:
             assert isinstance(state, dict) and all(session.state[key] == value for key, value in state.items() if key not in SETTINGS)
         else:
-            said = session._outbox.last_status
+            said = session._outbox._message
             assert (session.state, list(session._entries), said["level"]) == (before, menu, "error")
             assert re.search(r"must (be|have) |is no JSON|has no |There is no |is of |A state is ", said["text"]) and len(said["text"]) < 500
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +18,10 @@ import torch
 
 from .circuit import TensorCircuit
 from .compiler import compile as compile_circuit
+from .compiler.params import gather_params
 from .datasets import load_idx
 from .ir.distributions import Categorical
-from .ir.nodes import SumNodes
+from .ir.nodes import SumNodes, init_params
 from .structures import HCLT, HMM, PD, RAT_SPN
 
 CIRCUITS = ("HCLT-256", "PD-256", "RAT-256", "HMM-1024")
@@ -47,35 +48,91 @@ def bench_cold(names, folder: Path | None = None) -> Iterator[str]:
 
 
 def run(name: str, folder: str | None = None) -> None:
-    """Measure one circuit in this process and print lines."""
+    """Measure one circuit in this process and print lines: totals, then what they are made of."""
+    from pcviz_kernels import ahead  # not at the top: needs triton
+
     root, x, block_size = _circuit(name, folder)
     torch.zeros(1, device="cuda")
     torch.cuda.synchronize()  # CUDA itself has started
-    compile_s, pc = _seconds(lambda: TensorCircuit(compile_circuit(root, block_size=block_size), device="cuda", impl="triton"))
+    pc, parts = build(root, block_size, "cuda")
     batch = pc.check_data(x)
-
-    def step(circuit: TensorCircuit, rows: torch.Tensor) -> torch.Tensor:
-        lls = circuit.accumulate_flows(rows)
-        circuit.em_step(0.01, 0.1)
-        return lls
-
-    first_s, found = _seconds(lambda: step(pc, batch))
-    second_s, _ = _seconds(lambda: step(pc, batch))  # records graphs
-    step_s, _ = _seconds(lambda: step(pc, batch))
-    other_s, _ = _seconds(lambda: step(pc, batch[:OTHER_BATCH_SIZE]))
-    block_s, other = _seconds(lambda: pc.recompile(block_size=block_size // 2))
-    warm_s, _ = _seconds(lambda: step(other, batch))
+    found, first = first_step(pc, batch)
+    compiled = kernel_lines(ahead.times)
+    second_s, _ = _seconds(lambda: _step(pc, batch))  # records graphs
+    step_s, _ = _seconds(lambda: _step(pc, batch))
+    other_s, _ = _seconds(lambda: _step(pc, batch[:OTHER_BATCH_SIZE]))
+    seen = len(ahead.times)
+    other, other_parts = build(root, block_size // 2, "cuda", before=pc)
+    _, other_first = first_step(other, batch)
     exact = TensorCircuit(compile_circuit(_circuit(name, folder)[0], block_size=block_size), device="cuda", dtype=torch.float64)(x[:CHECKED])
     error = (found[:CHECKED].double() - exact).abs().max().item()
     if not error <= LARGEST_ERROR:
         raise RuntimeError(f"{name}: log p is off by {error:.1e} nats against float64; it gets no time.")
+    parts, other_parts = parts | first, other_parts | other_first
     print(
-        f"{name}, block size {block_size}, {torch.cuda.get_device_name()}: from circuit to first step {compile_s + first_s:.1f} s "
-        f"(circuit {compile_s:.1f}, kernels and step {first_s:.1f}); second {1e3 * second_s:.0f} ms, third {1e3 * step_s:.1f} ms; "
-        f"first step of {OTHER_BATCH_SIZE} samples instead of {BATCH_SIZE} {1e3 * other_s:.0f} ms; "
-        f"block size {block_size // 2} instead: {block_s + warm_s:.1f} s (circuit {block_s:.1f}); log p within {error:.0e} of float64",
-        flush=True,
-    )
+        f"{name}, block size {block_size}, {torch.cuda.get_device_name()}: from circuit to first step {sum(parts.values()):.1f} s; "
+        f"second {1e3 * second_s:.0f} ms, third {1e3 * step_s:.1f} ms; first step of {OTHER_BATCH_SIZE} samples instead of {BATCH_SIZE} "
+        f"{1e3 * other_s:.0f} ms; block size {block_size // 2} instead: {sum(other_parts.values()):.1f} s; log p within {error:.0e} of float64",
+        *_lines(parts, compiled),
+        f"  block size {block_size // 2} instead:",
+        *_lines(other_parts, kernel_lines(ahead.times[seen:])),
+        sep="\n", flush=True,
+    )  # fmt: skip
+
+
+def build(root: SumNodes, block_size: int, device: str, before: TensorCircuit | None = None) -> tuple[TensorCircuit, dict[str, float]]:
+    """A circuit as ``TensorCircuit``, or ``before.recompile``, builds it, and the seconds of each part."""
+    parts: dict[str, float] = {}
+    plan = _part(parts, "plan", lambda: compile_circuit(root, block_size=block_size))
+    pc = TensorCircuit.__new__(TensorCircuit)
+    _part(parts, "launches", lambda: pc._begin(plan, device, None, torch.float32, None, False))  # from here on kernels compile beside the rest
+    if before is not None:
+        _part(parts, "write back", before.write_back)
+    _part(parts, "parameters", lambda: init_params(root))
+    flat, tables = _part(parts, "layout", lambda: gather_params(plan))
+    _part(parts, "copy", lambda: pc.engine.load(torch.from_numpy(flat), [torch.from_numpy(table) for table in tables]))
+    return pc, parts
+
+
+def first_step(pc: TensorCircuit, batch: torch.Tensor) -> tuple[torch.Tensor, dict[str, float]]:
+    """Likelihoods of the batch before its step of EM, and the seconds of each part; impl="triton"."""
+    from pcviz_kernels import ahead
+
+    parts: dict[str, float] = {}
+    _part(parts, "buffers", lambda: pc.engine._reserve(len(batch)))
+    _part(parts, "wait for kernels", lambda: ahead.finish(pc.engine._without_memory().step_calls(len(batch), False)))
+    return _part(parts, "run", lambda: _step(pc, batch)), parts
+
+
+def kernel_lines(times: Sequence) -> list[str]:
+    """``times`` (pcviz_kernels.ahead.CompileTime): per kernel its variants and what other processes took for them, the longest first;
+    nothing where this process compiled all."""
+    kernels: dict[str, list] = {}
+    for time_ in times:
+        kernels.setdefault(time_.kernel, []).append(time_)
+    total = {name: sum(time_.kernel_s + time_.launcher_s for time_ in found) for name, found in kernels.items()}
+    launchers = sum(time_.launcher_s for time_ in times)
+    lines = [f"    {len(times)} kernels compiled beside it in {sum(total.values()):.1f} s of all processes, {launchers:.1f} of them for launchers:"]
+    for name in sorted(kernels, key=total.get, reverse=True):
+        longest = max(kernels[name], key=lambda time_: time_.kernel_s)
+        options = " ".join(f"{option}={value}" for option, value in longest.options.items())
+        lines.append(f"      {total[name]:5.2f} s  {name} x {len(kernels[name])}, the longest {longest.kernel_s:.2f} s: {options}")
+    return lines if times else []
+
+
+def _lines(parts: dict[str, float], compiled: list[str]) -> list[str]:
+    return ["    " + ", ".join(f"{name} {seconds:.2f}" for name, seconds in parts.items()) + " s", *compiled]
+
+
+def _step(circuit: TensorCircuit, rows: torch.Tensor) -> torch.Tensor:
+    lls = circuit.accumulate_flows(rows)
+    circuit.em_step(0.01, 0.1)
+    return lls
+
+
+def _part(parts: dict[str, float], name: str, run: Callable):
+    parts[name], result = _seconds(run)
+    return result
 
 
 def _circuit(name: str, folder: str | None = None) -> tuple[SumNodes, np.ndarray, int]:
@@ -97,8 +154,9 @@ def _circuit(name: str, folder: str | None = None) -> tuple[SumNodes, np.ndarray
 
 
 def _seconds(run: Callable) -> tuple[float, object]:
-    torch.cuda.synchronize()
+    wait = torch.cuda.synchronize if torch.cuda.is_available() else lambda: None
+    wait()
     start = time.perf_counter()
     result = run()
-    torch.cuda.synchronize()
+    wait()
     return time.perf_counter() - start, result

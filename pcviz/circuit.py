@@ -72,6 +72,11 @@ class TensorCircuit:
         variant: str | None = None,
         deterministic: bool = False,
     ):
+        self._begin(plan, device, impl, dtype, variant, deterministic)
+        self.load_params()
+
+    def _begin(self, plan: CircuitPlan, device: str, impl: str | None, dtype: torch.dtype, variant: str | None, deterministic: bool) -> None:
+        """All but the parameters; from here on the kernels of a GPU compile, in other processes."""
         if not isinstance(plan, CircuitPlan):
             raise ValueError(f"TensorCircuit expects a plan from pcv.compile(root, block_size=...), got {type(plan).__name__}.")
         if dtype not in (torch.float32, torch.float64):
@@ -81,7 +86,6 @@ class TensorCircuit:
         self._null_params = min(group.pids[group.pids > 0].min() for layer in plan.layers for group in layer.groups)
         self.engine = self._engine()
         self.domain = Domain(plan, dtype, self.device)
-        self.load_params()
 
     def _engine(self):
         if self.impl == "torch":
@@ -136,9 +140,11 @@ class TensorCircuit:
     def recompile(self, *, block_size: int, padding_tolerance: float | None = None) -> TensorCircuit:
         """The same circuit with the same parameters at another block size (this one's parameters are written back)."""
         tolerance = self.plan.padding_tolerance if padding_tolerance is None else padding_tolerance
-        plan = compile_circuit(self.root, block_size=block_size, padding_tolerance=tolerance)
-        self.write_back()
-        return TensorCircuit(plan, str(self.device), self.impl, self.dtype, self.variant, self.deterministic)
+        plan, other = compile_circuit(self.root, block_size=block_size, padding_tolerance=tolerance), TensorCircuit.__new__(TensorCircuit)
+        other._begin(plan, str(self.device), self.impl, self.dtype, self.variant, self.deterministic)
+        self.write_back()  # while kernels compile
+        other.load_params()
+        return other
 
     @staticmethod
     def _numpy32(tensor: torch.Tensor) -> np.ndarray:

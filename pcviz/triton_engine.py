@@ -6,18 +6,19 @@ them. Under Triton's interpreter (TRITON_INTERPRET=1, set before the first impor
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from functools import cached_property
 from itertools import chain
 from types import SimpleNamespace
 
 import torch
-from pcviz_kernels import torch_blocks
+from pcviz_kernels import ahead, torch_blocks
 from pcviz_kernels import triton_blocks as kernels
 from pcviz_kernels.config import LaunchConfig, default_config
 from pcviz_kernels.tiles import FLAGGED
 from pcviz_kernels.triton_blocks import PITCH, Calls
-from pcviz_kernels.triton_calls import compile_ahead, run_all
+from pcviz_kernels.triton_calls import run_all
 from pcviz_kernels.triton_launches import UNIT, TritonBuffers, TritonLayer
 
 from .compiler.plan import CircuitPlan
@@ -51,6 +52,19 @@ class TritonEngine:
         self._graphs: dict[tuple, torch.cuda.CUDAGraph] = {}
         self._compiled: set[tuple] = set()
         self.configs: Callable[..., LaunchConfig] = default_config
+        if device.type == "cuda":
+            with torch.cuda.device(device):
+                ahead.begin(self._without_memory().step_calls(PITCH, False))
+
+    def _without_memory(self) -> TritonEngine:
+        """This engine on tensors that have types and shapes only: its calls are compiled before there are parameters and data."""
+        twin = copy.copy(self)
+        twin.device, twin.buffers, twin._graphs = torch.device("meta"), None, {}
+        twin._accepted, twin.settings = self._accepted.to("meta"), self.settings.to("meta")
+        tables = [torch.empty(len(group.sources), group.stride, group.num_params, device="meta") for group in self.plan.inputs]
+        twin.load(torch.empty(self.plan.num_params, device="meta"), tables)
+        twin._reserve(PITCH)
+        return twin
 
     @cached_property
     def query_launches(self) -> SimpleNamespace:
@@ -188,6 +202,11 @@ class TritonEngine:
         if backward:
             yield from self._backward(mask, batch)
 
+    def step_calls(self, batch: int, masked: bool) -> Calls:
+        """Those of a training step: both passes, and EM."""
+        yield from self.calls(batch, masked, True)
+        yield from self._em()
+
     def root_logs(self) -> torch.Tensor:
         """[b] base-2 log-likelihoods; overwritten by the next run."""
         return self.buffers.logs[self.root_row, : self._batch]
@@ -224,7 +243,7 @@ class TritonEngine:
     def _replay_on_gpu(self, key: tuple, kind: tuple, calls: Callable[[], Calls]) -> None:
         if kind not in self._compiled:
             self._compiled.add(kind)
-            compile_ahead(chain(calls(), self._em()) if kind[-1] is True else calls())  # after a backward pass comes EM
+            ahead.finish(chain(calls(), self._em()) if kind[-1] is True else calls())  # after a backward pass comes EM
             run_all(calls())
         else:
             self._graph(key, calls).replay()

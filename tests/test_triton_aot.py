@@ -1,6 +1,7 @@
 """Every Triton kernel compiles to machine code for the GPUs that are asked for, without a GPU; what the interpreter lets through
 (a matrix product on too small a tile, say) fails here."""
 
+import os
 import threading
 from contextlib import nullcontext
 from types import SimpleNamespace
@@ -10,9 +11,9 @@ import torch
 
 triton = pytest.importorskip("triton", reason="Triton has no build for this system")
 
-from pcviz_kernels import triton_em, triton_flows, triton_forward, triton_gaussian, triton_max, triton_ordered  # noqa: E402
+from pcviz_kernels import ahead, triton_em, triton_flows, triton_forward, triton_gaussian, triton_max, triton_ordered  # noqa: E402
 from pcviz_kernels.config import default_config  # noqa: E402
-from pcviz_kernels.triton_calls import compile_ahead  # noqa: E402
+from pcviz_kernels.triton_calls import KernelCall  # noqa: E402
 from triton.backends.compiler import GPUTarget  # noqa: E402
 from triton.compiler import ASTSource, CompiledKernel  # noqa: E402
 from triton.runtime import driver  # noqa: E402
@@ -119,21 +120,16 @@ def test_the_other_kernels_compile(kernel, capability):
 
 
 @pytest.mark.skipif(not hasattr(triton, "AsyncCompileMode"), reason="this Triton compiles at launches only")
-def test_a_pass_is_compiled_ahead(monkeypatch, tmp_path):
-    """By other processes into the cache, each kernel once; from there on threads, and nothing is left to compile at a launch. A
-    stand-in takes the place of the GPU's driver."""
+def test_a_step_is_compiled_ahead(monkeypatch, tmp_path):
+    """By other processes into the cache, each kernel once, from an engine without parameters; from there on threads, and nothing is
+    left to compile at a launch. A stand-in takes the place of the GPU's driver."""
     root = pcv.PD((2, 2), num_latents=3, dist=pcv.Categorical(3), seed=0)
     plan = pcv.compile(root, block_size=2)
     engine = TritonEngine(plan, torch.device("cpu"))
-    engine.load(torch.zeros(plan.num_params), [torch.zeros(len(group.sources), group.stride, 3) for group in plan.inputs])
-    engine._reserve(128)
-    calls = [*engine.calls(128, False, True), *engine._em()]
-    different = {call.variant for call in calls}
 
     compiled, loaded, compile_one = [], [], JITFunction._do_compile
     monkeypatch.setattr(JITFunction, "_do_compile", lambda kernel, *args: compiled.append(kernel.__name__) or compile_one(kernel, *args))
     monkeypatch.setattr(CompiledKernel, "run", property(lambda kernel: loaded.append((kernel.name, threading.current_thread()))))
-    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
     monkeypatch.setattr(torch.cuda, "device", lambda device: nullcontext())
     active = SimpleNamespace(
         get_current_target=lambda: GPUTarget("cuda", 90, 32), get_current_device=lambda: "stand-in", get_current_stream=lambda device: 0
@@ -142,11 +138,42 @@ def test_a_pass_is_compiled_ahead(monkeypatch, tmp_path):
     monkeypatch.setattr(triton.knobs.cache, "dir", str(tmp_path))
     hits = []
     monkeypatch.setattr(triton.knobs.compilation, "listener", lambda *, cache_hit, **what: hits.append(cache_hit))
-    compile_ahead(calls)
+    monkeypatch.setattr(ahead, "times", [])
+    ahead.begin(engine._without_memory().step_calls(128, False))
+
+    engine.load(torch.zeros(plan.num_params), [torch.zeros(len(group.sources), group.stride, 3) for group in plan.inputs])
+    engine._reserve(128)
+    calls = list(engine.step_calls(100, False))
+    different = {call.variant for call in calls}
+    ahead.finish(calls)
     assert hits == [True] * len(different), "another process has compiled it"
-    assert sorted(compiled) == sorted(variant[0] for variant in different)
+    assert sorted(compiled) == sorted(time.kernel for time in ahead.times) == sorted(variant[0] for variant in different)
     assert len(loaded) == len(different) and threading.main_thread() not in {thread for _, thread in loaded}
+    assert all(time.kernel_s > 0 and time.launcher_s >= 0 for time in ahead.times)
     compiled.clear()
+    ahead.finish(calls)
     for call in calls:
         call.compiled()
     assert not compiled, f"compiled at a launch: {compiled}"
+
+
+@pytest.mark.skipif(not hasattr(triton, "AsyncCompileMode"), reason="this Triton compiles at launches only")
+def test_what_other_processes_can_not_compile_is_compiled_here(monkeypatch, tmp_path):
+    """A launcher that ends its process stands for any failure."""
+    index, flows = torch.zeros(8, dtype=torch.int32), torch.zeros(8)
+    calls = [
+        KernelCall.of(triton_flows.product_flows_kernel, (1,), index, index, index, flows, flows, 1, 128, WIDTH=w, ROWS=w, TILE_B=128)
+        for w in (1, 2)
+    ]
+    loaded = []
+    monkeypatch.setattr(CompiledKernel, "run", property(lambda kernel: loaded.append(kernel.name)))
+    monkeypatch.setattr(torch.cuda, "device", lambda device: nullcontext())
+    active = SimpleNamespace(
+        get_current_target=lambda: GPUTarget("cuda", 90, 32), get_current_device=lambda: "broken", get_current_stream=lambda device: 0,
+        launcher_cls=lambda src, metadata: os._exit(3),
+    )  # fmt: skip
+    monkeypatch.setattr(driver, "_active", active)
+    monkeypatch.setattr(triton.knobs.cache, "dir", str(tmp_path))
+    monkeypatch.setattr(ahead, "times", [])
+    ahead.finish(calls)
+    assert loaded == ["product_flows_kernel"] * 2 and len(ahead.times) < 2

@@ -9,6 +9,7 @@ import pytest
 from circuits import small_circuits
 from hypothesis import given, settings
 from pcviz_kernels.config import LaunchConfig
+from test_explorer import pruned_circuit
 
 import pcviz as pcv
 from pcviz.compiler.blockcells import child_blocks
@@ -812,8 +813,45 @@ def test_table_sorts_filters_saves_and_chooses_a_layer(page, summaries, reports)
     assert shown("programs") == [record.programs for record in records]
     lines = page.evaluate("table_csv(document.getElementById('el')._pcv)").splitlines()
     heads = lines[0].split(",")
-    assert heads[:2] == ["launch", "phase"] and heads[2].startswith("time") and len(lines) == len(records) + 1
+    assert heads[:3] == ["launch", "phase", "time_ms (model H100-SXM)"] and len(lines) == len(records) + 1
     assert float(lines[1].split(",")[2]) == pytest.approx(records[0].time_ms, rel=1e-5)
+    page.context.grant_permissions(["clipboard-read"])
+    page.locator("#el tbody button[tabindex='0']").focus()
+    page.keyboard.press("Control+c")
+    page.wait_for_function("() => document.querySelector('[data-pcv=table-count]').textContent.endsWith('copied')")
+    page.evaluate("() => { const into = document.createElement('textarea'); into.id = 'into'; document.body.append(into); into.focus(); }")
+    page.keyboard.press("Control+v")
+    assert page.input_value("#into").splitlines() == [line.replace(",", "\t") for line in lines]
+    page.evaluate("document.getElementById('into').remove()")
+
+
+@pytest.mark.browser
+def test_a_launch_chosen_in_the_table_is_chosen_in_the_other_views(page):
+    """At this block size: at another one launches are others, and none is chosen."""
+    root = pruned_circuit()
+    reports = {size: pcv.estimate(pcv.plan_summary(root, block_size=size)) for size in (1, 4)}
+    table = scenes.scene_table(pcv.plan_summary(root, block_size=1), reports[1])
+    page.draw("table", table, layer=1, phase="backward", blockSize=1)
+    page.click("[data-pcv=table-mode-launches]")
+    records = [record for record in reports[1].records if record.phase != "forward"]
+    at = max(range(len(records)), key=lambda i: records[i].group)
+    wanted = records[at]
+    assert wanted.group > 0
+    page.locator("#el tbody tr").nth(at).click()
+    launch = page.evaluate("store.get().launch")
+    assert (launch["layer"], launch["phase"], launch["group"]) == (wanted.layer, wanted.phase, wanted.group)
+    page.draw("table", table)
+    assert page.locator("#el tbody tr[aria-current=true]").count() == 1
+    page.draw("tiles", scenes.scene_tiles(pcv.plan_summary(root, block_size=1), reports[1], wanted.layer))
+    shown = page.evaluate("() => { const one = document.querySelector('[data-pcv=tiles-launch]'); return one.options[one.value].textContent; }")
+    assert shown == f"{wanted.phase.replace('_', ' ').replace('param ', 'parameter ')}, launch {wanted.group + 1}"
+    page.draw("blocks", blocks_scene(root, wanted.layer, 1))
+    assert page.get_attribute("#el tr[aria-current=true]", "data-launch") == str(wanted.group + 1) and page.is_visible("#el .pcv-mark")
+    ring = "[data-pcv=memory-chosen]"
+    page.draw("memory", scenes.scene_memory("PD", reports))
+    assert page.locator(ring).count() == 1
+    page.draw("memory", None, blockSize=4)
+    assert page.locator(ring).count() == 0
 
 
 @pytest.mark.browser

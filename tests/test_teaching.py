@@ -114,6 +114,7 @@ def test_underflow_loses_sums_that_the_engine_keeps(entries):
         ({"compare": 16}, "compare of a state must have some of circuit, block_size, batch_size"),
         ({"compare": {"block_size": "16"}}, "a block size of 1 or more"),
         ({"compare": {"device": "abacus"}}, "Device must be one of"),
+        ({"launch": {"phase": "sideways", "group": 0}}, "launch of a state must have a phase, one of forward"),
     ],
 )
 def test_damaged_states_are_refused(state, text):
@@ -123,15 +124,16 @@ def test_damaged_states_are_refused(state, text):
 
 
 def test_a_state_comes_back_as_it_was():
-    kept = {"block_size": 8, "padding_tolerance": 0.5}
+    kept, launch = {"block_size": 8, "padding_tolerance": 0.5}, {"phase": "forward", "group": 0}
     first = pcv.explore(
-        scene="missing rows", state={"block_size": 32, "batch_size": 64, "stages": ["dag", "cost"], "phase": "both", "compare": kept}
+        scene="missing rows",
+        state={"block_size": 32, "batch_size": 64, "stages": ["dag", "cost"], "phase": "both", "compare": kept, "launch": launch},
     )
     try:
         state = first.state
         assert set(state) == set(KEYS) and json.loads(json.dumps(state)) == state
         assert (state["circuit"], state["block_size"], state["batch_size"], state["scene"]) == ("width 48", 32, 64, "missing rows")
-        assert "RAT-SPN" in first._static and state["compare"] == kept
+        assert "RAT-SPN" in first._static and (state["compare"], state["launch"]) == (kept, launch)
     finally:
         first.close()
     again = pcv.explore(state=json.dumps(state))

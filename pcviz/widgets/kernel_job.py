@@ -22,10 +22,12 @@ class KernelJob:
         self._prepare(entry, settings, block_size)
         match wish.get("phase"):
             case "element_flows" | "param_flows" as phase:
-                return self._flows_scene(phase, settings, report, layer, wish)
-            case "em":
-                return self._em_scene(settings, report, layer, wish)
-        return self._forward_scene(settings, report, layer, wish)
+                scene = self._flows_scene(phase, settings, report, layer, wish)
+            case "em" as phase:
+                scene = self._em_scene(settings, report, layer, wish)
+            case _:
+                phase, scene = "forward", self._forward_scene(settings, report, layer, wish)
+        return scene | {"groups": [record.group for record in report.records if (record.phase, record.layer) == (phase, layer)]}
 
     def _forward_scene(self, settings, report, layer: int, wish: dict) -> dict:
         from ..kernel_steps import VARIANTS, forward_program, levels
@@ -83,7 +85,7 @@ class KernelJob:
         number = _cut(wish.get("program"), launch.programs)
         steps = em_program(sums, self._circuit.engine.params.float().numpy(), self._edge_flows, number, STEP_SIZE, PSEUDOCOUNT)
         return scene_em(
-            steps, launch, em_stored(sums), group=_cut(wish.get("group"), num_groups), num_groups=num_groups, number=number,
+            steps, launch, em_stored(sums), group=launch.group, num_groups=num_groups, number=number,
             num_sms=report.device.num_sms, device=report.device.name, entry=_entry_bytes(report), fits_l2=_fits(launch, report),
             step_size=STEP_SIZE, pseudocount=PSEUDOCOUNT,
         )  # fmt: skip
@@ -111,9 +113,10 @@ class KernelJob:
 
 
 def _launch(report, phase: str, layer: int, wish: dict):
-    """(the launch that the page asks for, launches of the phase in the layer); None where there are none"""
+    """(the launch of the group that the page asks for, or of the nearest; launches of the phase in the layer); None where there are none"""
     records = [record for record in report.records if record.phase == phase and record.layer == layer]
-    return (records[_cut(wish.get("group"), len(records))].launch if records else None), len(records)
+    wanted = int(wish.get("group") or 0)
+    return (min(records, key=lambda record: abs(record.group - wanted)).launch if records else None), len(records)
 
 
 def _place(launch, batch_size: int, wish: dict) -> tuple[int, int, int, int]:

@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields
 
 from .frames import VIEWS, Settings
-from .scenes.common import PASSES_OF
+from .scenes.common import PASSES_OF, PHASE_NAMES
 from .settings import brief, changed_settings
 from .teaching import Scene
 
 VERSION = 1
 MAX_JSON = 1 << 20  # characters
-PAGE = {"phase": "forward", "node_range": None, "stages": [], "presenter": False, "compare": None}  # what only the page knows
+PAGE = {"phase": "forward", "node_range": None, "stages": [], "presenter": False, "compare": None, "launch": None}  # what only the page knows
 STAGES = (*VIEWS, "kernel")
 SETTINGS = tuple(field.name for field in fields(Settings))
 COMPARED = ("circuit", "block_size", *SETTINGS)  # of the Compare view's A; what is missing is as in B
@@ -64,7 +64,17 @@ def page_state(state: Mapping) -> dict:
     nodes = page["node_range"]
     if nodes is not None and not (isinstance(nodes, list) and len(nodes) == 2 and _is_count(nodes[1]) and (nodes[0] == 0 or _is_count(nodes[0]))):
         raise ValueError(f"node_range of a state must be null or two node numbers, the first and the one after the last, got {brief(nodes)}.")
-    return page | {"compare": _compared(page["compare"])}
+    return page | {"compare": _compared(page["compare"]), "launch": _launch(page["launch"])}
+
+
+def _launch(launch) -> dict | None:
+    """The chosen launch of the layer, or None. A group that the layer has not is no launch of any view."""
+    if launch is None:
+        return None
+    wanted = isinstance(launch, Mapping) and launch.keys() == {"phase", "group"} and launch["phase"] in [*PHASE_NAMES]
+    if not wanted or not (launch["group"] == 0 or _is_count(launch["group"])):
+        raise ValueError(f"launch of a state must have a phase, one of {', '.join(PHASE_NAMES)}, and a group from 0 on, got {brief(launch)}.")
+    return dict(launch)
 
 
 def _compared(compare) -> dict | None:

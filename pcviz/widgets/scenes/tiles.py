@@ -70,7 +70,8 @@ def _launch(layer: LayerSummary, record, bounds: list[str]) -> dict:
                     rows.append(_figures(layer, record, config, bounds))
     group = "child blocks" if launch.phase == "element_flows" else "sum blocks"
     return {
-        "title": f"{PHASE_NAMES[launch.phase]}, launch {launch.group + 1}", "phase": launch.phase, "owned": list(OWNED[launch.phase]), "rule": rule,
+        "title": f"{PHASE_NAMES[launch.phase]}, launch {launch.group + 1}", "phase": launch.phase, "group": launch.group,
+        "owned": list(OWNED[launch.phase]), "rule": rule,
         "shape": f"{launch.num_blocks:,} {group} x {launch.fan_in:,}, blocks of {launch.sum_block} sums x {launch.child_block} children",
         "tiles": tiles, "table": np.array(rows, "<f4").tobytes(), "why": bytes(why), "reasons": reasons,
     }  # fmt: skip

@@ -1,7 +1,7 @@
 // The menu of scenes and sharing, the history behind undo, and the state of the explorer as JSON and as code.
 
 const SETTLE_MS = 700; // a change that stays this long is a step of the history, and the kernel hears of it
-const DEFAULTS = { batch_size: 512, padding_tolerance: 0.25, device: "H100-SXM", phase: "forward", presenter: false, node_range: null, compare: null };
+const DEFAULTS = { batch_size: 512, padding_tolerance: 0.25, device: "H100-SXM", phase: "forward", presenter: false, node_range: null, launch: null, compare: null };
 const KERNEL_KEYS = (session) => ["circuit", "scene", ...Object.keys(session.settings || {})];
 
 class Share {
@@ -101,11 +101,11 @@ class Share {
 
   state() {
     const { blockSize, layer, tolerance, phase, nodeRange, presenter, compare } = this.hub.store.get(), session = this.session();
-    const { shell } = this;
+    const { shell } = this, chosen = pv_launch(this.hub.store.get());
     const stages = shell.chosen.slice(0, shell.visibleCount || 1);
     return {
       version: 1, circuit: session.circuit, scene: session.scene?.name ?? null, block_size: blockSize, layer, ...session.settings, padding_tolerance: tolerance,
-      phase, node_range: nodeRange, stages, presenter, compare,
+      phase, node_range: nodeRange, stages, presenter, compare, launch: chosen && { phase: chosen.phase, group: chosen.group },
     };
   }
 
@@ -128,8 +128,8 @@ class Share {
   }
 
   tell() {
-    const { phase, node_range, stages, presenter, compare } = this.state();
-    this.hub.send({ kind: "state", phase, node_range, stages, presenter, compare });
+    const { phase, node_range, stages, presenter, compare, launch } = this.state();
+    this.hub.send({ kind: "state", phase, node_range, stages, presenter, compare, launch });
   }
 
   go(by) {
@@ -146,7 +146,7 @@ class Share {
     if (KERNEL_KEYS(session).some((key) => key !== known && JSON.stringify(state[key]) !== JSON.stringify(now[key]))) return this.hub.send({ kind: "restore", state });
     this.shell.base = null;
     this.shell.committed = state.block_size;
-    this.hub.store.set({ blockSize: state.block_size, layer: state.layer, tolerance: state.padding_tolerance, phase: state.phase, nodeRange: state.node_range, presenter: state.presenter, compare: state.compare }, { commit: true });
+    this.hub.store.set({ blockSize: state.block_size, layer: state.layer, tolerance: state.padding_tolerance, phase: state.phase, nodeRange: state.node_range, presenter: state.presenter, compare: state.compare, launch: pv_launch_here(state.launch, { layer: state.layer, blockSize: state.block_size, tolerance: state.padding_tolerance }) }, { commit: true });
     this.shell.showStages(state.stages);
     this.tell();
   }

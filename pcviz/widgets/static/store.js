@@ -1,7 +1,7 @@
 // The selection store and the frames of one explorer. Everything the slider needs is here, so a move asks the kernel nothing.
 
 // "before" is the block size before the present move of the slider, "asked" the headline's figure that a scene asks about.
-const LIVE_STATE = { blockSize: 1, before: null, tolerance: null, tolerances: [], layer: 1, nodeRange: null, phase: "forward", compare: null, theme: "light", circuit: "", presenter: false, asked: null };
+const LIVE_STATE = { blockSize: 1, before: null, tolerance: null, tolerances: [], layer: 1, nodeRange: null, phase: "forward", launch: null, compare: null, theme: "light", circuit: "", presenter: false, asked: null };
 
 function createStore(send, ask, live) {
   let state = { ...LIVE_STATE };
@@ -206,6 +206,7 @@ class Hub {
     this.notices.take({ role: "done", of: "page" });
     this.jump = session.jump;
     const page = jumps && session.page ? { phase: session.page.phase, presenter: session.page.presenter, nodeRange: session.page.node_range, compare: session.page.compare ?? null } : {};
+    if (jumps) page.launch = pv_launch_here(session.page?.launch, { layer, blockSize: size, tolerance: session.padding_tolerance });
     const { padding_tolerance: tolerance = null, tolerances = [] } = session;
     this.store.set({ blockSize: size, layer, tolerance, tolerances, circuit: session.circuit, nodeRange: sameCircuit ? state.nodeRange : null, before: sameCircuit ? state.before : null, ...page }, { commit: true, quiet: true });
     this.tell("generation");

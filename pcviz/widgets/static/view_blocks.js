@@ -52,7 +52,8 @@ function draw_blocks(el, scene, store) {
   blocks_numbers(view, shown, g, frame.theme);
   blocks_ask(view);
   blocks_notes(view, shown, g);
-  view.mark.hidden = view.tip.hidden = true;
+  view.tip.hidden = true;
+  blocks_chosen(view);
   if (document.activeElement === view.map) blocks_show_cursor(view);
 }
 
@@ -357,7 +358,11 @@ function blocks_row(view, group) {
   row.setAttribute("aria-label", row.title);
   row.append(pv_el("th", "", String(group.launch)), ...[group.G, group.E, group.stored, group.pseudoBlocks, group.cells].map((n) => pv_el("td", "", pv_short(n))));
   const mark = () => blocks_mark(view, group.launch - 1);
-  const clear = () => { view.mark.hidden = true; };
+  const clear = () => blocks_chosen(view);
+  const choose = () => pv_choose_launch(view.frame.store, view.scene.layer, "forward", group.launch - 1);
+  row.dataset.launch = group.launch;
+  row.addEventListener("click", choose);
+  row.addEventListener("keydown", (event) => event.key === "Enter" && choose());
   row.addEventListener("focus", mark);
   row.addEventListener("mouseenter", mark);
   row.addEventListener("blur", clear);
@@ -373,6 +378,18 @@ function blocks_pager(view, start, size) {
   on.setAttribute("aria-label", "next launches");
   pager.append(back, pv_el("span", "", `launches ${start + 1}–${Math.min(total, start + size)} of ${total}`), on);
   return pager;
+}
+
+// The chosen launch, where it is one over groups of sum blocks, stays marked.
+function blocks_chosen(view) {
+  const launch = pv_launch(view.frame.state), group = launch && launch.phase !== "element_flows" ? launch.group : -1;
+  for (const row of view.table.querySelectorAll("tr[data-launch]")) {
+    const current = row.dataset.launch === String(group + 1);
+    row.classList.toggle("pcv-current", current);
+    row.setAttribute("aria-current", String(current));
+  }
+  if (group < 0) view.mark.hidden = true;
+  else blocks_mark(view, group);
 }
 
 function blocks_mark(view, group) {

@@ -142,6 +142,23 @@ function pv_frame(el, name, store) {
   return { el, view: el._pcv, state, theme, width, height, font: state.presenter ? 18 : 12, store };
 }
 
+// A chosen launch {phase, group} belongs to a layer at a block size and tolerance: elsewhere launches are others, and none is chosen.
+function pv_launch(state) {
+  const { launch } = state;
+  return launch && ["layer", "blockSize", "tolerance"].every((key) => launch[key] === state[key]) ? launch : null;
+}
+
+function pv_launch_here(launch, { layer, blockSize, tolerance }) {
+  return launch ? { phase: launch.phase, group: launch.group, layer, blockSize, tolerance } : null;
+}
+
+// Layer and launch for all views, and a pass in which it runs.
+function pv_choose_launch(store, layer, phase, group) {
+  const state = store.get(), pass = { forward: "forward", em: "em" }[phase] ?? "backward";
+  const launch = pv_launch_here({ phase, group }, { ...state, layer });
+  store.set({ layer, launch, phase: PV_PASSES[state.phase].includes(pass) ? state.phase : pass }, { commit: true });
+}
+
 // [width, height] of a stage: as measured for this frame, or now.
 function pv_size(el) {
   return el._pcvSize || [el.clientWidth, el.clientHeight];
@@ -171,6 +188,22 @@ function pv_show_tip(tip, lines, x, y) {
   const left = x + 14 + tip.offsetWidth > host.clientWidth ? x - tip.offsetWidth - 10 : x + 14;
   tip.style.left = `${Math.max(0, left)}px`;
   tip.style.top = `${pv_clamp(y + 12, 0, Math.max(0, host.clientHeight - tip.offsetHeight))}px`;
+}
+
+// To the clipboard: false where the browser does not let a page.
+async function pv_copy(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    const field = Object.assign(document.createElement("textarea"), { value: text, style: "position: fixed; opacity: 0" }), focused = document.activeElement;
+    document.body.append(field);
+    field.select();
+    const done = document.execCommand("copy");
+    field.remove();
+    focused?.focus?.({ preventScroll: true });
+    return done;
+  }
 }
 
 // A table of texts; the first column names its row.

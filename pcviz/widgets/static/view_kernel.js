@@ -13,10 +13,11 @@ function draw_kernel(el, scene, store) {
   pv_waits(view.note, scene.why || "Computing the steps of a program …");
   for (const part of [view.body, view.counter, view.waves, view.text, view.caption]) part.hidden = !scene.steps;
   view.bar.hidden = !scene.steps && !(scene.others && view.scene); // a launch without a program leaves the choice of others
-  const { blockSize, layer, tolerance } = frame.state;
+  const { blockSize, layer, tolerance } = frame.state, chosen = pv_launch(frame.state), follow = chosen !== view.chosen && chosen;
+  view.chosen = chosen;
   if (!scene.steps) {
     const wish = `${blockSize}|${layer}|${tolerance}`;
-    if (!scene.why && view.wish !== wish) kernel_ask(frame, { variant: view.variant });
+    if (!scene.why && view.wish !== wish) kernel_ask(frame, { variant: view.variant, ...kernel_place(chosen) });
     view.wish = scene.why ? null : wish; // the scene may still be that of a circuit without data
     return;
   }
@@ -27,7 +28,18 @@ function draw_kernel(el, scene, store) {
     kernel_controls(frame);
   }
   view.frame = frame;
+  if (follow && (follow.phase !== scene.phase || follow.group !== scene.group)) kernel_ask(frame, kernel_place(follow));
   kernel_paint(frame);
+}
+
+// What to ask for a chosen launch: its first program.
+function kernel_place(chosen) {
+  return chosen ? { phase: chosen.phase, group: chosen.group, program: 0 } : {};
+}
+
+// A launch that the person chooses here is chosen for all views.
+function kernel_choose(frame, phase, group) {
+  pv_choose_launch(frame.store, frame.view.scene.layer, phase, group);
 }
 
 function kernel_ask(frame, wish) {
@@ -114,7 +126,7 @@ function kernel_controls(frame) {
     label.append(input, ` of ${pv_count(max + 1)}`);
     return label;
   };
-  const phase = pv_select(KERNEL_PHASES, scene.phase, "Kernel", (value) => kernel_ask(frame, { phase: value, group: 0, program: 0 }));
+  const phase = pv_select(KERNEL_PHASES, scene.phase, "Kernel", (value) => kernel_choose(frame, value, 0));
   phase.dataset.pcv = "kernel-phase";
   const parts = [pv_el("span", "pcv-title", `Layer ${scene.layer}`), phase];
   if (scene.variant) {
@@ -123,8 +135,8 @@ function kernel_controls(frame) {
     parts.push(variant);
   }
   if (scene.numGroups > 1) {
-    const groups = Array.from({ length: scene.numGroups }, (_, i) => [i, `launch ${i + 1}`]);
-    parts.push(pv_select(groups, scene.group, "Launch", (value) => kernel_ask(frame, { group: Number(value), program: 0 })));
+    const groups = scene.groups.map((group) => [group, `launch ${group + 1}`]);
+    parts.push(pv_select(groups, scene.group, "Launch", (value) => kernel_choose(frame, scene.phase, Number(value))));
   }
   parts.push(field("program", "program", scene.program, scene.programs - 1, (program) => ({ program })));
   if (scene.sample !== null) parts.push(field("sample", "sample", scene.sample, scene.batchSize - 1, (sample) => ({ sample, follow: true })));

@@ -2,6 +2,7 @@
 // slider moves the points; the size before it stays as a ghost.
 
 const MEMORY_PASS = ["forward", "backward", "backward", "em"]; // of the scene's phases
+const MEMORY_LAUNCHES = ["forward", "element_flows", "param_flows", "em"];
 const MEMORY_SYMBOLS = ["circle", "square", "diamond", "triangle"];
 const MEMORY_PHASE_NAMES = ["forward", "element flows", "parameter flows", "EM"];
 

@@ -74,7 +74,7 @@ function memory_roof(out, s, each, top, colour, own, i) {
 }
 
 function memory_points(view) {
-  const { scale: s, link } = view, ink = PV_LINES[view.frame.theme], out = [];
+  const { scale: s, link } = view, ink = PV_LINES[view.frame.theme], out = [], launch = pv_launch(view.frame.state);
   view.points = memory_launches(view, view.size);
   const longest = Math.max(...view.points.map((p) => p.time_ms), 1e-9);
   const place = (p) => Object.assign(p, { x: p.flops / p[link.key], y: memory_rate(p, "flops") });
@@ -83,6 +83,8 @@ function memory_points(view) {
   }
   for (const p of view.points.map(place)) {
     const own = p.layer === view.layer, r = 3 + 5 * Math.sqrt(p.time_ms / longest);
+    const chosen = own && p.launch === launch?.group + 1 && MEMORY_LAUNCHES[p.phase] === launch.phase;
+    if (chosen) out.push(memory_mark(s, p, r + 4, { fill: "none", stroke: ink.text, "stroke-width": 2, "data-pcv": "memory-chosen" }));
     out.push(memory_mark(s, p, r, own ? { fill: ink.model, stroke: ink.model } : { fill: ink.muted, "fill-opacity": 0.25, stroke: ink.muted }));
   }
   const ends = [["circuit", "all", ink.recorded], ...(view.layer === null ? [] : [[`layer ${view.layer}`, view.layer, ink.model]])].map(([name, layer, colour]) => memory_sum_mark(view, out, name, layer, colour));
@@ -175,7 +177,7 @@ function memory_hover(view, event) {
 
 function memory_choose(view) {
   const point = view.at === null ? null : view.points[view.at];
-  if (point) view.frame.store.set({ layer: point.layer }, { commit: true });
+  if (point) pv_choose_launch(view.frame.store, point.layer, MEMORY_LAUNCHES[point.phase], point.launch - 1);
 }
 
 // The launch under the pointer or the keys: a cross hair, its text, and where it stands on the other levels.

@@ -1,6 +1,7 @@
 // Table: everything of the current block size, a row per layer or per launch. Also the keyboard's way to a layer for all views.
 
 const TABLE_MODES = { layers: "layers", launches: "launches" };
+const TABLE_PHASES = { forward: "forward", "element flows": "element_flows", "parameter flows": "param_flows", EM: "em" };
 const TABLE_PASS = { forward: "forward", EM: "em" }; // of a launch's phase; flows are of the backward pass
 const TABLE_PAGE = 100; // rows that are drawn at once
 const TABLE_TEXT = { count: pv_count, bytes: pv_bytes, ms: pv_ms, flop: (n) => `${pv_short(n)}`, "": String };
@@ -37,7 +38,7 @@ function table_build(frame) {
   view.phaseSelect = pv_phase_select(view);
   view.phaseSelect.dataset.pcv = "table-phase";
   view.input = pv_focusable(pv_el("input", "pcv-table-filter"));
-  Object.assign(view.input, { type: "text", placeholder: "filter, as pseudo>0" });
+  Object.assign(view.input, { type: "text", placeholder: "filter: edges>9" });
   view.input.dataset.pcv = "table-filter";
   view.input.setAttribute("aria-label", "Filter rows: words, or conditions such as pseudo>0");
   view.input.title = "Words that a row has, and conditions on columns: pseudo>0 time>0.01 (ms)";
@@ -59,8 +60,11 @@ function table_build(frame) {
   const save = pv_button("CSV", () => table_save(view));
   save.dataset.pcv = "table-csv";
   save.title = "Save these rows as a CSV file: plain numbers, units in the heads";
+  view.copy = pv_button("Copy", () => table_copy(view));
+  view.copy.dataset.pcv = "table-copy";
+  view.copy.title = "Copy these rows for a spreadsheet (Ctrl+C in the table): plain numbers between tabs, units in the heads";
   const bar = pv_el("div", "pcv-bar");
-  bar.append(...view.modes, view.phaseSelect, view.input, view.count, ...view.pager, pv_el("span", "pcv-grow"), save);
+  bar.append(...view.modes, view.phaseSelect, view.input, view.count, ...view.pager, pv_el("span", "pcv-grow"), view.copy, save);
   view.sheet = pv_focusable(pv_el("div", "pcv-table-sheet"));
   view.sheet.tabIndex = 0; // scrolls with the arrow keys
   view.sheet.setAttribute("role", "region");
@@ -128,16 +132,17 @@ function table_head(view, head, columns) {
 }
 
 function table_row(view, row, columns) {
-  const line = pv_el("tr"), layer = parseInt(row[0], 10), name = pv_el("th");
+  const line = pv_el("tr"), layer = parseInt(row[0], 10), name = pv_el("th"), phase = TABLE_PHASES[row[1]];
   const button = pv_button(String(row[0]), () => table_choose(view, line));
   button.className = "pcv-table-name";
   button.tabIndex = -1;
   Object.assign(button.dataset, { row: `${row[0]} ${view.mode === "launches" ? row[1] : ""}`, pcv: "table-row" });
-  button.setAttribute("aria-label", view.mode === "layers" ? `layer ${layer}` : `layer ${layer}, launch ${String(row[0]).split(".")[1]}`);
+  button.setAttribute("aria-label", view.mode === "layers" ? `layer ${layer}` : `layer ${layer}, launch ${String(row[0]).split(".")[1]}, ${row[1]}`);
   view.buttons.push(button);
   name.scope = "row";
   name.append(button);
   line.dataset.layer = String(layer);
+  if (view.mode === "launches") line.dataset.launch = `${row[0]} ${phase}`; // as "3.1 element_flows"
   line.append(name, ...table_cells(row, columns));
   line.addEventListener("click", (event) => event.target !== button && table_choose(view, line));
   return line;
@@ -187,12 +192,16 @@ function table_sorted(view, rows) {
 function table_choose(view, line) {
   const button = line.querySelector("button");
   table_activate(view, button.dataset.row, false);
-  view.frame.store.set({ layer: Number(line.dataset.layer) }, { commit: true });
+  const layer = Number(line.dataset.layer), { launch } = line.dataset, { store } = view.frame;
+  if (!launch) return store.set({ layer, launch: null }, { commit: true });
+  const [number, phase] = launch.split(" ");
+  pv_choose_launch(store, layer, phase, Number(number.split(".")[1]) - 1);
 }
 
 function table_current(view) {
   for (const line of view.parts[1].children) {
-    const current = line.dataset.layer === String(view.frame.state.layer);
+    const launch = view.mode === "launches" ? pv_launch(view.frame.state) : null;
+    const current = launch ? line.dataset.launch === `${launch.layer}.${launch.group + 1} ${launch.phase}` : line.dataset.layer === String(view.frame.state.layer);
     line.classList.toggle("pcv-current", current);
     line.setAttribute("aria-current", String(current));
   }
@@ -209,6 +218,11 @@ function table_activate(view, row, focus) {
 }
 
 function table_key(view, event) {
+  if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "c" && getSelection().isCollapsed) {
+    event.preventDefault();
+    event.stopPropagation();
+    return void table_copy(view);
+  }
   const at = view.buttons.indexOf(document.activeElement), last = view.buttons.length - 1;
   const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: last, PageDown: at + 10, PageUp: at - 10 }[event.key];
   if (at < 0 || to === undefined) return;
@@ -219,10 +233,25 @@ function table_key(view, event) {
   button.scrollIntoView({ block: "nearest" });
 }
 
+// All rows of the filter in the order shown, without the total; heads name the quantity, its unit and where it comes from.
+function table_lines(view) {
+  const { columns } = view.scene[view.mode];
+  return [columns.map(table_head_text), ...view.rows.map((row) => row.map((value) => (value === null ? "" : String(value))))];
+}
+
+function table_head_text([key, title, unit, why]) {
+  if (/^(recorded|measured)/.test(key)) return `${title.includes(why) ? title : why}, ${unit}`;
+  return why.startsWith("model") ? `${key} (${why.replace(",", "")})` : key; // as "time_ms (model H100-SXM)"
+}
+
 function table_csv(view) {
-  const { columns } = view.scene[view.mode], quote = (value) => (/[",\n]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value);
-  const lines = [columns.map((column) => column[0]), ...view.rows.map((row) => row.map((value) => (value === null ? "" : String(value))))];
-  return lines.map((line) => line.map(quote).join(",") + "\n").join("");
+  const quote = (value) => (/[",\n]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value);
+  return table_lines(view).map((line) => line.map(quote).join(",") + "\n").join("");
+}
+
+async function table_copy(view) {
+  const ok = await pv_copy(table_lines(view).map((line) => line.join("\t") + "\n").join(""));
+  view.count.textContent = ok ? `${pv_plural(view.rows.length, "row")} copied` : "The browser does not let this page copy: use CSV.";
 }
 
 function table_save(view) {

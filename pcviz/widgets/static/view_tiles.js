@@ -14,7 +14,10 @@ function draw_tiles(el, scene, store) {
   view.note.hidden = !scene.why;
   view.note.textContent = scene.why;
   if (scene.why) return void (view.scene = scene);
-  if (view.scene !== scene) {
+  const chosen = pv_launch(frame.state), follow = chosen && chosen !== view.chosen ? scene.launches.findIndex((each) => each.phase === chosen.phase && each.group === chosen.group) : -1;
+  view.chosen = chosen;
+  if (follow >= 0) tiles_open(view, scene, follow);
+  else if (view.scene !== scene) {
     const kept = scene.launches.findIndex((launch) => launch.title === view.title);
     const first = scene.launches.findIndex((launch) => (frame.state.phase === "backward") === (launch.phase !== "forward"));
     tiles_open(view, scene, kept >= 0 ? kept : Math.max(0, first));
@@ -48,8 +51,8 @@ function tiles_open(view, scene, number) {
   const same = view.launch && view.launch.title === launch.title && view.scene.layer === scene.layer && tiles_at(launch, view.tile) >= 0 && !tiles_is(view.tile, view.launch.rule);
   Object.assign(view, { scene, number, launch, title: launch.title, table: kernel_values(pv_u8(launch.table)), why: pv_u8(launch.why), tile: same ? view.tile : [...launch.rule] });
   const select = pv_select(scene.launches.map((each, i) => [i, each.title]), number, "launch", (value) => {
-    tiles_open(view, scene, Number(value));
-    tiles_paint(view);
+    const { phase, group } = scene.launches[Number(value)];
+    pv_choose_launch(view.frame.store, scene.layer, phase, group);
   });
   select.dataset.pcv = "tiles-launch";
   view.rule = pv_button("the rule's", () => tiles_go(view, [...launch.rule]));

@@ -162,12 +162,12 @@ class OurLayer:
             raise ValueError(f"{self.batch} samples do not fit at a time; pass a smaller --batch-size.")
 
     def forward(self) -> None:
-        from pcviz_kernels.triton_calls import run_all  # not at the top: needs triton
+        from pcviz_kernels.calls import run_all  # not at the top: needs triton
 
         run_all(self.pc.engine.layer_forward(self.pc.engine.layers[0], self.batch))
 
     def backward(self) -> None:
-        from pcviz_kernels.triton_calls import run_all
+        from pcviz_kernels.calls import run_all
 
         run_all(self.pc.engine.layer_backward(self.pc.engine.layers[0], self.batch))
 

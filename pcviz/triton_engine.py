@@ -15,10 +15,10 @@ from types import SimpleNamespace
 import torch
 from pcviz_kernels import ahead, torch_blocks
 from pcviz_kernels import triton_blocks as kernels
+from pcviz_kernels.calls import run_all
 from pcviz_kernels.config import LaunchConfig, default_config
 from pcviz_kernels.tiles import FLAGGED
 from pcviz_kernels.triton_blocks import PITCH, Calls
-from pcviz_kernels.triton_calls import run_all
 from pcviz_kernels.triton_launches import UNIT, TritonBuffers, TritonLayer
 
 from .compiler.plan import CircuitPlan

@@ -123,7 +123,7 @@ def _runs_by_shape(engine, batch: int) -> list[tuple[Shape, list[_Run]]]:
 
 def _run(engine, layer, phase: str, launch, batch: int) -> _Run:
     from pcviz_kernels import triton_blocks as kernels  # not at the top: needs triton
-    from pcviz_kernels.triton_calls import run_all
+    from pcviz_kernels.calls import run_all
 
     buffers = engine.buffers
 

@@ -1,5 +1,7 @@
 """Options and fixtures shared by all tests."""
 
+import os
+
 import pytest
 from hypothesis import settings
 from lab_harness import browser_ready, chromium, lab, lab_server  # noqa: F401  (fixtures)
@@ -14,6 +16,14 @@ def one_torch_thread():
     import torch
 
     torch.set_num_threads(1)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """With ``-m gpu -n N`` each process keeps to its share of the cores: kernels compile on all that a process may use."""
+    worker, count = os.environ.get("PYTEST_XDIST_WORKER", ""), int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
+    if worker and config.option.markexpr == "gpu" and hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, cores[int(worker.removeprefix("gw")) % len(cores) :: count])
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -10,9 +10,9 @@ import pytest
 import torch
 from circuits import extreme_params, random_circuit, random_data, trained_params, vectors_with_rows
 from oracle import log_likelihood, log_values, node_flows, param_flows, worlds_of
+from pcviz_kernels.calls import run_all
 from pcviz_kernels.tiles import SIDES, why_not, with_sides
 from pcviz_kernels.triton_blocks import PITCH, em_sums
-from pcviz_kernels.triton_calls import run_all
 from triton.runtime.interpreter import InterpreterBuilder, InterpreterOptions, interpreter_builder
 
 import pcviz as pcv

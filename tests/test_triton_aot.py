@@ -11,9 +11,10 @@ import torch
 
 triton = pytest.importorskip("triton", reason="Triton has no build for this system")
 
+import sanitized_run  # noqa: E402
 from pcviz_kernels import ahead, triton_em, triton_flows, triton_forward, triton_gaussian, triton_max, triton_ordered  # noqa: E402
+from pcviz_kernels.calls import KernelCall  # noqa: E402
 from pcviz_kernels.config import default_config  # noqa: E402
-from pcviz_kernels.triton_calls import KernelCall  # noqa: E402
 from triton.backends.compiler import GPUTarget  # noqa: E402
 from triton.compiler import ASTSource, CompiledKernel  # noqa: E402
 from triton.runtime import driver  # noqa: E402
@@ -177,3 +178,12 @@ def test_what_other_processes_can_not_compile_is_compiled_here(monkeypatch, tmp_
     monkeypatch.setattr(ahead, "times", [])
     ahead.finish(calls)
     assert loaded == ["product_flows_kernel"] * 2 and len(ahead.times) < 2
+
+
+def test_the_sanitized_run_launches_every_kernel():
+    found = set()
+    for name, root, _ in sanitized_run.circuits():
+        for block_size, variant, deterministic in sanitized_run.RUNS[name]:
+            engine = TritonEngine(pcv.compile(root, block_size=block_size), torch.device("cpu"), variant, deterministic)._without_memory()
+            found |= {call.name for call in (*engine.step_calls(64, True), *engine._max_calls(64))}
+    assert found == sanitized_run.kernels() and len(found) > 20

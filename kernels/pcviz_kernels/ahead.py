@@ -26,7 +26,7 @@ import torch
 import triton
 from triton.runtime import driver
 
-from .triton_calls import KernelCall
+from .calls import KernelCall
 
 MOST_CORES = 16
 MOST_SECONDS = 60  # for compiling in other processes
@@ -164,14 +164,16 @@ def _compiler(queue: list[KernelCall], target, launcher, report: int) -> Callabl
 
 
 def _compile_as_child(queue: list[KernelCall], cores: int, target, launcher, report: int) -> NoReturn:
-    """Compile the queue with helpers, the last and shortest call first: what Triton does once in a process, half a second, is then done
-    for all of them. Ends without any clean-up."""
+    """Compile the queue with helpers. In a process whose first kernels these are, the last and shortest comes first: what Triton does
+    once in a process, half a second, is then done for all helpers. Ends without any clean-up."""
     status = 1
     try:
         os.setpgid(0, 0)  # to be ended together
         gc.disable()  # nothing on the GPU may be given back from here
-        compile_one, rest = _compiler(queue, target, launcher, report), len(queue) - 1
-        compile_one(rest)
+        compile_one, rest = _compiler(queue, target, launcher, report), len(queue)
+        if not _kernels:
+            rest -= 1
+            compile_one(rest)
         take, give = os.pipe()
         os.write(give, b"".join(number.to_bytes(2, "little") for number in range(rest)))
         os.close(give)

@@ -11,8 +11,8 @@ import torch
 import triton
 from triton.runtime.errors import OutOfResources  # noqa: F401  (what a config that needs too much raises)
 
+from .calls import KernelCall
 from .config import LaunchConfig
-from .triton_calls import KernelCall
 from .triton_em import em_inputs_kernel, em_sums_kernel
 from .triton_flows import (
     element_flows_kernel,

@@ -17,6 +17,7 @@ from .reference import log_likelihood
 PHASES = ("forward", "forward+backward")
 TOLERANCE = 1e-4  # relative, float32 against float64
 CHECKED_SAMPLES = 16
+LAUNCH_PASSES = 5  # of which each launch's median is taken
 
 
 class WrongResult(RuntimeError):
@@ -24,10 +25,22 @@ class WrongResult(RuntimeError):
 
 
 @dataclass(frozen=True)
+class LaunchTime:
+    """Median of one launch of a forward pass, its micro-batches added up. ``role``: "input" (layer 0), "product" or "sum"; ``number``: among
+    the launches of this role in the layer, in the plan's order."""
+
+    role: str
+    layer: int
+    number: int
+    time_ms: float
+
+
+@dataclass(frozen=True)
 class Measurement:
     """Times of one configuration on one device: median and spread of ``samples_ms``, taken after a warm-up.
 
-    ``max_rel_error``: largest relative error of log p against float64 in the same run. ``impl``: what ran.
+    ``max_rel_error``: largest relative error of log p against float64 in the same run. ``impl``: what ran. ``launches``: those of a
+    forward pass one by one, from passes of their own, where they were asked for.
     """
 
     block_size: int
@@ -42,6 +55,7 @@ class Measurement:
     device_name: str
     date: str
     samples_ms: tuple[float, ...]
+    launches: tuple[LaunchTime, ...] = ()
 
 
 def device_name(device: torch.device) -> str:
@@ -98,10 +112,12 @@ def measure(
     phase: str = "forward",
     repeats: int = 10,
     max_seconds: float = 0.5,
+    by_launch: bool = False,
     stop: Callable[[], bool] = lambda: False,
 ) -> Measurement | None:
     """Check, warm up, then time ``phase`` on ``x``: at least ``repeats`` calls, more while ``max_seconds`` last.
 
+    ``by_launch``: the launches of a forward pass, too (impl="torch" on a CPU alone: elsewhere a launch returns before it is done).
     ``stop`` is asked between calls; when it answers True the measurement is dropped and None returned.
     """
     if repeats < 1:
@@ -118,6 +134,9 @@ def measure(
         if stop():
             return None
         samples.append(time_once(run, pc.device))
+    launches = _launch_times(pc, x, stop) if by_launch else ()
+    if launches is None:
+        return None
     low, median, high = np.percentile(samples, [20, 50, 80]) * 1e3
     return Measurement(
         block_size=pc.block_size,
@@ -132,7 +151,22 @@ def measure(
         device_name=device_name(pc.device),
         date=datetime.date.today().isoformat(),
         samples_ms=tuple(1e3 * sample for sample in samples),
+        launches=launches,
     )
+
+
+def _launch_times(pc: TensorCircuit, x: torch.Tensor, stop: Callable[[], bool]) -> tuple[LaunchTime, ...] | None:
+    if pc.impl != "torch" or pc.device.type != "cpu":
+        return ()
+    passes: list[dict[tuple, float]] = []
+    while len(passes) < LAUNCH_PASSES:
+        if stop():
+            return None
+        passes.append({})
+        for part, mask in pc.micro_batches(x):
+            for key, seconds in pc.engine.time_launches(part, mask).items():
+                passes[-1][key] = passes[-1].get(key, 0.0) + seconds
+    return tuple(LaunchTime(*key, 1e3 * float(np.median([each[key] for each in passes]))) for key in passes[0])
 
 
 def predict_seconds(pc: TensorCircuit, x, *, phase: str = "forward", repeats: int = 10) -> float:

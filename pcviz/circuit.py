@@ -269,14 +269,14 @@ class TensorCircuit:
         """What ``read`` takes from the engine after each micro-batch. On a GPU checks run beside the passes; a batch that fails
         them leaves no flows, and its results are dropped here."""
         results = []
-        for x, mask in self._micro_batches(evidence.x, evidence.observed):
+        for x, mask in self.micro_batches(evidence.x, evidence.observed):
             self.engine.run(x, mask, backward, evidence.fits)
             results.append(read(self.engine))
         evidence.confirm()
         return results
 
-    def _micro_batches(self, x: torch.Tensor, observed: torch.Tensor | None):
-        """(x [V, b], mask) of micro-batches of about the same size."""
+    def micro_batches(self, x: torch.Tensor, observed: torch.Tensor | None = None):
+        """(x [V, b], mask) of micro-batches of about the same size, of checked ``x`` [B, V]."""
         size = -(-len(x) // -(-len(x) // self.engine.piece(len(x))))
         for first in range(0, len(x), size):
             rows = slice(first, first + size)

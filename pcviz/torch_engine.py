@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+
 import numpy as np
 import torch
 from pcviz_kernels import torch_blocks
@@ -96,6 +100,16 @@ class TorchEngine:
         if backward:
             self._backward(x, observed)
 
+    def time_launches(self, x: torch.Tensor, observed: torch.Tensor | None = None) -> dict[tuple[str, int, int], float]:
+        """A forward pass like ``run``'s: seconds of each of its launches, by the keys of ``_forward_launches``."""
+        x, seconds = x.contiguous(), {}
+        self.views = self.memory.views(x.shape[1], False)
+        for key, launch in self._forward_launches(x, observed):
+            start = time.perf_counter()
+            launch()
+            seconds[key] = time.perf_counter() - start
+        return seconds
+
     def root_logs(self) -> torch.Tensor:
         """[b] base-2 log-likelihoods."""
         root, nodes = self._root_row, self.views.nodes
@@ -119,16 +133,23 @@ class TorchEngine:
 
     def _forward(self, x: torch.Tensor, observed: torch.Tensor | None) -> None:
         """Inputs and sums for x [V, b]."""
-        nodes = self.views.nodes
+        for _, launch in self._forward_launches(x, observed):
+            launch()
+
+    def _forward_launches(self, x: torch.Tensor, observed: torch.Tensor | None) -> Iterator[tuple[tuple[str, int, int], Callable[[], None]]]:
+        """((role, layer, number), launch) in the plan's order, each to run before the next is taken: role "input" (layer 0), "product", "sum"."""
+        nodes, kernels = self.views.nodes, self.kernels
         nodes.careful.clear()
         for buffer, nothing in ((nodes.values, 0.0), (nodes.scales, -torch.inf), (nodes.logs, -torch.inf)):
             buffer.index_fill_(0, self._unused_rows, nothing)
-        for launch, table, exact in zip(self.inputs, self._gathered, self._exact_inputs):
-            self.kernels.input_forward(launch, table, exact, x, observed, nodes)
-        for layer, mine in zip(self.layers, self.views.layers):
-            elements = self.form_elements(layer, mine)
-            for launch in layer.sums:
-                self.kernels.sum_forward(launch, self.params, elements, nodes)
+        for i, (launch, table, exact) in enumerate(zip(self.inputs, self._gathered, self._exact_inputs)):
+            yield ("input", 0, i), partial(kernels.input_forward, launch, table, exact, x, observed, nodes)
+        for index, (layer, mine) in enumerate(zip(self.layers, self.views.layers), start=1):
+            elements = mine.clear_elements()
+            for i, launch in enumerate(layer.products):
+                yield ("product", index, i), partial(kernels.product_forward, launch, elements.nodes, elements)
+            for i, launch in enumerate(layer.sums):
+                yield ("sum", index, i), partial(kernels.sum_forward, launch, self.params, elements, nodes)
 
     def _backward(self, x: torch.Tensor, observed: torch.Tensor | None) -> None:
         """After ``_forward`` on the same x. Elements that were not kept are computed again."""

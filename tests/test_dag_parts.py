@@ -8,9 +8,14 @@ from circuits import small_circuits
 from hypothesis import given, settings
 
 import pcviz as pcv
+from pcviz.benchmark import measure
+from pcviz.compiler.blockmap import LayerBlocks
 from pcviz.compiler.layering import layering
 from pcviz.compiler.numbering import edges_per_row, pair_counts, parameters, read_by, readers
 from pcviz.ir.nodes import ProdNodes, SumNodes, init_params, inputs, multiply, summate, topological
+from pcviz.recorded import layer_times
+from pcviz.widgets.circuits import figure_5_entry, user_entry
+from pcviz.widgets.frames import Generation, Settings, Task
 from pcviz.widgets.packing import pack, unpack
 from pcviz.widgets.scenes.dag import MAX_GLYPHS, scene_dag
 from pcviz.widgets.scenes.dag_costs import ESTIMATES, Costs
@@ -242,6 +247,48 @@ def test_a_small_circuit_keeps_all_its_parts():
         assert all(glyph["key"] in scene["parts"] for glyph in part["glyphs"] if glyph["key"])
     large = pcv.figure_5_layer(num_regions=1, num_latents=MAX_KEPT_NODES)
     assert scene_dag(large, pcv.plan_summary(large, block_size=2))["parts"] == {}
+
+
+def test_measured_times_are_those_of_the_launches():
+    x = np.random.default_rng(0).integers(0, 2, (9, 16))
+    root = pcv.PD((4, 4), 6, dist=pcv.Categorical(num_cats=2), seed=0, conn_block=2)
+    generation = Generation(1, user_entry(root, x), Settings(batch_size=9, padding_tolerance=0.0))
+    assert "press Measure" in generation.scene(Task("dag", 4, None))["times"]["measured_ms"]["why"]
+    pc = pcv.TensorCircuit(pcv.compile(root, block_size=4, padding_tolerance=0.0))
+    measured = measure(pc, x, repeats=1, max_seconds=0, by_launch=True)
+    assert measure(pc, x, repeats=1, max_seconds=0).launches == () and all(launch.time_ms > 0 for launch in measured.launches)
+    found = [(launch.role, launch.layer, launch.number) for launch in measured.launches]
+    layers = list(enumerate(pc.plan.layers, start=1))
+    roles = [[("product", i, n) for n in range(len(each.products))] + [("sum", i, n) for n in range(len(each.groups))] for i, each in layers]
+    assert found == [("input", 0, n) for n in range(len(pc.plan.inputs))] + sum(roles, [])
+    generation.entry.measured.append((measured, 0.0))
+    scene = generation.scene(Task("dag", 4, None))
+    assert "measured, torch, CPU" in scene["times"]["measured_ms"]["label"] and measured.date in scene["times"]["measured_ms"]["label"]
+    for layer, plan in layers:
+        own = [launch for launch in measured.launches if launch.layer == layer]
+        assert scene["columns"][layer - 1]["measured_ms"] == pytest.approx(sum(each.time_ms for each in own), rel=1e-4)
+        blocks = LayerBlocks(root, layer, 4, 0.0)
+        sums = [each.time_ms for each in own if each.role == "sum"]
+        assert [len(group.nids) for group in plan.groups] == np.bincount(blocks.group).tolist(), "launches and groups have one order"
+        glyphs = [glyph for glyph in scene["regions"]["glyphs"] if glyph["column"] == layer]
+        assert sum(glyph["measured_ms"] for glyph in glyphs) == pytest.approx(sum(sums), rel=1e-4)
+    part = generation.dag.answer({"open": "layer:2", "costs": True}, 4, None)["part"]
+    own = sum(glyph["measured_ms"] for glyph in part["glyphs"] if glyph["main"])
+    assert own == pytest.approx(sum(each.time_ms for each in measured.launches if (each.role, each.layer) == ("sum", 2)), rel=1e-4)
+
+
+def test_recorded_times_are_the_recorded_layers():
+    entry = figure_5_entry()
+    row = next(row for row in layer_times() if (row.provenance.circuit, row.block_size) == ("fig5-dense", 16) and "pcviz" in row.provenance.engine)
+    scene = Generation(1, entry, Settings()).scene(Task("dag", 16, None))
+    label = scene["times"]["recorded_ms"]["label"]
+    assert all(text in label for text in ("recorded", row.provenance.gpu, row.provenance.date, row.provenance.engine))
+    assert [column["recorded_ms"] for column in scene["columns"]] == [row.forward_ms, None]
+    assert sum(glyph.get("recorded_ms") or 0 for glyph in scene["regions"]["glyphs"]) == pytest.approx(row.forward_ms, rel=1e-3)
+    for other in (Settings(batch_size=64), Settings(device="cpu")):
+        times = Generation(1, entry, other).scene(Task("dag", 16, None))["times"]
+        assert "H100 with 512 samples" in times["recorded_ms"]["why"] and not times["recorded_ms"]["label"]
+    assert times["measured_ms"]["why"] == entry.why_not
 
 
 @pytest.mark.parametrize("num_latents, conn_block", [(33, None), (205, 5)])

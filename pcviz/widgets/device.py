@@ -271,17 +271,17 @@ class DeviceWorker:
 
     def _measured(self, entry: Entry, block_size: int, settings, force: bool, unwanted: Callable[[], bool]):
         """The Measurement; None, and the reason in the status line, when it was dropped or is too long to make unasked."""
-        from ..benchmark import measure, predict_seconds
+        from ..benchmark import LAUNCH_PASSES, measure, predict_seconds
 
         self.write_back(entry)
         circuit, x = engine(entry, block_size, settings), entry.x[: settings.batch_size]
-        seconds = self._predicted[(entry.name, block_size, settings.batch_size)] = predict_seconds(circuit, x)
+        seconds = self._predicted[(entry.name, block_size, settings.batch_size)] = predict_seconds(circuit, x, repeats=10 + LAUNCH_PASSES)
         if seconds > LONG_SECONDS:
             if not force:
                 self._outbox.message(f"Block size {block_size} takes about {seconds:.0f} s to measure: press Measure.", of="device")
                 return None
             self._outbox.going(f"Measuring block size {block_size}, about {seconds:.0f} s …", of="device", cancel=True)
-        result = measure(circuit, x, max_seconds=MEASURE_SECONDS, stop=unwanted)
+        result = measure(circuit, x, max_seconds=MEASURE_SECONDS, by_launch=True, stop=unwanted)
         if result is None and not self._closed:
             self._outbox.message(f"Measuring block size {block_size} was cancelled; nothing is reported.", of="device")
         return result

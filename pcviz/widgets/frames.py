@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from .circuits import FIGURE_5, Entry
 from .compared_job import compared
+from .dag_job import DagJob
 from .headline import layer_points, recorded_points, scene_headline, short_gpu, step_points
 from .outbox import Outbox, timed_status
 from .packing import pack
@@ -19,11 +20,6 @@ from .scenes.blocks_launches import scene_launches
 from .scenes.blocks_window import scene_window
 from .scenes.common import PASSES_OF
 from .scenes.cost import scene_cost
-from .scenes.dag import scene_dag
-from .scenes.dag_costs import Costs
-from .scenes.dag_flow import overview_flows
-from .scenes.dag_parts import scene_dag_part
-from .scenes.dag_search import find_part
 from .scenes.kernel import scene_no_kernel
 from .scenes.memory import scene_memory
 from .scenes.table import scene_table
@@ -65,7 +61,7 @@ class Generation:
     def __init__(self, number: int, entry: Entry, settings: Settings):
         self.number, self.entry, self.settings = number, entry, settings
         self._reports: dict[int, object] = {}
-        self._costs: dict[int, Costs] = {}
+        self.dag = DagJob(self)
         self._layering = None
         self._blocks: tuple = (None, None)
         self._plan: tuple = (None, None)
@@ -135,7 +131,7 @@ class Generation:
             case "compare":
                 return compared(self, self._recorded_points(), Settings.padding_tolerance)
             case "dag":
-                return scene_dag(self.entry.root, self.summary(task.size), self.report(task.size))
+                return self.dag.scene(task.size)
             case "kernel":
                 return scene_no_kernel(self.entry.why_no_kernel)
             case "memory":
@@ -147,27 +143,6 @@ class Generation:
             case "training":
                 return scene_training([], self.entry.can_train, self.entry.why_not)  # the page adds the rows as they come
         raise ValueError(f"no view is called {task.view!r}")
-
-    def dag_answer(self, wish: dict, size: int, flows_of) -> dict:
-        """The part ``wish["open"]`` of the circuit, or the one that ``wish["find"]`` finds, or several names that fit.
-
-        ``wish["flow"]``: "data" or the number of a sample, whose flows come with it; ``flows_of`` has them. With "regions" instead
-        of a part, the flows of layers and of the glyphs of these keys. ``wish["costs"]``: padding and the model's figures too.
-        """
-        numbering, flow = self.layering.numbering, wish.get("flow")
-        flows, samples = (None, 0) if flow is None else flows_of(None if flow == "data" else int(flow))
-        if "regions" in wish:
-            return overview_flows(numbering, flows, wish["regions"]) | {"samples": samples}
-        found = {"key": wish["open"]} if "open" in wish else find_part(numbering, wish["find"])
-        if "key" not in found:
-            return found
-        costs = self._dag_costs(size) if wish.get("costs") else None
-        return found | {"part": scene_dag_part(numbering, found["key"], size, flows, costs), "samples": samples}
-
-    def _dag_costs(self, size: int) -> Costs:
-        if size not in self._costs:
-            self._costs[size] = Costs(self.layering, size, self.settings.padding_tolerance, self.report(size))
-        return self._costs[size]
 
     def _headline(self, size: int) -> dict:
         measured = [record for record in self.measured() if record.block_size == size]

@@ -206,7 +206,7 @@ class Session:
 
         def work() -> None:
             try:
-                answer = generation.of(settings.padding_tolerance).dag_answer(message, size, flows_of)
+                answer = generation.of(settings.padding_tolerance).dag.answer(message, size, flows_of)
             except ValueError as error:
                 answer = {"error": str(error)}
             except Exception as error:  # the page waits for an answer
@@ -358,7 +358,7 @@ class Session:
         self.records.append({"kind": "measurement", "circuit": entry.name, **asdict(measurement)})
         tolerance = settings.padding_tolerance
         if entry is self._entry and settings == replace(self._settings, padding_tolerance=tolerance) and tolerance in self._generation.tolerances:
-            sized = (Task(view, measurement.block_size, None, tolerance) for view in ("headline", "table"))
+            sized = (Task(view, measurement.block_size, None, tolerance) for view in ("headline", "table", "dag"))
             self._frames.refresh(Task("cost", None, None, tolerance), Task("compare", None, None, tolerance), *sized)
 
     def _send_run(self) -> None:

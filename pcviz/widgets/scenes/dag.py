@@ -12,17 +12,22 @@ from ...ir.nodes import InputNodes, Nodes, SumNodes, describe_scope
 from .common import count, html_table, milliseconds, percent, rounded
 from .dag_costs import ESTIMATES, Costs
 from .dag_search import kept_parts
+from .dag_times import Times
 
 MAX_GLYPHS = 300
 MAX_COLUMNS = (MAX_GLYPHS - 1) // 2  # a column has two glyphs: products and sums
 MAX_LINKS = 2500
 
 
-def scene_dag(root: Nodes | Layering, summary: PlanSummary, report=None) -> dict:
-    """Scene of the circuit under ``root`` (or of its Layering). ``report``: a TrafficReport, for the estimated time."""
+def scene_dag(root: Nodes | Layering, summary: PlanSummary, report=None, times: dict[str, Times] | None = None) -> dict:
+    """Scene of the circuit under ``root`` (or of its Layering). ``report``: a TrafficReport, for the estimated time; ``times``:
+    "recorded_ms" and "measured_ms", where there are any."""
     cut = root if isinstance(root, Layering) else layering(root)
+    times = times or {}
     columns = _columns(summary.layers, _estimates(report), _parameters(cut))
-    costs = Costs(cut, summary.block_size, summary.padding_tolerance, report)
+    for column in columns:
+        column |= {kind: _known(found, column) for kind, found in times.items()}
+    costs = Costs(cut, summary.block_size, summary.padding_tolerance, report, times)
     regions, caption = _regions(cut, costs) if len(summary.layers) <= MAX_COLUMNS else (None, "")
     return {
         "view": "dag",
@@ -33,6 +38,7 @@ def scene_dag(root: Nodes | Layering, summary: PlanSummary, report=None) -> dict
         "regions": regions,
         "parts": kept_parts(cut, summary.block_size, costs),
         "timeLabel": f"estimated time, forward (model, {report.device.name})" if report is not None else "estimated time (none yet)",
+        "times": {kind: found.for_page() for kind, found in times.items()},
         "model": f"model, {report.device.name}, forward, batch {report.batch_size}" if report is not None else "",
         "key": f"{summary.num_input_nodes}|{summary.total('edges')}|{summary.total('num_products')}|{len(columns)}",
         "caption": " ".join(filter(None, [caption, _fold_caption(summary, columns)])),
@@ -59,6 +65,12 @@ def _estimates(report) -> dict[int, dict[str, float]]:
             for key in ESTIMATES:
                 sums[key] += getattr(record, key)
     return layers
+
+
+def _known(times: Times, column: dict) -> float | None:
+    """Sum over the layers of a column; equal layers that are drawn once count as the others do, by their mean."""
+    known = [times.layers[layer] for layer in range(column["layer"], column["last"] + 1) if layer in times.layers]
+    return rounded(sum(known) / column["repeats"]) if known else None
 
 
 def _parameters(cut: Layering) -> dict[int, int]:

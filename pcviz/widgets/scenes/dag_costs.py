@@ -9,14 +9,17 @@ from ...compiler.layering import Layering
 from ...compiler.numbering import edges_per_row
 from ...ir.nodes import SumNodes
 from .common import rounded
+from .dag_times import KINDS, Times
 
 ESTIMATES = ("time_ms", "l2_bytes", "hbm_bytes", "flops")
 
 
 class Costs:
-    """Layers are laid out when they are first asked for. ``report``: a TrafficReport, or None: cells and padding alone."""
+    """Layers are laid out when they are first asked for. ``report``: a TrafficReport, or None: cells and padding alone. ``times``: those
+    that are no model, by name."""
 
-    def __init__(self, cut: Layering, block_size: int, padding_tolerance: float, report=None):
+    def __init__(self, cut: Layering, block_size: int, padding_tolerance: float, report=None, times: dict[str, Times] | None = None):
+        self._times = times or {}
         self._cut, self._size, self._tolerance = cut, block_size, padding_tolerance
         self._records = [record for record in report.records if record.phase == "forward"] if report is not None else []
         self._layers: dict[int, dict[int, np.ndarray]] = {}
@@ -34,14 +37,18 @@ class Costs:
         else:
             real = np.bincount(np.arange(nodes.num_nodes) // block, minlength=costs.shape[1])
             share = np.bincount(rows // block, minlength=costs.shape[1]) / real
-        return dict(zip(("cells", *ESTIMATES), (costs @ share).tolist()))
+        return dict(zip(("cells", *ESTIMATES, *KINDS), (costs @ share).tolist()))
 
     def figures(self, vectors: list[SumNodes], layers: list[int], rows: np.ndarray | None = None) -> dict[str, float | None]:
         """"padding" (share of the multiplied cells that are no edge) and the figures of the model, for a glyph of vectors of these layers."""
         each = [self.of(nodes, layer, rows) for nodes, layer in zip(vectors, layers, strict=True)]
         edges = sum(int(edges_per_row(nodes)[slice(None) if rows is None else rows].sum()) for nodes in vectors)
         figures: dict[str, float | None] = {"padding": round(1 - edges / sum(cost["cells"] for cost in each), 6)}
-        return figures | {key: rounded(sum(cost[key] for cost in each)) if self._records else None for key in ESTIMATES}
+        figures |= {key: rounded(sum(cost[key] for cost in each)) if self._records else None for key in ESTIMATES}
+        for key in self._times:
+            total = sum(cost[key] for cost in each)
+            figures[key] = None if np.isnan(total) else rounded(total)
+        return figures
 
     def _of_layer(self, layer: int) -> dict[int, tuple[int, np.ndarray]]:
         """id of sum vector -> (rows of its blocks, [figures, blocks])."""
@@ -52,5 +59,6 @@ class Costs:
                 launches[:, record.group] = [getattr(record, key) for key in ESTIMATES]
         launches /= np.bincount(blocks.group)
         cells = (blocks.children + blocks.pseudo) * blocks.cells
-        figures = np.concatenate([cells[None], launches[:, blocks.group]])
+        times = [self._times.get(kind, Times()).of_blocks(layer, blocks.group, cells) for kind in KINDS]
+        figures = np.concatenate([cells[None], launches[:, blocks.group], np.array(times)])
         return {id(part.grid.nodes): (part.grid.sum_block, figures[:, part.positions]) for part in blocks.parts}

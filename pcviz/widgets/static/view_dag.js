@@ -7,7 +7,9 @@ const DAG_QUANTITIES = {
   params: { label: "parameters", row: "params", text: pv_count, short: pv_short, own: true, kind: "count" },
   sums: { label: "sums", row: "sums", text: pv_count, short: pv_short, own: true, kind: "count" },
   padding: { label: "padding", row: "padding", text: pv_percent, short: pv_percent, cost: true, kind: "of the plan", says: "share of the multiplied cells that are no edge" },
-  time_ms: { label: "time", row: "time", text: pv_ms, short: pv_ms, model: true, says: "time" },
+  time_ms: { label: "time, model", row: "time", text: pv_ms, short: pv_ms, model: true, says: "time" },
+  recorded_ms: { label: "time, recorded", row: "time", text: pv_ms, short: pv_ms, cost: true, times: true, kind: "recorded" },
+  measured_ms: { label: "time, measured", row: "time", text: pv_ms, short: pv_ms, cost: true, times: true, kind: "measured" },
   l2_bytes: { label: "bytes L1–L2", row: "L1–L2", text: pv_bytes, short: pv_bytes, model: true, says: "bytes between L1 and L2" },
   hbm_bytes: { label: "bytes HBM", row: "HBM", text: pv_bytes, short: pv_bytes, model: true, says: "bytes from and to HBM" },
   flow_data: { label: "flow, data", row: "flow", text: pv_flow, short: pv_flow, own: true, flow: true, kind: "computed" },
@@ -143,6 +145,7 @@ function dag_bar(view, scene, mode, frame) {
     button.disabled = button.dataset.mode === "regions" && !scene.regions;
     button.title = button.disabled ? scene.caption : "";
   }
+  dag_choices(view, scene);
   const q = DAG_QUANTITIES[view.quantity];
   const glyphs = mode === "part" ? view.part.glyphs : mode === "regions" ? scene.regions.glyphs.filter((glyph) => glyph.column) : null;
   const known = (glyphs ? glyphs.map((glyph) => dag_value(view, glyph)) : scene.columns.map((column) => dag_of_column(view, column))).filter((v) => v !== null && v !== undefined);
@@ -156,6 +159,27 @@ function dag_bar(view, scene, mode, frame) {
   if (view.caption.textContent !== text) view.caption.textContent = text;
 }
 
+// Times that are no model: offered where there are any; elsewhere the choice says why not.
+function dag_choices(view, scene) {
+  for (const option of view.select.options) {
+    const q = DAG_QUANTITIES[option.value], why = q.times ? dag_times(scene, option.value).why : "";
+    option.disabled = Boolean(why) && option.value !== view.quantity; // a chosen one stays, and its caption says why it has no value
+    option.textContent = `colour: ${q.label}${option.disabled ? ` (${why})` : ""}`;
+    option.title = why;
+  }
+}
+
+function dag_times(scene, quantity) {
+  return (scene.times || {})[quantity] || { label: "", why: "This picture has none.", number: 0 };
+}
+
+function dag_times_says(view, scene, mode) {
+  const { label, why } = dag_times(scene, view.quantity);
+  if (why) return `Colour: time, ${DAG_QUANTITIES[view.quantity].kind}. ${why}`;
+  const share = view.quantity === "measured_ms" ? "a glyph's share of the launches of its layer's sums" : "a glyph's share of its layer by multiplied cells";
+  return `Colour: time of a forward pass, ${mode === "layers" ? "products and sums of a layer" : share} (${label}).`;
+}
+
 // What the person just did is answered in the caption's place.
 function dag_say(view, text, wrong = false) {
   view.said.textContent = view.said.title = text;
@@ -165,7 +189,7 @@ function dag_say(view, text, wrong = false) {
 }
 
 function dag_caption(view, scene, mode, q, brief) {
-  const what = q.flow ? dag_flow_says(view) : q.model ? `Colour: ${q.says}, ${mode === "layers" ? "a layer" : "a glyph's share of its layer"}'s launches (${scene.model || "none yet"}).` : q.says ? `Colour: ${q.says}.` : "";
+  const what = q.flow ? dag_flow_says(view) : q.times ? dag_times_says(view, scene, mode) : q.model ? `Colour: ${q.says}, ${mode === "layers" ? "a layer" : "a glyph's share of its layer"}'s launches (${scene.model || "none yet"}).` : q.says ? `Colour: ${q.says}.` : "";
   if (mode === "part") return [dag_stale(view) ? `Opening this at block size ${view.frame.state.blockSize} …` : view.part.caption, brief ? "" : what].filter(Boolean).join(" ");
   const how = mode === "layers" ? "Height: number of nodes, on a square-root scale; a double click opens." : "A glyph is a region (a vector of sums), lines lead to what it reads; a double click opens.";
   return brief ? what || how : ["Inputs left, root right.", how, what, mode === "regions" ? scene.regions.caption : "", scene.caption].filter(Boolean).join(" ");
@@ -214,7 +238,7 @@ function dag_columns(view, scene, frame, q) {
     const chosen = layer >= column.layer && layer <= column.last;
     node.setAttribute("aria-pressed", String(chosen));
     node.setAttribute("tabindex", chosen ? "0" : "-1");
-    const more = q.flow && value !== null ? `, flow ${q.text(value)}` : q.own || value === null ? "" : `, ${q.says} ${q.text(value)}`;
+    const more = (q.flow || q.times) && value !== null ? `, ${q.flow ? "flow" : q.label} ${q.text(value)}` : q.own || value === null ? "" : `, ${q.says} ${q.text(value)}`;
     node.setAttribute("aria-label", `${column.label}: ${pv_count(column.products)} products, ${pv_count(column.sums)} sums, ${pv_count(column.edges)} edges${more}`);
   });
   if (!view.columns.some(({ node }) => node.getAttribute("tabindex") === "0") && view.columns[1]) view.columns[1].node.setAttribute("tabindex", "0");
@@ -280,6 +304,7 @@ function dag_hover(view, event) {
   if (column) {
     lines.push(`${column.label}: ${pv_plural(column.groups, "group")}`, `${pv_count(column.products)} products → ${pv_count(column.sums)} sums, ${pv_count(column.edges)} edges, ${pv_count(column.params)} parameters`, `padding ${pv_percent(column.padding)} of multiplied cells`);
     if (column.time_ms !== null) lines.push(`${pv_ms(column.time_ms)}, ${pv_bytes(column.l2_bytes)} L1–L2, ${pv_bytes(column.hbm_bytes)} HBM, ${pv_flops(column.flops)}`, scene.model);
+    for (const [key, q] of Object.entries(DAG_QUANTITIES)) if (q.times && column[key]) lines.push(`${pv_ms(column[key])} ${q.kind}`);
   } else lines.push(`inputs: ${pv_count(scene.inputs.nodes)} nodes of ${pv_plural(scene.inputs.variables, "variable")}`);
   pv_show_tip(view.tip, lines, event.clientX - box.left, event.clientY - box.top);
 }
@@ -290,6 +315,7 @@ function dag_words(view, glyph) {
   const flow = DAG_QUANTITIES[view.quantity].flow ? dag_value(view, glyph) : null;
   if (flow !== null && flow !== undefined) counts.push(`flow ${pv_flow(flow)}`);
   if (glyph.time_ms) counts.push(`${pv_ms(glyph.time_ms)}, ${pv_percent(glyph.padding)} padding (model)`);
+  for (const [key, q] of Object.entries(DAG_QUANTITIES)) if (q.times && glyph[key]) counts.push(`${pv_ms(glyph[key])} ${q.kind}`);
   if (glyph.theta !== null && glyph.theta !== undefined) counts.push(`parameter ${pv_digits(glyph.theta)}`);
   return [glyph.name, counts.join(", ")];
 }

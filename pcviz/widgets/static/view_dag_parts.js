@@ -130,7 +130,8 @@ function dag_costs_wish(view) {
 
 // What a part's picture must hold besides its structure; the padding tolerance changes costs alone.
 function dag_extra(view) {
-  return dag_flow_wish(view) ?? (dag_costs_wish(view) ? `costs ${view.frame.state.tolerance}` : null);
+  const measured = DAG_QUANTITIES[view.quantity].times ? ` ${dag_times(view.scene, view.quantity).number}` : "";
+  return dag_flow_wish(view) ?? (dag_costs_wish(view) ? `costs ${view.frame.state.tolerance}${measured}` : null);
 }
 
 // The flows of layers and regions, asked for once: they do not depend on the block size.

@@ -320,6 +320,12 @@ def test_trains_measures_and_stops(lab):
     lab.page.click("[data-pcv=measure]")
     wait_status(lab, "ms forward on this CPU")
     assert "training paused" in status(lab)
+    lab.page.click("[data-pcv=tab-dag]")
+    measured = "[data-pcv=dag-quantity] option[value=measured_ms]"
+    lab.page.wait_for_selector(f"{measured}:not([disabled])", state="attached")
+    lab.page.select_option("[data-pcv=dag-quantity]", "measured_ms")
+    assert lab.page.inner_text("[data-pcv=dag-kind]") == "measured" and "per layer" in lab.page.inner_text(".pcv-dag-legend")
+    assert "figure 5's circuit alone" in lab.page.inner_text("[data-pcv=dag-quantity] option[value=recorded_ms][disabled]")
     stops = [seconds_to_stop(lab)]
     if stops[0] >= 0.5:  # once more: a shared machine stutters
         lab.page.click("[data-pcv=train]")

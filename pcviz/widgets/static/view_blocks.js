@@ -45,6 +45,7 @@ function draw_blocks(el, scene, store) {
   const g = (view.geometry = blocks_geometry(shown, view.zoom, width, mapHeight, font, window.devicePixelRatio || 1));
   Object.assign(view.zoom, { u: g.c0 / shown.C, v: g.r0 / shown.R });
   shown.raster = blocks_best(shown, g);
+  blocks_caption(view, scene, shown.raster);
   view.map.style.height = mode === "columns" ? "auto" : `${mapHeight}px`;
   blocks_table(view, scene, tableHeight, font);
   blocks_paint(view, shown, g, frame.theme);
@@ -193,8 +194,10 @@ function blocks_counts(view, scene) {
     view.cells[key][1].textContent = pv_percent(scene.counts[key] / Math.max(1, scene.counts.cells));
     pv_number(view.cells[key][2], scene.total[key], pv_short(scene.total[key]));
   }
-  const [down, across] = scene[view.mode === "matrix" ? "matrix" : "packed"].per;
-  const aggregated = down > 1 || across > 1 ? `Aggregated: one cell is ${pv_count(down)} × ${pv_count(across)} blocks.` : "";
+}
+
+function blocks_caption(view, scene, { pr, pc }) {
+  const aggregated = pr > 1 || pc > 1 ? `Aggregated: one cell is ${pv_count(Math.ceil(pr))} × ${pv_count(Math.ceil(pc))} blocks.` : "";
   const more = scene.counts.groups > scene.groups.length ? `${scene.groups.length} of ${pv_count(scene.counts.groups)} launches listed.` : "";
   view.caption.textContent = [aggregated, more].filter(Boolean).join(" ");
   view.caption.title = scene.caption;

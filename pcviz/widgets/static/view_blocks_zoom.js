@@ -58,16 +58,30 @@ function blocks_pan(view, rows, columns) {
   blocks_redraw(view);
 }
 
-// Zooms about a point of the map, about the cursor when it is in sight, or about the middle.
+// Zooms about a point of the map, about the cursor when it is in sight, or about what is next to the middle.
 function blocks_zoom(view, factor, point) {
   const { shown, geometry: g } = view, seen = view.cursor && blocks_spot(view, view.cursor);
-  const [px, py] = point || (seen ? [seen.left + seen.width / 2, seen.top + seen.height / 2] : [g.x + g.mapWidth / 2, g.y + g.mapHeight / 2]);
+  const [px, py] = point || (seen ? [seen.left + seen.width / 2, seen.top + seen.height / 2] : blocks_middle(shown, g));
   const dx = pv_clamp(px - g.x, 0, g.mapWidth), dy = pv_clamp(py - g.y, 0, g.mapHeight), c = g.c0 + dx / g.sx, r = g.r0 + dy / g.sy;
   const f = pv_clamp(view.zoom.f * factor, 1, g.most);
   view.zoom = { f: f < 1.02 ? 1 : f, u: 0, v: 0 };
   const next = blocks_geometry(shown, view.zoom, g.width, g.height, view.frame.font, g.dpr);
   Object.assign(view.zoom, { u: (c - dx / next.sx) / shown.C, v: (r - dy / next.sy) / shown.R });
   blocks_redraw(view);
+}
+
+// The cell with anything in it that lies next to the middle: a sparse matrix has little there.
+function blocks_middle({ raster }, g) {
+  const middle = [g.x + g.mapWidth / 2, g.y + g.mapHeight / 2];
+  let best = middle, least = Infinity;
+  for (let at = 0; at < raster.kinds.length; at++) {
+    if (!raster.kinds[at]) continue;
+    const r = raster.r0 + (Math.floor(at / raster.cols) + 0.5) * raster.pr, c = raster.c0 + ((at % raster.cols) + 0.5) * raster.pc;
+    if (r < g.r0 || r >= g.r1 || c < g.c0 || c >= g.c1) continue;
+    const point = [g.x + (c - g.c0) * g.sx, g.y + (r - g.r0) * g.sy], far = Math.hypot(point[0] - middle[0], point[1] - middle[1]);
+    if (far < least) [best, least] = [point, far];
+  }
+  return best;
 }
 
 function blocks_reset(view) {

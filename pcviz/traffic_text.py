@@ -19,7 +19,7 @@ def formulas(record: TrafficRecord) -> dict[str, str]:
     loads = [f"{o.name} {o.formula} x {o.width(size)} B" for o in launch.operands if o.loads]
     stores = [f"{o.name} {o.stores:,} x {o.width(size)} B" for o in launch.operands if o.stores]
     stored = f"stores ({' + '.join(stores)})"
-    moved = f"loads ({' + '.join(loads)}) + {stored} = {gigabytes(record.l1_bytes)}"
+    moved = f"loads ({' + '.join(loads)}) + {stored} = {quantity(record.l1_bytes, 'B')}"
     return {
         "programs": f"{launch.grid[0]:,} x {launch.grid[1]:,} = {launch.programs:,} programs of {launch.steps:,} steps",
         "waves": f"ceil({launch.programs:,} programs / {spec.num_sms} multiprocessors) = {record.waves:,}",
@@ -32,7 +32,7 @@ def formulas(record: TrafficRecord) -> dict[str, str]:
 
 
 def _flops_formula(launch) -> str:
-    found = f"{launch.flops / 1e9:,.4g} GFLOP"
+    found = quantity(launch.flops, "FLOP")
     if launch.phase == "em":
         return f"{EM_OPERATIONS} x {launch.flops // EM_OPERATIONS:,} parameters = {found}"
     return f"2 x {launch.cells:,} cells x {launch.batch_size:,} samples = {found}"
@@ -45,7 +45,7 @@ def _l2_formula(record: TrafficRecord, size: int, stored: str) -> str:
         passed = operand.from_l2(record.launch.grid[0], record.device.num_sms)
         if operand.loads:
             parts.append(f"{operand.name} {passed:,} x {operand.width(size)} B" + (f" (of {operand.loads:,})" if passed != operand.loads else ""))
-    return f"from L2 ({' + '.join(parts)}) + {stored} = {gigabytes(record.l2_bytes)}"
+    return f"from L2 ({' + '.join(parts)}) + {stored} = {quantity(record.l2_bytes, 'B')}"
 
 
 def _hbm_formula(record: TrafficRecord, size: int) -> str:
@@ -54,32 +54,32 @@ def _hbm_formula(record: TrafficRecord, size: int) -> str:
         width = operand.width(size)
         read = hbm_loads(operand, record.device, size)
         if read:
-            again = f" (re-read: {megabytes(operand.span_bytes(size))} between two loads exceed L2)" if read > operand.unique else ""
+            again = f" (re-read: {quantity(operand.span_bytes(size), 'B')} between two loads exceed L2)" if read > operand.unique else ""
             parts.append(f"{operand.name} read {read:,} x {width} B{again}")
         if operand.stores:
             parts.append(f"{operand.name} written {min(operand.stores, operand.unique):,} x {width} B")
-    return f"{' + '.join(parts)} = {gigabytes(record.hbm_bytes)}"
+    return f"{' + '.join(parts)} = {quantity(record.hbm_bytes, 'B')}"
 
 
 def _time_formula(record: TrafficRecord) -> str:
     launch, spec = record.launch, record.device
     unit, tflops = arithmetic_roof(launch, spec, record.precision)
     rates = {
-        "HBM": f"{gigabytes(record.hbm_bytes)} / {spec.hbm_tb_per_s:.3g} TB/s",
-        "L2": f"{gigabytes(record.l2_bytes)} / {spec.l2_tb_per_s} TB/s",
-        "L1": f"{gigabytes(record.l1_bytes)} / {spec.l1_tb_per_s} TB/s",
-        unit: f"{launch.tile_flops / 1e9:,.4g} GFLOP in whole tiles / {tflops:.4g} TFLOP/s",
+        "HBM": f"{quantity(record.hbm_bytes, 'B')} / {spec.hbm_tb_per_s:.3g} TB/s",
+        "L2": f"{quantity(record.l2_bytes, 'B')} / {spec.l2_tb_per_s} TB/s",
+        "L1": f"{quantity(record.l1_bytes, 'B')} / {spec.l1_tb_per_s} TB/s",
+        unit: f"{quantity(launch.tile_flops, 'FLOP')} in whole tiles / {tflops:.4g} TFLOP/s",
         "instructions": f"{launch.total_steps:,} steps x {scalar_step_ns(launch, spec):.4g} ns / {spec.num_sms} multiprocessors",
         "latency": f"{launch.programs:,} programs of {launch.steps:,} steps, {spec.num_sms} x {resident(launch)} at a time",
-        "exponentials": f"{launch.exponentials / 1e9:,.4g} G / {spec.tera_exp_per_s} T/s",
+        "exponentials": f"{quantity(launch.exponentials, ' exponentials')} / {spec.tera_exp_per_s} T/s",
     }
     uneven = imbalance(launch, spec)
     terms = []
     for name, ms in record.terms_ms:
         scale = f" x {uneven:.3g} uneven" if name not in ("HBM", "latency") and uneven > 1.005 else ""
-        terms.append(f"{name} {rates[name]}{scale} = {ms:.4g} ms")
+        terms.append(f"{name} {rates[name]}{scale} = {milliseconds(ms)}")
     overhead = f" + launch {spec.launch_overhead_us} us" if spec.launch_overhead_us else ""
-    return f"max({'; '.join(terms)}){overhead} = {record.time_ms:.4g} ms, bound by {record.bound}"
+    return f"max({'; '.join(terms)}){overhead} = {milliseconds(record.time_ms)}, bound by {record.bound}"
 
 
 def sum_formulas(records) -> dict[str, str]:
@@ -95,12 +95,14 @@ def sum_formulas(records) -> dict[str, str]:
     return result
 
 
-def gigabytes(count: int) -> str:
-    return f"{count / 1e9:,.4g} GB"
+def quantity(value: float, unit: str) -> str:
+    """Four digits with the prefix that leaves few zeros: "0.5123 GB", "85.31 kB"; ``unit``: "B", "FLOP" ...."""
+    prefix, scale = next(((prefix, scale) for prefix, scale in (("G", 1e9), ("M", 1e6), ("k", 1e3)) if value >= 0.1 * scale), ("", 1))
+    return f"{value / scale:,.4g} {prefix}{unit}"
 
 
-def megabytes(count: int) -> str:
-    return f"{count / 1e6:,.4g} MB"
+def milliseconds(ms: float) -> str:
+    return f"{ms:.4g} ms" if ms >= 0.01 or ms == 0 else f"{1000 * ms:.4g} us"
 
 
 def text_table(report: TrafficReport) -> str:

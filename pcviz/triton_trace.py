@@ -190,6 +190,10 @@ class _Layer:
     def units(self, rows: int) -> int:
         return units_in(self.layer, rows)
 
+    def own_units(self, group) -> int:
+        """Units of the elements that a forward group reads, whose scales it reads once from HBM."""
+        return min(self.layer.element_units, self.units(unique_elements(self.layer, group)))
+
     def products(self, in_pass: str, variant: str) -> Launch:
         """A program owns a unit of elements and 64 samples. In the kernel of the paper's layer the elements are logarithms, float32."""
         layer, b = self.layer, self.run.samples
@@ -221,7 +225,7 @@ class _Layer:
         return self._matrix("forward", kernel, "forward", g, tile, (columns, rows // tile.tile_m), steps, [
             parameters(programs * width * tile.tile_m, own_cells(group), run * group.sum_block, span // columns, f"{each} {tile.tile_m} sums"),
             read("elements", entry, programs * width * tile.tile_b, unique_elements(layer, group) * b, f"{each} {tile.tile_b} samples", span),
-            read("scales", FULL, scales, min(layer.element_units * b, scales), f"{programs:,} programs x {scales // programs:,}", span,
+            read("scales", FULL, scales, min(self.own_units(group) * b, scales), f"{programs:,} programs x {scales // programs:,}", span,
                   l2_loads=0 if paper else from_l2),
             store("values", rows * b, FULL, "stored once"),
             store("flags", programs, FULL, "one for each program"),
@@ -236,7 +240,8 @@ class _Layer:
         top = ceil_div(self.units(group.num_child_blocks * group.child_block), 8) * 8
         each = f"{sums:,} sums x {b} samples"
         return self.launch("ratio_kernel", "ratios", "backward", g, LaunchConfig(rows, 1, FLAG_B), (columns, sums // rows), [
-            read("scales", FULL, programs * top * FLAG_B, self.layer.element_units * b, f"{programs:,} programs x {top} x {FLAG_B}"),
+            read("scales", FULL, programs * top * FLAG_B, min(self.own_units(group), programs * top) * b,
+                  f"{programs:,} programs x {top} x {FLAG_B}"),
             read("values", FULL, sums * b, sums * b, each),
             read("flows", FULL, sums * b, sums * b, each),
             store("ratios", sums * b, HALF, "stored once"),
@@ -266,7 +271,7 @@ class _Layer:
         return self._matrix("param_flows", "param_flows_kernel", "backward", g, tile, (columns, rows), steps, [
             read("elements", HALF, walks * tile.tile_k * b, unique_elements(layer, group) * b, f"{each} {tile.tile_k} children", span),
             read("ratios", HALF, walks * tile.tile_m * b, sums * b, f"{each} {tile.tile_m} sums", span // columns, shared_by_row=True),
-            read("scales", FULL, scales, layer.element_units * b, f"{each} {scales // (walks * b)}", span, l2_loads=from_l2),
+            read("scales", FULL, scales, self.own_units(group) * b, f"{each} {scales // (walks * b)}", span, l2_loads=from_l2),
             read("ratio scales", FULL, ratio_scales, sums // min(UNIT, group.sum_block) * b, f"{each} {ratio_scales // (walks * b)}",
                   span // columns, shared_by_row=True),
             read("parameter flows", FULL, 0 if atomic else cells, own_cells(group), "atomically" if atomic else "loaded and stored once",

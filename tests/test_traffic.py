@@ -12,6 +12,8 @@ from test_tracing import dense_summary
 
 import pcviz as pcv
 from pcviz.devices import H100_SXM, THIS_MACHINE, DeviceSpec, ThisMachine, device_spec
+from pcviz.ir.nodes import init_params, sum_vectors
+from pcviz.pruning import prune_edges
 from pcviz.recorded import compared_steps, figure_5_rows, layer_times, own_launches, recorded_roofs
 from pcviz.traffic import launch_errors, model_error
 
@@ -271,3 +273,17 @@ def test_bad_arguments_say_what_to_do():
 def test_importing_the_model_imports_no_torch():
     code = "import sys, pcviz.traffic, pcviz.recorded; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_groups_of_a_layer_share_its_scales():
+    """A launch reads the scales of its own children: all launches of a layer together about those that its products store, not all for each."""
+    root = pcv.PD((6, 6), 8, split_intervals=2, dist=pcv.Categorical(4), seed=0)
+    init_params(root)
+    root = prune_edges(root, {id(nodes): nodes.params for nodes in sum_vectors(root)}, 0.4, 1)
+    plan, shared = pcv.plan_summary(root, block_size=4, padding_tolerance=0.0), 0
+    launches = [record.launch for record in pcv.estimate(plan, batch_size=512, passes=("forward",)).records]
+    for layer in plan.layers:
+        scales = [launch.operand("scales").unique for launch in launches if launch.layer == layer.index and launch.phase == "forward"]
+        assert sum(scales) <= 512 * 1.2 * (layer.element_units + len(scales))
+        shared += len(scales) > 2
+    assert shared

@@ -17,6 +17,7 @@ PHASES = tuple(PASSES_OF)
 LOADS = "loads"  # of each input of a sum layer by the forward launches, on average
 MAX_LAYERS = 128  # layers with lines of their own
 MAX_MEASURED = 200
+NAMES = {"l2_bytes": "L1↔L2", "hbm_bytes": "HBM", "flops": "FLOPs", "time_ms": "time"}  # of formulas
 
 
 def scene_cost(circuit_name: str, summaries: Mapping[int, PlanSummary], reports: Mapping[int, TrafficReport], recorded=(), measured=()) -> dict:
@@ -148,7 +149,8 @@ def _formulas(sizes: list[int], reports: Mapping[int, TrafficReport], layers: li
             records = [r for r in reports[size].records if r.layer == layer and r.phase == "forward"] if size in reports else []
             if records:
                 slowest = max(records, key=lambda r: r.time_ms)
-                found.setdefault(str(layer), {})[str(size)] = [f"{name}: {text}" for name, text in slowest.formulas.items() if name != "l1_bytes"]
+                lines = [f"{NAMES.get(name, name)}: {text}" for name, text in slowest.formulas.items() if name != "l1_bytes"]
+                found.setdefault(str(layer), {})[str(size)] = lines
     return found
 
 

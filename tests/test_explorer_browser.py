@@ -341,10 +341,13 @@ def test_trains_measures_and_stops(lab):
 
 def test_close_frees_widgets_and_theme_is_followed(lab):
     open_explorer(lab)
+    notebook = "document.querySelector('[data-pcv=root]').closest('.jp-WindowedPanel-outer')"
+    lab.page.evaluate(f"{notebook}.scrollTop = 300")
     for theme in ("dark", "light"):
         lab.theme(theme)
         lab.page.wait_for_function("theme => [...document.querySelectorAll('.pcv-view')].every(view => view.dataset.pcvTheme === theme)", arg=theme)
         assert lab.screenshot(f"explorer-{theme}.png").stat().st_size > 20_000
+        lab.page.wait_for_function(f"{notebook}.scrollTop === 300")  # JupyterLab alone would leave it at the top
     lab.kernel_eval("explorer.close()")
     assert lab.kernel_eval("len(__import__('ipywidgets').widgets.widget._instances)") == 0
     lab.page.wait_for_selector(ROOT, state="detached")

@@ -107,9 +107,13 @@ class Shell {
   }
 
   wirePage() {
+    const scroll = new KeepScroll();
     const themed = () => this.store.set({ theme: pageTheme() });
-    const themeObserver = new MutationObserver(themed);
-    themeObserver.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light"] });
+    const themeObserver = new MutationObserver((records) => {
+      scroll.hear(records);
+      themed();
+    });
+    themeObserver.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light"], childList: true });
     const preference = window.matchMedia("(prefers-color-scheme: dark)");
     preference.addEventListener("change", themed);
     this.undo.push(() => themeObserver.disconnect(), () => preference.removeEventListener("change", themed));
@@ -124,15 +128,17 @@ class Shell {
         if (host) sized.unobserve(host);
         host = found;
         if (host) sized.observe(host);
+        scroll.watch(host);
       }
       this.fit(host);
+      scroll.restore();
     };
     const sized = new ResizeObserver(fit);
     sized.observe(this.root);
     window.addEventListener("resize", fit);
     const fullScreen = () => fit();
     document.addEventListener("fullscreenchange", fullScreen);
-    this.undo.push(() => sized.disconnect(), () => window.removeEventListener("resize", fit), () => document.removeEventListener("fullscreenchange", fullScreen));
+    this.undo.push(() => sized.disconnect(), () => scroll.watch(null), () => window.removeEventListener("resize", fit), () => document.removeEventListener("fullscreenchange", fullScreen));
   }
 
   // Height: what the notebook shows, so that nothing scrolls inside; where that is too little (zoom of 150%), the notebook scrolls. Stages: one under 900 px, two up to 1600, then three.

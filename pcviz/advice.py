@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 from .advice_text import reason, table, text
 from .compiler.counting import plan_summary
 from .compiler.layering import layering, legal_sizes
-from .compiler.plan import PlanSummary
+from .compiler.plan import CircuitPlan, PlanSummary
 from .devices import DeviceSpec, device_spec
 from .footprint import MemoryUse
-from .ir.nodes import Nodes, ProdNodes, topological
+from .ir.nodes import Nodes, ProdNodes, init_params, topological
 from .memory_model import model_memory
 from .recorded import ComparedStep, compared_steps, figure_5_rows, own_launches
 from .rows import to_frame
@@ -26,6 +26,8 @@ from .structures import figure_5_layer
 from .traffic import SUM_PHASES, TrafficRecord, estimate, model_error
 
 if TYPE_CHECKING:
+    import torch
+
     from .benchmark import Measurement
 
 PASSES = ("forward", "backward")
@@ -33,6 +35,7 @@ VARIANTS = ("scaled", "paper")
 NEAR, SMALLER, EQUAL = 1.25, 0.95, 1.01
 """Times within a factor of 1.25 do not decide, as the model is meant to be no closer than that; but memory does, from 5% less on."""
 MEASURED_NEAR = 1.1  # the same of measured times
+CHECKED = 4  # samples of which float64 knows the likelihoods; a large circuit takes seconds for each
 LONGEST_SECONDS = 20  # a choice whose measurement would take longer is given the time of a single run
 
 
@@ -46,8 +49,8 @@ class Choice:
     far from their roofs as those were, at the nearest recorded block size; the model itself where there is none.
 
     ``recorded``: the training step of this very circuit, or None. ``measured_ms``: forward and backward pass of the given data on this
-    machine, inputs and products included, or None; with more than one run, ``measured`` has them all. ``decides_ms``, by which choices
-    are compared: measured, or else corrected.
+    machine, inputs and products included, or None (infinite: it found too little memory); with more than one run, ``measured`` has
+    them all. ``decides_ms``, by which choices are compared: measured, or else corrected.
     """
 
     block_size: int
@@ -83,7 +86,7 @@ class Choice:
         return {
             "block_size": self.block_size, "variant": self.variant, "best": self.is_best, "front": self.on_front,
             "model_time_ms": self.time_ms, "corrected_time_ms": self.corrected_ms,
-            "model_memory_bytes": self.memory.total, "model_parameter_bytes": self.memory.parameters,
+            "model_memory_bytes": self.memory.total, "samples_at_a_time": self.memory.micro_batch, "model_parameter_bytes": self.memory.parameters,
             "padding_share": self.padding_share, "launches": self.launches, "bound": self.bound, "bound_share": self.bound_share,
             "model_over_recorded_time": self.model_ratio, "measured_ms": self.measured_ms,
             "recorded_step_ms": recorded and recorded.step_ms, "recorded_forward_backward_ms": recorded and recorded.forward_backward_ms,
@@ -94,7 +97,8 @@ class Choice:
 @dataclass(frozen=True, repr=False)
 class Recommendation:
     """Choices by block size, then variant. ``best``: the fastest, unless another one that is within 25% of its time (10% if
-    measured) needs at least 5% less memory. ``front``: those that no other beats in both time and memory. Print it; ``to_frame()`` needs pandas."""
+    measured) needs at least 5% less memory; on a CPU without measurements the largest block size within 25%, as the model does not
+    know that calls on small blocks cost more. ``front``: those that no other beats in both time and memory. Print it; ``to_frame()`` needs pandas."""
 
     device: str
     kind: str  # "gpu" or "cpu"
@@ -130,30 +134,38 @@ class Recommendation:
 
 
 def recommend(
-    root: Nodes, device: DeviceSpec | str = "H100-SXM", batch_size: int = 512, *, padding_tolerance: float = 0.25, x=None
+    root, device: DeviceSpec | str = "H100-SXM", batch_size: int = 512, *, padding_tolerance: float = 0.25, x=None
 ) -> Recommendation:
     """Time and memory of a training pass at every block size and variant that the circuit ``root`` allows, and which to take.
 
-    device: "H100-SXM", "cpu" (this machine, its roofs measured once per process) or a ``pcviz.devices.DeviceSpec``. batch_size: samples
-    of a forward and backward pass. Nothing is compiled or run, unless data ``x`` [N, V] are given: then every choice runs their first
-    ``batch_size`` rows here, on the CPU or on the GPU of this machine as ``device`` is of one or the other kind, checked against float64.
+    root: a circuit, or a plan or TensorCircuit of it. device: "H100-SXM", "cpu" (this machine, its roofs measured once per process)
+    or a ``pcviz.devices.DeviceSpec``. batch_size: samples of a forward and backward pass; where they do not fit into the device's
+    memory, ``memory.micro_batch`` of them run at a time. Nothing is compiled or run, unless data ``x`` [N, V] are given: then every
+    choice runs their first ``batch_size`` rows here (again from the first one on where they are fewer), on the CPU or on the GPU of
+    this machine as ``device`` is of one or the other kind, checked against float64: seconds for a small circuit, minutes for one of
+    100M edges.
 
-    Raises CircuitError for a wrong structure, ValueError for arguments and for ``x`` without a GPU to measure on, and
+    Raises CircuitError for a wrong structure, ValueError for arguments and for ``x`` without a GPU to measure on, RuntimeError where
+    no choice fits into the memory of the machine that measures, and
     ``pcviz.benchmark.WrongResult`` should a choice compute wrong likelihoods.
     """
+    circuit = getattr(root, "plan", root)
+    root = circuit.root if isinstance(circuit, CircuitPlan) else circuit
     layers, spec = layering(root), device_spec(device)
+    if x is not None:
+        _check_device(spec.kind)
     errors, counted = _figure_5_ratios(spec), _counts(root)
     choices = []
     for block_size in legal_sizes(layers):
         summary = plan_summary(layers, block_size=block_size, padding_tolerance=padding_tolerance)
         for variant, records in _variants(summary, spec, batch_size).items():
             recorded = _recorded(spec, block_size, batch_size, variant, counted)
-            memory = model_memory(layers, summary, batch_size, spec.kind)
+            memory = model_memory(layers, summary, batch_size, spec.kind, spec.memory_bytes)
             choices.append(_choice(variant, summary, records, memory, errors, recorded))
     if x is not None:
-        choices = _measured(root, spec.kind, padding_tolerance, x[:batch_size], choices)
+        choices = _measured(root, spec.kind, padding_tolerance, x[:batch_size], batch_size, choices)
     modelled = "all launches" if spec.kind == "gpu" and spec.fp16_tflops else "the sum layers' launches"
-    return Recommendation(spec.name, spec.kind, batch_size, padding_tolerance, counted[3], counted[2], modelled, _compared(choices))
+    return Recommendation(spec.name, spec.kind, batch_size, padding_tolerance, counted[3], counted[2], modelled, _compared(choices, spec.kind))
 
 
 def _variants(summary: PlanSummary, spec: DeviceSpec, batch_size: int) -> dict[str, list[TrafficRecord]]:
@@ -197,13 +209,25 @@ def _slower(records: list[TrafficRecord], block_size: int, ratios: dict[int, flo
     return sum(record.time_ms - record.device.launch_overhead_us * 1e-3 for record in sums) * (1 / ratios[nearest] - 1)
 
 
-def _compared(choices: list[Choice]) -> tuple[Choice, ...]:
-    """The same choices, with front, best and reasons."""
-    choices = [replace(choice, on_front=not any(other.beats(choice) for other in choices)) for choice in choices]
-    best = _best([choice for choice in choices if choice.on_front])
+def _compared(choices: list[Choice], kind: str = "gpu") -> tuple[Choice, ...]:
+    """The same choices, with front, best and reasons. RuntimeError where none of them fits into memory."""
+    possible = [choice for choice in choices if math.isfinite(choice.decides_ms)]
+    if not possible:
+        raise RuntimeError("out of memory at every block size: recommend(batch_size=...) with fewer samples, or another machine.")
+    choices = [replace(choice, on_front=choice in possible and not any(other.beats(choice) for other in choices)) for choice in choices]
+    if kind == "cpu" and possible[0].measured_ms is None:
+        best = _largest([choice for choice in choices if math.isfinite(choice.decides_ms)])
+    else:
+        best = _best([choice for choice in choices if choice.on_front])
     choices = [replace(choice, is_best=choice is best) for choice in choices]
     best = next(choice for choice in choices if choice.is_best)
     return tuple(replace(choice, reason=reason(choice, best, choices)) for choice in choices)
+
+
+def _largest(choices: list[Choice]) -> Choice:
+    """The largest block size among those that a model without the cost of calls cannot tell from the fastest."""
+    fastest = min(choice.decides_ms for choice in choices)
+    return max((choice for choice in choices if choice.decides_ms <= NEAR * fastest), key=lambda choice: choice.block_size)
 
 
 def _best(front: list[Choice]) -> Choice:
@@ -217,28 +241,53 @@ def _best(front: list[Choice]) -> Choice:
     return min(filter(is_as_good, front), key=lambda choice: choice.memory.total)
 
 
-def _measured(root: Nodes, kind: str, padding_tolerance: float, x, choices: list[Choice]) -> list[Choice]:
-    """The same choices with their times on this machine."""
+def _check_device(kind: str) -> None:
     import torch
-
-    from .benchmark import measure, predict_seconds
-    from .circuit import TensorCircuit
-    from .compiler.compile import compile as compile_circuit
 
     if kind == "gpu" and not torch.cuda.is_available():
         raise ValueError("recommend(x=...) measures on this machine, where no CUDA device is found; leave x out for the model, or pass device='cpu'.")
-    phase, repeats, found = "forward+backward", 5, []
+
+
+def _measured(root: Nodes, kind: str, padding_tolerance: float, x, batch_size: int, choices: list[Choice]) -> list[Choice]:
+    """The same choices with their times on this machine; the rows of ``x`` again where they are fewer than ``batch_size``."""
+    import torch
+
+    from .compiler.compile import compile as compile_circuit
+    from .domain import Domain
+    from .reference import log_likelihood
+
+    expected, found = None, []
     for choice in choices:
         plan = compile_circuit(root, block_size=choice.block_size, padding_tolerance=padding_tolerance)
+        if expected is None:  # it is of the circuit alone, and takes as long as many measurements
+            init_params(root)
+            x = Domain(plan, torch.float32, torch.device("cpu")).checked(x).x
+            expected = log_likelihood(root, x[:CHECKED].numpy())
+            x = x[torch.arange(batch_size) % len(x)]
+        found.append(_timed(plan, kind, x, expected, choice))
+    return found
+
+
+def _timed(plan: CircuitPlan, kind: str, x: torch.Tensor, expected, choice: Choice) -> Choice:
+    """Of one choice: its circuit is gone before the next one asks how much memory is free."""
+    from .benchmark import measure, predict_seconds
+    from .circuit import TensorCircuit
+
+    phase, repeats = "forward+backward", 5
+    try:
         pc = TensorCircuit(plan, "cpu" if kind == "cpu" else "cuda", variant=None if kind == "cpu" else choice.variant)
-        predict_seconds(pc, x, phase=phase)  # first calls take longer
+        x = x.to(pc.device)
+        for _ in range(2):  # the first call compiles kernels, the second records them
+            predict_seconds(pc, x, phase=phase)
         seconds = predict_seconds(pc, x, phase=phase, repeats=repeats)
         if seconds > LONGEST_SECONDS:
-            found.append(replace(choice, measured_ms=1e3 * seconds / (repeats + 2)))
-        else:
-            result = measure(pc, x, phase=phase, repeats=repeats, max_seconds=0.2)
-            found.append(replace(choice, measured_ms=result.median_ms, measured=result))
-    return found
+            return replace(choice, measured_ms=1e3 * seconds / (repeats + 2))
+        result = measure(pc, x, phase=phase, repeats=repeats, max_seconds=0.2, expected=expected)
+        return replace(choice, measured_ms=result.median_ms, measured=result)
+    except RuntimeError as error:  # torch's and the engine's own
+        if "out of memory" not in str(error):
+            raise
+        return replace(choice, measured_ms=math.inf)
 
 
 # ---- what is recorded -----------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from html import escape
 
 HEADINGS = ("", "block size", "variant", "model", "corrected", "measured", "memory", "parameters", "padding", "launches", "model / recorded", "why")
@@ -11,6 +12,8 @@ ALIKE = 0.01  # what differs by less is called the same
 
 def reason(choice, best, choices) -> str:
     """A sentence: how the choice compares, and what is behind it."""
+    if not math.isfinite(choice.decides_ms):
+        return "does not fit into the memory of this machine"
     return f"{_comparison(choice, best, choices)}; {', '.join(_causes(choice))}"
 
 
@@ -56,8 +59,9 @@ def _causes(choice) -> list[str]:
 
 
 def headline(found) -> str:
+    sums, samples = (f"{number:,} {one}{'' if number == 1 else 's'}" for number, one in ((found.sums, "sum"), (found.batch_size, "sample")))
     return (
-        f"{found.sums:,} sums, {found.edges:,} edges; {found.batch_size:,} samples on {found.device}, padding tolerance {found.padding_tolerance:g}. "
+        f"{sums}, {found.edges:,} edges; {samples} on {found.device}, padding tolerance {found.padding_tolerance:g}. "
         f"Model: time of {found.modelled}, forward and backward; memory of a training step. "
         ">: take this one; *: no other is both faster and smaller."
     )
@@ -75,13 +79,20 @@ def notes(found) -> list[str]:
         ]
     else:
         lines = [f"Nothing is recorded of these block sizes on {found.device}."]
-    measured = [choice.measured for choice in found.choices if choice.measured is not None]
+    measured = any(choice.measured_ms is not None for choice in found.choices)
     if measured:
-        lines.append(f"Measured: forward and backward pass, all layers, {measured[0].device_name}, {measured[0].date}; choices are compared by it.")
+        ran = next((choice.measured for choice in found.choices if choice.measured is not None), None)
+        where = "this machine, one run each" if ran is None else f"{ran.device_name}, {ran.date}"
+        lines.append(f"Measured: forward and backward pass, all layers, {where}; choices are compared by it.")
     else:
         lines.append("To measure all of it on this machine, give data: pcv.recommend(root, x=x, ...).")
     if found.kind == "cpu" and not measured:
-        lines.append("On a CPU the model knows arithmetic and memory, not what a call costs: small blocks are slower than it says.")
+        more = "so the largest block size whose time is within 25% of the least is taken"
+        lines.append(f"On a CPU the model knows arithmetic and memory, not what a call costs: small blocks are slower than it says, {more}.")
+    pieces = {choice.memory.micro_batch for choice in found.choices}
+    if min(pieces) < found.batch_size:
+        most = f"{max(pieces):,}" if len(pieces) == 1 else f"{min(pieces):,} to {max(pieces):,}"
+        lines.append(f"{most} samples run at a time: memory is that of as many, time that of all {found.batch_size:,}.")
     return lines + [_recorded(choice) for choice in found.choices if choice.recorded is not None]
 
 
@@ -112,6 +123,10 @@ def _cells(choice) -> tuple[str, ...]:
 
 
 def _milliseconds(value: float) -> str:
+    if not math.isfinite(value):
+        return "too large"
+    if value < 0.1:
+        return f"{1000 * value:.3g} µs"
     return f"{value:.3g} ms" if value < 1000 else f"{value / 1000:.3g} s"
 
 
@@ -128,6 +143,7 @@ def _rows(found) -> list[tuple[str, ...]]:
     known = {
         "measured": any(choice.measured_ms is not None for choice in found.choices),
         "corrected": any(choice.corrected_ms != choice.time_ms for choice in found.choices),
+        "model / recorded": any(choice.model_ratio is not None for choice in found.choices),
     }
     shown = [i for i, heading in enumerate(HEADINGS) if known.get(heading, True)]
     return [tuple(row[i] for i in shown) for row in rows]

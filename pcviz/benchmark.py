@@ -67,12 +67,14 @@ def device_name(device: torch.device) -> str:
     return f"CPU, {name}, {threads} thread{'s' if threads > 1 else ''}"
 
 
-def check_likelihoods(pc: TensorCircuit, x: np.ndarray) -> float:
-    """Largest relative error of ``pc(x)`` against float64 on the first samples. Raises WrongResult above the tolerance."""
-    pc.write_back()
-    sample = pc.check_data(x[:CHECKED_SAMPLES])
+def check_likelihoods(pc: TensorCircuit, x: np.ndarray, expected: np.ndarray | None = None) -> float:
+    """Largest relative error of ``pc(x)`` against float64 on the first samples. Raises WrongResult above the tolerance.
+    ``expected``: their log-likelihoods in float64 where they are known, of as many samples as it is long."""
+    if expected is None:
+        pc.write_back()
+    sample = pc.check_data(x[: CHECKED_SAMPLES if expected is None else len(expected)])
     found = pc(sample).cpu().double().numpy()
-    expected = log_likelihood(pc.root, sample.cpu().numpy())
+    expected = log_likelihood(pc.root, sample.cpu().numpy()) if expected is None else expected
     if (np.isneginf(found) != np.isneginf(expected)).any():
         raise WrongResult(f"block size {pc.block_size}: impossible samples are {np.isneginf(found).sum()}, expected {np.isneginf(expected).sum()}.")
     possible = ~np.isneginf(expected)
@@ -83,7 +85,7 @@ def check_likelihoods(pc: TensorCircuit, x: np.ndarray) -> float:
 
 
 def runner(pc: TensorCircuit, x: torch.Tensor, phase: str) -> Callable[[], None]:
-    """What is timed: one call on the whole batch; parameters stay as they are."""
+    """What is timed: one call on the whole batch; parameters stay as they are, flows add up in their buffers and stay on the device."""
     if phase not in PHASES:
         raise ValueError(f"phase must be one of {', '.join(PHASES)}, got {phase!r}.")
 
@@ -91,13 +93,15 @@ def runner(pc: TensorCircuit, x: torch.Tensor, phase: str) -> Callable[[], None]
         pc(x)
 
     def forward_backward():
-        pc.flows(x)
+        pc.accumulate_flows(x)
 
     return forward if phase == "forward" else forward_backward
 
 
 def time_once(run: Callable[[], None], device: torch.device) -> float:
-    """Seconds of one call, the device's queue drained."""
+    """Seconds of one call, the device's queue drained before and after."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
     start = time.perf_counter()
     run()
     if device.type == "cuda":
@@ -114,15 +118,17 @@ def measure(
     max_seconds: float = 0.5,
     by_launch: bool = False,
     stop: Callable[[], bool] = lambda: False,
+    expected: np.ndarray | None = None,
 ) -> Measurement | None:
     """Check, warm up, then time ``phase`` on ``x``: at least ``repeats`` calls, more while ``max_seconds`` last.
 
     ``by_launch``: the launches of a forward pass, too (impl="torch" on a CPU alone: elsewhere a launch returns before it is done).
-    ``stop`` is asked between calls; when it answers True the measurement is dropped and None returned.
+    ``stop`` is asked between calls; when it answers True the measurement is dropped and None returned. ``expected``: see
+    ``check_likelihoods``. Flows that were accumulated for ``em_step`` are dropped by phase "forward+backward".
     """
     if repeats < 1:
         raise ValueError(f"repeats must be at least 1, got {repeats}.")
-    error = check_likelihoods(pc, x)
+    error = check_likelihoods(pc, x, expected)
     x = pc.check_data(x)
     run = runner(pc, x, phase)
     samples: list[float] = []
@@ -134,6 +140,8 @@ def measure(
         if stop():
             return None
         samples.append(time_once(run, pc.device))
+    if phase != "forward":
+        pc.clear_flows()
     launches = _launch_times(pc, x, stop) if by_launch else ()
     if launches is None:
         return None
@@ -170,7 +178,10 @@ def _launch_times(pc: TensorCircuit, x: torch.Tensor, stop: Callable[[], bool]) 
 
 
 def predict_seconds(pc: TensorCircuit, x, *, phase: str = "forward", repeats: int = 10) -> float:
-    """How long ``measure`` will take, from one call on a micro-batch."""
+    """How long ``measure`` will take, from one call on a micro-batch; flows as in ``measure``."""
     x = pc.check_data(x)
     part = x[: pc.micro_batch]
-    return time_once(runner(pc, part, phase), pc.device) * (len(x) / len(part)) * (repeats + 2)
+    seconds = time_once(runner(pc, part, phase), pc.device) * (len(x) / len(part)) * (repeats + 2)
+    if phase != "forward":
+        pc.clear_flows()
+    return seconds

@@ -36,6 +36,7 @@ class DeviceSpec:
     fp16_tflops: float | None = None
     tera_exp_per_s: float | None = None
     launch_overhead_us: float = 0.0
+    memory_bytes: int | None = None  # of the device; None: not known, and taken to be enough
     scalar_steps_ns: tuple[tuple[str, float, float], ...] = ()
     latencies_us: tuple[tuple[str, float, float], ...] = ()
     source: str = ""
@@ -72,6 +73,7 @@ H100_SXM = DeviceSpec(
     fp16_tflops=756.0,
     tera_exp_per_s=4.13,
     launch_overhead_us=1.02,
+    memory_bytes=80_000_000_000,
     # of launches with few programs: the root layer of figure 5 in fig5_pcviz_h100.csv of 2026-11-24
     latencies_us=(
         ("guard", 0.67, 0.0), ("product", 0.67, 2.06), ("ratios", 3.3, 0.0), ("copy", 1.5, 0.0), ("scalar", 3.0, 1.0), ("tensor", 3.0, 0.75),
@@ -111,8 +113,9 @@ def measure_cpu(max_seconds: float = 0.25) -> DeviceSpec:
     a = b = torch.linspace(-1, 1, n * n).reshape(n, n)  # no random numbers: the caller's generator stays as it is
     out = torch.empty(n, n)
     product_seconds = _best_seconds(lambda: torch.mm(a, b, out=out), max_seconds / 2)
+    threads = f"{torch.get_num_threads()} thread{'s' if torch.get_num_threads() > 1 else ''}"
     return DeviceSpec(
-        name=f"this machine ({platform.processor() or platform.machine()}, {torch.get_num_threads()} threads)",
+        name=f"this machine ({platform.processor() or platform.machine()}, {threads})",
         kind="cpu",
         num_sms=torch.get_num_threads(),
         l2_cache_bytes=last_level_cache_bytes(),

@@ -22,7 +22,7 @@ from .footprint import MemoryUse
 from .ir.distributions import Gaussian
 from .ir.nodes import InputNodes
 
-LARGEST_BATCH, FLAG_B = 4096, 64  # of impl="triton", whose modules need torch; equal to its own, by test
+LARGEST_BATCH, FLAG_B, FREE_SHARE = 4096, 64, 0.8  # of impl="triton", whose modules need torch; equal to its own, by test
 FLOATS = 4  # bytes; parameters, values and flows of both engines are float32
 
 
@@ -75,11 +75,11 @@ class Sizes:
         return max(read(layer) for layer in self.layers)
 
 
-def model_memory(layers: Layering, summary: PlanSummary, batch_size: int, kind: str = "gpu") -> MemoryUse:
-    """Modelled MemoryUse of the circuit ``layers`` at the block size of ``summary``: by impl="triton" on a GPU (of which it is assumed
-    that it has room for ``batch_size`` samples, at most 4,096 at a time), or by impl="torch" on a "cpu"."""
+def model_memory(layers: Layering, summary: PlanSummary, batch_size: int, kind: str = "gpu", room: int | None = None) -> MemoryUse:
+    """Modelled MemoryUse of the circuit ``layers`` at the block size of ``summary``: by impl="triton" on a GPU with ``room`` bytes of
+    memory (None: enough), which takes at most 4,096 samples at a time and fewer where these do not fit, or by impl="torch" on a "cpu"."""
     sizes = circuit_sizes(layers, summary)
-    return (_on_gpu if kind == "gpu" else _on_cpu)(sizes, batch_size)
+    return _on_gpu(sizes, batch_size, room) if kind == "gpu" else _on_cpu(sizes, batch_size)
 
 
 def circuit_sizes(layers: Layering, summary: PlanSummary) -> Sizes:
@@ -144,19 +144,24 @@ def _layer_sizes(layer: Layer, summary: LayerSummary, block_size: int) -> LayerS
 # ---- impl="triton" ------------------------------------------------------------------------------------------------------
 
 
-def _on_gpu(sizes: Sizes, batch_size: int) -> MemoryUse:
-    micro_batch = min(batch_size, LARGEST_BATCH)
-    pitch = num_blocks(micro_batch, PITCH) * PITCH
+def _on_gpu(sizes: Sizes, batch_size: int, room: int | None) -> MemoryUse:
     elements = sizes.most(lambda layer: layer.gpu_element_rows)
     ratios = sizes.most(lambda layer: layer.summary.num_sum_rows)
     units, ratio_units = sizes.most(lambda layer: layer.element_units), sizes.most(lambda layer: layer.sum_units)
     data = (5 + 4 * sizes.has_reals) * sizes.num_vars  # categories, mask and real numbers
     per_sample = 8 * sizes.node_rows + 6 * elements + 4 * units + 2 * ratios + 4 * ratio_units + data
+    parameters = 6 * sizes.params + FLOATS * sizes.table_params  # in 4 bytes, and in 2 for tensor cores
+    flows, indices = FLOATS * (sizes.params + sizes.table_flows), sum(map(_gpu_indices, sizes.layers))
+    micro_batch = min(batch_size, LARGEST_BATCH)
+    if room is not None:
+        fits = int(FREE_SHARE * (room - parameters - flows - indices) / per_sample) // PITCH * PITCH
+        micro_batch = min(micro_batch, max(fits, PITCH))  # one that has no room for the smallest batch is as large as it is
+    pitch = num_blocks(micro_batch, PITCH) * PITCH
     flags = FLOATS * sizes.most(_flag_rows) * (pitch // FLAG_B)
     return MemoryUse(
-        parameters=6 * sizes.params + FLOATS * sizes.table_params,  # in 4 bytes, and in 2 for tensor cores
-        flows=FLOATS * (sizes.params + sizes.table_flows),
-        indices=sum(map(_gpu_indices, sizes.layers)),
+        parameters=parameters,
+        flows=flows,
+        indices=indices,
         buffers=per_sample * pitch + flags,
         batch_size=batch_size,
         micro_batch=micro_batch,

@@ -1,9 +1,13 @@
 """Recommendations: a Pareto front of the model's figures, in words and rows, with what is recorded beside them."""
 
+import math
+import weakref
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+import torch
 from trained import digits
 
 import pcviz as pcv
@@ -145,6 +149,52 @@ def test_a_cpu_has_one_variant_and_nothing_recorded():
     assert {choice.variant for choice in found.choices} == {"torch"} and all(choice.model_ratio is None for choice in found.choices)
     assert "Nothing is recorded of these block sizes on a CPU." in str(found) and "small blocks are slower" in str(found)
     assert not {"measured", "corrected"} & set(str(found).splitlines()[1].split())
+
+
+def test_a_cpu_that_nobody_measured_takes_large_blocks():
+    """What a call on a small block costs is not in the model: among times that it cannot tell apart, the largest block wins."""
+    found = _compared([replace(choice(time, 2.0), block_size=size) for size, time in ((1, 1.0), (8, 1.0), (32, 1.2), (64, 1.4))], "cpu")
+    assert [each.is_best for each in found] == [False, False, True, False]
+    assert found[2].reason.startswith("1.2x the time of block size 1, the same memory")
+
+
+def test_a_batch_that_does_not_fit_is_cut_to_what_does():
+    root = pcv.HCLT(digits(100), 12)
+    room = 20_000_000
+    small = pcv.recommend(root, replace(H100_SXM, memory_bytes=room), 4096)
+    for mine, free in zip(small.choices, pcv.recommend(root, batch_size=4096).choices, strict=True):
+        assert mine.memory.micro_batch < free.memory.micro_batch == 4096 and mine.memory.total < room < free.memory.total
+        assert mine.memory.parameters == free.memory.parameters
+    assert "samples run at a time" in str(small) and "at a time" not in str(pcv.recommend(root))
+    assert "4,096 samples run at a time" in str(pcv.recommend(root, batch_size=10_000))
+
+
+def test_a_plan_or_a_circuit_on_a_device_will_do():
+    plan = pcv.compile(pcv.HCLT(digits(100), 6), block_size=2)
+    wanted = str(pcv.recommend(plan.root))
+    assert str(pcv.recommend(plan)) == str(pcv.recommend(pcv.TensorCircuit(plan))) == wanted
+    with pytest.raises(ValueError, match="the root must be one sum node, got int;"):
+        pcv.recommend(3)
+
+
+def test_memory_that_is_not_there_rules_a_choice_out(monkeypatch):
+    """On a GPU, where the engine or torch say so; each circuit is gone before the next is made."""
+    x, seen = digits(20), []
+
+    def measured(pc, data, **_):
+        assert len(data) == 64 and all(ref() is None for ref in seen)
+        seen.append(weakref.ref(pc))
+        if pc.block_size < 4:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return SimpleNamespace(median_ms=float(pc.block_size), device_name="a GPU", date="today")
+
+    monkeypatch.setattr("pcviz.benchmark.measure", measured)
+    found = pcv.recommend(pcv.HCLT(x, 12), CPU, 64, x=x)
+    assert [each.measured_ms for each in found.choices] == [math.inf, math.inf, 4.0, 8.0, 16.0] and found.best.block_size == 4
+    assert "too large" in str(found) and found.choices[0].reason == "does not fit into the memory of this machine"
+    monkeypatch.setattr("pcviz.benchmark.measure", lambda pc, data, **_: (_ for _ in ()).throw(RuntimeError("out of memory: 128 samples")))
+    with pytest.raises(RuntimeError, match="out of memory at every block size"):
+        pcv.recommend(pcv.HCLT(x, 2), CPU, 64, x=x)
 
 
 def test_with_data_choices_are_measured_and_compared_by_it(monkeypatch):

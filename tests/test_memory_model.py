@@ -80,9 +80,9 @@ def test_sizes_are_those_of_the_engine():
 
     from pcviz import triton_engine, triton_launching
 
-    mine = (memory_model.UNIT, memory_model.PITCH, memory_model.FLAG_B, memory_model.LARGEST_BATCH, memory_model.LONGEST_RUN)
+    mine = (memory_model.UNIT, memory_model.PITCH, memory_model.FLAG_B, memory_model.LARGEST_BATCH, memory_model.LONGEST_RUN, memory_model.FREE_SHARE)
     its = (triton_launches.UNIT, triton_blocks.PITCH, triton_blocks.FLAG_B, triton_engine.LARGEST_BATCH, triton_launching.LONGEST_RUN)
-    assert mine == its
+    assert mine == (*its, triton_engine.FREE_SHARE)
 
 
 def test_the_recorded_peaks_of_an_hmm():

@@ -351,5 +351,7 @@ class CircuitPlan:
     def __str__(self):
         return str(self.summary)
 
+    __repr__ = __str__  # not the arrays, which may have millions of entries
+
     def _repr_html_(self):
         return self.summary._repr_html_()

@@ -16,7 +16,8 @@ def check_circuit(root: Nodes) -> list[Nodes]:
     has two distributions, or no parent reaches a node.
     """
     if not isinstance(root, SumNodes) or root.num_nodes != 1:
-        raise CircuitError(f"the root must be one sum node, got {root!r}; end with pcv.summate(..., num_nodes=1).")
+        found = repr(root) if isinstance(root, Nodes) else type(root).__name__
+        raise CircuitError(f"the root must be one sum node, got {found}; end with pcv.summate(..., num_nodes=1).")
     order = topological(root)
     check_variables(root, order)
     check_reachable(root, order)

@@ -19,18 +19,20 @@ from .kernel_steps import element_logs, finite, first_read, level, scaled_units,
 
 MOST = np.float32(31.0)  # log2 of the largest factor that element flows multiply a step with
 FLOW_LOG2 = np.float32(-40.0)  # parameter flows are stored times 2^-40
+LEAST_FLOW = np.float32(2.0**-30)  # of triton_blocks: a lost sum with less hands none down
 FLOW_SCALE = np.float32(1099511627776.0)
 
 
 @dataclass(frozen=True, eq=False)
 class LayerValues:
     """Operands of a layer's backward launches: ``halves`` float16 [element rows, B] with ``tops`` [units, B]; ``ratios`` F / p of
-    sums, float16 [ratio rows, B] with ``ratio_tops`` [ratio units, B]."""
+    sums, float16 [ratio rows, B] with ``ratio_tops`` [ratio units, B]; ``lost`` bool [ratio rows, B]: the guard has their flows."""
 
     halves: np.ndarray
     tops: np.ndarray
     ratios: np.ndarray
     ratio_tops: np.ndarray
+    lost: np.ndarray
     batch: int
 
 
@@ -38,13 +40,14 @@ class LayerValues:
 class FlowStep:
     """Rows ``first`` to ``first + count - 1`` of what the program walks over (parents, or samples). ``left`` and ``right``: the operands of the
     matrix product, times 2^15 each: element flows theta [tile_m, tile_k] and ratios [tile_m, tile_b], parameter flows elements
-    [tile_k, tile_b] and ratios [tile_m, tile_b]. ``factor`` [tile_b] or scalar: what the product is multiplied by; ``acc`` after the
-    step: element flows [tile_k, tile_b], parameter flows [tile_k, tile_m]."""
+    [tile_k, tile_b] and ratios [tile_m, tile_b]; ``lost``, bool like the ratios: left to the guard. ``factor`` [tile_b] or scalar: what the
+    product is multiplied by; ``acc`` after the step: element flows [tile_k, tile_b], parameter flows [tile_k, tile_m]."""
 
     first: int
     count: int
     left: np.ndarray
     right: np.ndarray
+    lost: np.ndarray
     factor: np.ndarray
     acc: np.ndarray
 
@@ -70,19 +73,22 @@ def layer_values(layer: TritonLayer, node_logs: np.ndarray, node_flows: np.ndarr
         halves, tops = scaled_units(layer.products, elements)
         ratios = np.zeros((layer.num_ratio_rows, logs.shape[1]), np.float16)
         ratio_tops = np.full((layer.num_ratio_units, logs.shape[1]), -np.inf, np.float32)
+        lost = np.zeros(ratios.shape, bool)
         for launch in layer.sums:
-            _ratios(launch, logs, flows, tops, ratios, ratio_tops)
-    return LayerValues(halves, tops, ratios, ratio_tops, batch)
+            _ratios(launch, logs, flows, tops, ratios, ratio_tops, lost)
+    return LayerValues(halves, tops, ratios, ratio_tops, lost, batch)
 
 
-def _ratios(launch: TritonSums, logs, flows, tops, ratios, ratio_tops) -> None:
+def _ratios(launch: TritonSums, logs, flows, tops, ratios, ratio_tops, lost) -> None:
     """F / p of a group's sums, relative to the largest of their unit; sums that the guard computes get 0."""
     m, rows = launch.sum_block, min(UNIT, launch.sum_block)
     for g, nid in enumerate(launch.nids.numpy().astype(np.int64)):
         top = tops[launch.block_units.numpy()[g]].max(axis=0)
         real = (np.arange(m) < int(launch.num_nodes[g]))[:, None]
         log_p, flow = np.where(real, logs[nid : nid + m], -np.inf), np.where(real, flows[nid : nid + m], np.float32(0))
-        found = (flow > 0) & (log_p >= top + np.float32(lost_log2(launch.num_runs * launch.run))) & (log_p > -np.inf)
+        kept = log_p >= top + np.float32(lost_log2(launch.num_runs * launch.run))
+        found = (flow > 0) & kept & (log_p > -np.inf)
+        lost[launch.first_row + g * m : launch.first_row + (g + 1) * m] = ~kept & (flow > LEAST_FLOW) & (log_p > -np.inf)
         log_ratio = np.where(found, np.log2(flow) - log_p, np.float32(-np.inf)).astype(np.float32)
         for unit, first in enumerate(range(0, m, rows)):
             part = log_ratio[first : first + rows]
@@ -119,7 +125,8 @@ def param_flows_program(layer: TritonLayer, g: int, values: LayerValues, config:
             else:
                 acc = acc + x[:, None, :] * ratio.astype(np.float32)[None, :, :]
             count = min(config.tile_b, values.batch - first)
-            steps.append(FlowStep(first, count, x, ratio, np.ones(1, np.float32), acc if tensor else acc.sum(axis=2)))
+            gone = values.lost[at : at + config.tile_m, b]
+            steps.append(FlowStep(first, count, x, ratio, gone, np.ones(1, np.float32), acc if tensor else acc.sum(axis=2)))
         unit = np.exp2(np.float32(-30.0) + largest)
         return FlowProgram(tuple(steps), steps[-1].acc * np.exp2(FLOW_LOG2 - np.float32(30.0) + largest), unit)
 
@@ -163,7 +170,8 @@ def _parents_one_by_one(launch: TritonElements, values, half_params, config, c, 
         ratio = values.ratios[rows[r] + j : rows[r] + j + tile, b]
         factor = np.exp2(np.minimum(own + values.ratio_tops[units[r] + j // min(UNIT, m), b], MOST))
         acc = acc + np.matmul(ratio.T, theta, dtype=np.float32) * factor[:, None]
-        steps.append(FlowStep(first, tile, theta, ratio, factor, acc.T))
+        lost = values.lost[rows[r] + j : rows[r] + j + tile, b] & bool(units[r])  # pseudo parents have unit 0
+        steps.append(FlowStep(first, tile, theta, ratio, lost, factor, acc.T))
     return steps, np.float32(1)
 
 
@@ -189,7 +197,8 @@ def _parents_together(launch: TritonElements, values, half_params, config, c, fi
             unit = unit + within // min(UNIT, m)
             ratio = ratio * np.exp2(np.minimum(own[None, :] + values.ratio_tops[unit, b], MOST))
             acc = acc + theta.astype(np.float32)[:, :, None] * ratio[:, None, :]
-        steps.append(FlowStep(first, int(inside.sum()), theta, ratio, np.ones(1, np.float32), acc.T if tensor else acc.sum(axis=0)))
+        lost = values.lost[row, b] & (inside & (units[r] > 0))[:, None]
+        steps.append(FlowStep(first, int(inside.sum()), theta, ratio, lost, np.ones(1, np.float32), acc.T if tensor else acc.sum(axis=0)))
     return steps, np.exp2(np.minimum(own + largest, MOST))[None, :] if tensor else np.float32(1)
 
 

@@ -170,6 +170,11 @@ def to_half(values: np.ndarray) -> np.ndarray:
     return (values * HALF).astype(np.float16)
 
 
+def lost_bound(launch: Launch) -> float:
+    """log2 of an accumulator, relative to the block's scale, below which the guard computes a sum again."""
+    return lost_log2(launch.fan_in * launch.child_block)
+
+
 def program_bytes(launch: Launch, column: int, entry: int) -> list[int]:
     """Bytes that a program of batch tile ``column`` requests: [indices, step 1, step 2, ..., store]. Over all programs they add up to
     the traffic model's ``l1_bytes`` of the launch. ``entry``: bytes of a value and of a parameter of a planned launch (indices have 4)."""

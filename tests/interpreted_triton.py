@@ -21,6 +21,7 @@ from pcviz.footprint import tensor_bytes
 from pcviz.ir.nodes import ProdNodes, inputs, multiply, summate, topological
 from pcviz.kernel_steps import forward_program
 from pcviz.queries import max_values
+from pcviz.widgets.teaching import CIRCUITS
 
 interpreter_builder.options = InterpreterOptions(sanitize_overflow=False)  # half the time
 assert os.environ.get("TRITON_INTERPRET") == "1", "run this file by tests/test_triton.py"
@@ -527,6 +528,27 @@ def test_backward_steps_of_the_kernel_view_are_those_of_the_kernels(monkeypatch,
         for tile in range(len(launch.em_pids) * launch.sum_block // em_rows(launch)):
             changed += compare_em(launch, em_program(launch, params, flows, tile, 0.3, 0.1), engine.params.numpy(), tile)
     assert changed >= 3
+
+
+def test_sums_that_the_kernel_view_leaves_to_the_guard_are_those_of_the_kernels(block_size=16):
+    """Forward, the sums that are stored as +inf, which the guard then finds; backward, those whose flows the ratio kernel leaves to it."""
+    root, x = CIRCUITS["far apart"][1]()
+    engine = interpreted(root, block_size, deterministic=True).engine
+    engine.run(torch.as_tensor(np.ascontiguousarray(x.T)), None, backward=True)
+    layer, logs, flows = engine.layers[0], engine.buffers.logs.numpy(), engine.buffers.flows.numpy()
+    (launch,) = layer.sums
+    config = engine.config("forward", launch)
+    made = np.concatenate([
+        forward_program(layer, 0, logs[:, : len(x)], engine.half_params.numpy(), config, 0, tile, "scaled").logs
+        for tile in range(16 // config.tile_m)])[:, : len(x)]  # fmt: skip
+    rows = launch.nids.numpy()[:, None] + np.arange(block_size)
+    lost, found = made == np.inf, logs[rows.ravel(), : len(x)]
+    assert 16 < lost.sum() < lost.size and np.isfinite(found[lost]).all()
+    np.testing.assert_array_equal(found[~lost], made[~lost])
+    values = layer_values(layer, logs[:, : len(x)], flows[:, : len(x)])
+    own = slice(launch.first_row, launch.first_row + 16)
+    np.testing.assert_array_equal(values.lost[own, : len(x)], engine.buffers.lost_ratios.numpy()[own, : len(x)] > -np.inf)
+    assert values.lost.any()
 
 
 def compare_em(launch, steps, params, tile) -> bool:

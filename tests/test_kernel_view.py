@@ -3,6 +3,7 @@ kernels: interpreted_triton.py."""
 
 import numpy as np
 import pytest
+from pcviz_kernels.tiles import PITCH, SIDES
 
 import pcviz as pcv
 from pcviz.ir.nodes import init_params
@@ -12,7 +13,8 @@ from pcviz.widgets.circuits import user_entry
 from pcviz.widgets.frames import Settings
 from pcviz.widgets.kernel_job import KernelJob
 from pcviz.widgets.packing import pack, unpack
-from pcviz.widgets.scenes.kernel import source, static_kernel
+from pcviz.widgets.scenes import kernel as kernel_module
+from pcviz.widgets.scenes.kernel import MAX_CELLS, MAX_STEPS, source, static_kernel, steps_at
 
 CELL = """
 import pcviz as pcv
@@ -30,6 +32,14 @@ def entry():
     root = pcv.PD((8, 8), num_latents=12, split_intervals=4, dist=pcv.Categorical(num_cats=17), seed=0)
     init_params(root, 0)
     return user_entry(root, pcv.datasets.digits("train"))
+
+
+def program_total(scene):
+    """Bytes of one program; those of the steps that are drawn are among those of all."""
+    sizes = np.frombuffer(scene["stepBytes"], "<u4")
+    assert len(sizes) == scene["numSteps"]
+    assert [step["bytes"] for step in scene["steps"]] == sizes[scene["firstStep"] :][: len(scene["steps"])].tolist()
+    return scene["startBytes"] + int(sizes.sum()) + scene["storeBytes"]
 
 
 @pytest.mark.parametrize("block_size, batch", [(1, 7), (4, 200), (16, 300)])
@@ -54,11 +64,11 @@ def test_a_scene_holds_the_circuits_values(entry, block_size, variant):
     group = pc.plan.layers[1].groups[scene["group"]]
     row = group.nids[scene["sums"] // group.sum_block] + scene["sums"] % group.sum_block
     low, high = scene["shown"]
-    assert low <= 150 < high and high - low <= 64
+    assert low <= 150 < high and high - low == scene["tile"][2], "all samples of the tile"
     stored = np.frombuffer(scene["stored"], "<f4").reshape(-1, high - low)
     expected = pc.node_values(entry.x[:200])[row : row + len(stored), low:high].numpy()
-    np.testing.assert_allclose(stored, expected, atol=3e-3)
-    own = scene["startBytes"] + scene["hidden"] + sum(step["bytes"] for step in scene["steps"]) + scene["storeBytes"]
+    np.testing.assert_allclose(stored[:, : expected.shape[1]], expected, atol=3e-3)
+    own = program_total(scene)
     assert 0 < scene["before"] + own <= scene["launchBytes"]
     launches = pcv.trace(pc.plan, 200, passes=("forward",), impl="triton", variant=variant).phase("forward")
     launch = next(each for each in launches if (each.layer, each.group) == (2, scene["group"]))
@@ -116,7 +126,7 @@ def check_bytes(scene, report, phase):
     """What this program and those before request is part of what the model says, which all of them reach."""
     records = [record for record in report.records if (record.layer, record.phase) == (2, phase)]
     assert scene["launchBytes"] == records[scene["group"]].l1_bytes
-    own = scene["startBytes"] + scene["hidden"] + sum(step["bytes"] for step in scene["steps"]) + scene["storeBytes"]
+    own = program_total(scene)
     rest = scene["launchBytes"] * (scene["program"] + 1) // scene["programs"]
     assert scene["before"] + own == rest and min(step["bytes"] for step in scene["steps"]) > 0
     assert len(static_kernel(scene)) < 60_000
@@ -158,11 +168,31 @@ def test_counters_of_em_add_up_to_the_models_totals(entry, block_size, circuit, 
             for program in [0, 7, record.programs - 1] if many else range(record.programs):
                 scene = job.scene(chosen, settings, report, block_size, layer, {"phase": "em", "group": group, "program": program})
                 assert many or scene["before"] == seen
-                seen = scene["before"] + scene["startBytes"] + scene["hidden"] + sum(step["bytes"] for step in scene["steps"]) + scene["storeBytes"]
+                seen = scene["before"] + program_total(scene)
             assert seen == scene["launchBytes"] == record.l1_bytes
         if not records:
             assert (circuit, layer) == ("tied", 2)
             assert "tied" in job.scene(chosen, settings, report, block_size, layer, {"phase": "em"})["why"]
+
+
+def test_long_walks_are_sent_around_the_step_that_the_person_looks_at(entry, monkeypatch):
+    """Every step of a program can be reached, whatever their number; so can what is stored behind the last."""
+    count, seen = 200, set()
+    assert steps_at(1, 5) == range(5) == steps_at(6, 5)
+    for step in range(1, count + 2):
+        shown = steps_at(step, count)
+        assert min(step, count) - 1 in shown and len(shown) == MAX_STEPS and shown.stop <= count
+        seen |= set(shown)
+    assert seen == set(range(count))
+    monkeypatch.setattr(kernel_module, "MAX_STEPS", 1)
+    early, late = (scene_of(entry, "param_flows", 16, step=step)[0] for step in (1, 4))  # 200 samples in steps of 64
+    assert (early["firstStep"], late["firstStep"], late["numSteps"], len(late["steps"])) == (0, 3, 4, 1)
+    assert late["stepBytes"] == early["stepBytes"] and program_total(late) == program_total(early)
+
+
+def test_no_legal_tile_is_cut():
+    """All rows, columns and samples of a tile are drawn."""
+    assert max(*SIDES["tile_m"], *SIDES["tile_k"], PITCH) <= MAX_CELLS
 
 
 def test_every_phase_shows_lines_of_its_kernel(entry):

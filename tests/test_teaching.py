@@ -70,11 +70,13 @@ def test_underflow_loses_sums_that_the_engine_keeps(entries):
     report = pcv.estimate(pcv.plan_summary(entry.root, block_size=16), 64)
     shown = KernelJob().scene(entry, Settings(batch_size=64), report, 16, 1, {"variant": "paper", "sample": 0})
     stored = np.frombuffer(shown["stored"], "<f4").reshape(16, -1)[:, 0]
-    lost = np.isnan(stored)
+    lost = np.frombuffer(shown["lost"], np.uint8).reshape(16, -1)[:, 0]
     assert not lost[0] and lost[-1] and 4 < lost.sum() < 16 and (np.diff(lost.astype(int)) >= 0).all()
+    assert shown["guard"].startswith(f"left to the guard: {lost.sum()} of 16 sums of sample 0, ")
     pc = pcv.TensorCircuit(pcv.compile(entry.root, block_size=16))
     values = pc.node_values(entry.x[:1], nodes=entry.root.children[0])[:, 0].numpy()
     np.testing.assert_allclose(values - values[0], -12.0 * np.arange(16) - values[0], atol=0.05)
+    np.testing.assert_allclose(stored, values, atol=0.05)  # with those that the guard computes
     assert scene.layer == 1 and default_layer(entry.root) in (1, 2)
 
 

@@ -191,7 +191,7 @@ def _kernel_frames(generations: list[Generation], layer: int) -> Iterator[dict]:
     for generation in generations if generations[0].entry.x is not None else ():
         entry, settings = generation.entry, generation.settings
         for size in entry.sizes:
-            steps = pack(job.scene(entry, settings, generation.report(size), size, layer, {}))
+            steps = pack(job.scene(entry, settings, generation.report(size), size, layer, {}) | {"held": True})
             yield _frame_of(generation, Task("kernel", size, layer), steps)
 
 

@@ -18,7 +18,7 @@ class KernelJob:
         self._key = None
 
     def scene(self, entry: Entry, settings, report, block_size: int, layer: int, wish: dict) -> dict:
-        """``wish``: phase, group, program, sample and variant that the page asks for; numbers beyond the last are cut to it."""
+        """``wish``: phase, group, program, sample, variant and step that the page asks for; numbers beyond the last are cut to it."""
         self._prepare(entry, settings, block_size)
         match wish.get("phase"):
             case "element_flows" | "param_flows" as phase:
@@ -46,9 +46,12 @@ class KernelJob:
         one = self._layer(layer)
         done = forward_program(one, launch.group, node_logs, self._half_params, launch.config, column, tile, variant)
         sums, entry_bytes, fits = one.sums[launch.group], _entry_bytes(report), _fits(launch, report)
+        row = int(sums.nids[tile * launch.config.tile_m // sums.sum_block]) + tile * launch.config.tile_m % sums.sum_block
+        exact = node_logs[row : row + launch.config.tile_m, column * launch.config.tile_b : (column + 1) * launch.config.tile_b]
         return scene_kernel(
             done, launch, levels(sums, launch.config, column, tile, done.steps, fits), number=number, sample=sample, variant=variant,
             num_groups=num_groups, num_sms=report.device.num_sms, device=report.device.name, entry=entry_bytes, run=sums.run,
+            exact=exact, at_step=int(wish.get("step") or 1),
         )  # fmt: skip
 
     def _flows_scene(self, phase: str, settings, report, layer: int, wish: dict) -> dict:
@@ -68,14 +71,15 @@ class KernelJob:
             done = param_flows_program(one, launch.group, values, launch.config, column, tile)
         found = flow_levels(one, phase, launch.group, launch.config, column, tile, done.steps, _fits(launch, report))
         return scene_flows(phase, done, launch, found, number=number, sample=sample, num_groups=num_groups, num_sms=report.device.num_sms,
-                           device=report.device.name, entry=_entry_bytes(report))  # fmt: skip
+                           device=report.device.name, entry=_entry_bytes(report), bound=_bound(one, launch),
+                           at_step=int(wish.get("step") or 1))  # fmt: skip
 
     def _em_scene(self, settings, report, layer: int, wish: dict) -> dict:
         from ..flow_steps import em_program, em_stored
 
         launch, num_groups = _launch(report, "em", layer, wish)
         if launch is None:
-            return scene_no_kernel("These parameters are tied: the launch of another layer updates them.", others=True)
+            return scene_no_kernel("These parameters are tied to those of a layer nearer the inputs, whose launch updates them.", others=True)
         sums = self._layer(layer).sums[launch.group]
         if self._edge_flows is None:
             self._circuit.clear_flows()
@@ -87,7 +91,7 @@ class KernelJob:
         return scene_em(
             steps, launch, em_stored(sums), group=launch.group, num_groups=num_groups, number=number,
             num_sms=report.device.num_sms, device=report.device.name, entry=_entry_bytes(report), fits_l2=_fits(launch, report),
-            step_size=STEP_SIZE, pseudocount=PSEUDOCOUNT,
+            step_size=STEP_SIZE, pseudocount=PSEUDOCOUNT, at_step=int(wish.get("step") or 1),
         )  # fmt: skip
 
     def _prepare(self, entry: Entry, settings, block_size: int) -> None:
@@ -130,6 +134,15 @@ def _place(launch, batch_size: int, wish: dict) -> tuple[int, int, int, int]:
         end = launch.grid[0] * launch.config.tile_b if launch.kernel else batch_size
         sample = min(max(sample, column * launch.config.tile_b), min((column + 1) * launch.config.tile_b, end) - 1)
     return number, sample, column, tile
+
+
+def _bound(layer, launch) -> float:
+    """log2 of a sum, relative to its block's scale, below which the guard has its flows; of element flows that of the widest parents."""
+    from pcviz_kernels.triton_launches import lost_log2
+
+    if launch.phase == "param_flows":
+        return lost_log2(launch.fan_in * launch.child_block)
+    return max(lost_log2(sums.num_runs * sums.run) for sums in layer.sums if sums.sum_block == launch.sum_block)
 
 
 def _entry_bytes(report) -> int:

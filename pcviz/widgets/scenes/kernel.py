@@ -16,8 +16,8 @@ from .common import count, html_table, si_bytes
 if TYPE_CHECKING:
     from ...kernel_steps import ForwardProgram
 
-MAX_CELLS = 64  # rows and columns of a drawn tile
-MAX_STEPS = 24
+MAX_CELLS = 128  # rows and columns of a drawn tile: no side that pcviz_kernels.tiles allows is longer
+MAX_STEPS = 16  # sent at a time; the page asks for others when it comes to them
 SCALE = np.float32(2.0**-15)
 
 
@@ -27,47 +27,71 @@ def scene_no_kernel(why: str = "", others: bool = False) -> dict:
 
 
 def scene_kernel(program: ForwardProgram, launch: Launch, levels: list[tuple[str, str]], *, number: int, sample: int, variant: str, num_groups: int,
-                 num_sms: int, device: str, entry: int, run: int) -> dict:  # fmt: skip
+                 num_sms: int, device: str, entry: int, run: int, exact: np.ndarray, at_step: int = 1) -> dict:  # fmt: skip
     """``levels``: (of parameters, of children) for each step, from ``kernel_steps.levels``. ``entry``: bytes of a value in the model of a
-    planned launch."""
-    from ...kernel_steps import bytes_before, program_bytes, wave_of  # torch comes with it, and the first picture needs none
+    planned launch. ``exact`` [tile_m, tile_b]: log2 p of the program's sums, which the guard finds too; ``at_step``: that the person looks at."""
+    from ...kernel_steps import bytes_before, lost_bound, program_bytes, wave_of  # torch comes with it, and the first picture needs none
 
     config, column = launch.config, number % launch.grid[0]
     low = column * config.tile_b
     high = low + config.tile_b if launch.kernel else min(low + config.tile_b, launch.batch_size)
-    left = min(max(0, sample - low - MAX_CELLS // 2), max(0, high - low - MAX_CELLS))
-    window = slice(left, min(left + MAX_CELLS, high - low))
+    window = slice(0, min(MAX_CELLS, high - low))
     sizes = program_bytes(launch, column, entry)
     widths = [launch.operand(name).width(entry) for name in ("parameters", "elements")]
-    steps = program.steps[:MAX_STEPS]
+    shown = steps_at(at_step, len(program.steps))
     wave, waves = wave_of(launch, number, num_sms)
     paper = variant == "paper"
     reference = "running max" if paper else "scale of the block"
-    at = sample - low - window.start
-    drawn = [_step(step, window, size, level, paper, widths, config, high - low, at, sample) for step, size, level in zip(steps, sizes[1:], levels)]
+    at = sample - low
+    drawn = [_step(program.steps[i], window, sizes[1 + i], levels[i], paper, widths, config, high - low, at, sample) for i in shown]
     reads = "indices and scales" if any(operand.name == "scales" for operand in launch.operands) else "indices (nids, cids, pids)"
-    stored = np.where(np.isinf(program.logs) & (program.logs > 0), np.nan, program.logs * np.float32(np.log(2)))[:MAX_CELLS, window]
+    lost = (program.logs == np.inf)[:MAX_CELLS, window]
+    stored = (np.where(program.logs == np.inf, exact, program.logs) * np.float32(np.log(2)))[:MAX_CELLS, window]
     return {
         "view": "kernel", "why": "", "phase": "forward", "layer": launch.layer, "group": launch.group, "numGroups": num_groups, "variant": variant,
         "program": number, "programs": launch.programs, "grid": list(launch.grid), "wave": wave, "waves": waves, "numSMs": num_sms, "device": device,
-        "sums": (number // launch.grid[0]) * config.tile_m, "samples": [low, high], "shown": [low + window.start, low + window.stop],
+        "sums": (number // launch.grid[0]) * config.tile_m, "samples": [low, high], "shown": [low, low + window.stop],
         "sample": sample, "batchSize": launch.batch_size, "tile": [config.tile_m, config.tile_k, config.tile_b],
-        "steps": drawn, "numSteps": len(program.steps), "startBytes": sizes[0], "storeBytes": sizes[-1],
-        "before": bytes_before(launch, number, entry), "hidden": sum(sizes[1 + len(steps) : -1]), "launchBytes": launch_bytes(launch, entry),
+        **walk(drawn, shown, sizes), "before": bytes_before(launch, number, entry), "launchBytes": launch_bytes(launch, entry),
+        "lost": lost.astype(np.uint8).tobytes(), "guard": _guard_text(lost, at, sample), "guardWhy": guard_why(lost_bound(launch)),
         "axes": [["sum", "child"], ["child", "sample"], ["sum", "sample"]], "kind": "model, L1 requests", "reference": reference,
         "startText": f"Start: read {si_bytes(sizes[0])} of {reads}, accumulator = 0.",
-        "storeText": f"Store log p of {config.tile_m} sums: {si_bytes(sizes[-1])}. NaN: lost in float16, the guard computes it again.",
+        "storeText": f"Store log p of {config.tile_m} sums: {si_bytes(sizes[-1])}.",
         "stored": floats(stored), "storedShape": list(stored.shape), "storedHead": f"log p (nats): {shape_text(stored, 'sums', 'samples')}",
         "storedMark": at, "source": source(variant, config.uses_tensor_cores, run, config.tile_k),
-        "caption": _caption(launch, window, high - low, len(program.steps), high > launch.batch_size, paper),
+        "caption": _caption(launch, high > launch.batch_size, paper),
     }  # fmt: skip
 
 
 def static_kernel(scene: dict) -> str:
     """HTML table: one row per step."""
-    rows = [[i + 1, step["text"], si_bytes(step["bytes"])] for i, step in enumerate(scene.get("steps", []))]
+    rows = [[i, step["text"], si_bytes(step["bytes"])] for i, step in enumerate(scene.get("steps", []), scene.get("firstStep", 0) + 1)]
     title = f"Program {scene.get('program', '-')} of layer {scene.get('layer', '-')}, {scene.get('phase', 'forward').replace('_', ' ')}"
     return html_table(title, ["step", "what it does", "bytes (model)"], rows, scene["why"] or scene["caption"])
+
+
+def steps_at(step: int, count_: int) -> range:
+    """The steps that are sent when the person looks at ``step`` (from 1; beyond the last: what is stored)."""
+    first = min(max(0, step - 1 - MAX_STEPS // 4), max(0, count_ - MAX_STEPS))
+    return range(first, min(first + MAX_STEPS, count_))
+
+
+def walk(drawn: list[dict], shown: range, sizes: list[int]) -> dict:
+    """``sizes``: bytes of the start, of every step and of the store."""
+    return {"steps": drawn, "firstStep": shown.start, "numSteps": len(sizes) - 2, "startBytes": int(sizes[0]), "storeBytes": int(sizes[-1]),
+            "stepBytes": np.array(sizes[1:-1], "<u4").tobytes()}  # fmt: skip
+
+
+def guard_why(bound: float) -> str:
+    return (f"Below 2^{bound:.0f} of the block's scale float16 may have lost a child. Such a sum is left to the guard, a kernel of its own, which "
+            "computes it again from logarithms.")  # fmt: skip
+
+
+def _guard_text(lost: np.ndarray, at: int, sample: int) -> str:
+    if not lost.any():
+        return ""
+    own = f"{int(lost[:, at].sum())} of {lost.shape[0]} sums of sample {sample}"
+    return f"left to the guard: {own}, {count(lost.sum())} of {count(lost.size)} values of the tile"
 
 
 def launch_bytes(launch: Launch, entry: int) -> int:
@@ -77,26 +101,26 @@ def launch_bytes(launch: Launch, entry: int) -> int:
 def _step(step, window: slice, size: int, level: tuple[str, str], paper: bool, widths: list[int], config, samples: int, at: int, sample: int) -> dict:
     factor = step.factor[window].astype(np.float32)
     last = step.first + step.count - 1
-    parts = f"{si_bytes(widths[0] * step.count * config.tile_m)} from {level[0]}, e[children {step.first}..{last}]: "
-    parts += f"{si_bytes(widths[1] * step.count * samples)} from {level[1]}"
-    then = "new maximum, rescale the accumulator, multiply, add." if paper else "bring to the block's scale, multiply, add."
+    parts = f"{si_bytes(widths[0] * step.count * config.tile_m)} from {level[0]}, and e, {si_bytes(widths[1] * step.count * samples)} from {level[1]}"
+    then = "new maximum, rescale, multiply, add." if paper else "bring to the block's scale, multiply, add."
     base = step.base[window][at] * np.float32(np.log(2))
     own = f"Sample {sample}: {'running max' if paper else 'scale of the block'} {base:.4g} nats"
-    own += f", old accumulator × {step.kept[window][at]:.4g}." if paper else "."
+    own += f", accumulator × {step.kept[window][at]:.4g}." if paper else "."
     left, right = step.theta.T[:MAX_CELLS, :MAX_CELLS] * SCALE, step.x[:MAX_CELLS, window].astype(np.float32) * SCALE * factor
     acc = (step.acc * np.float32(2.0**-30))[:MAX_CELLS, window]
     names = [("P", "sums", "children"), ("e", "children", "samples"), ("accumulator", "sums", "samples")]
-    return drawn_step(left, right, acc, names, [-1, at, at], size, f"load P[children {step.first}..{last}]: {parts}; {then} {own}")
+    return drawn_step(left, right, acc, names, [-1, at, at], size, f"P[children {step.first}..{last}], {parts}; {then} {own}")
 
 
-def drawn_step(left, right, acc, names, marks: list[int], size: int, text: str, part: str = "step", first: int = 0) -> dict:
+def drawn_step(left, right, acc, names, marks: list[int], size: int, text: str, part: str = "step", first: int = 0, **more) -> dict:
     """Three tiles as the page draws them. ``names``: of each, what it is, its rows and its columns; ``marks``: the column of the person's
-    sample, -1 without; ``part``: which lines of the source; ``first``: the first sample that is drawn, where a step has samples of its own."""
+    sample, -1 without; ``part``: which lines of the source; ``first``: the first sample that is drawn, where a step has samples of its own;
+    ``more``: "lost" and "guard", which cells of the second tile are left to the guard, and how many."""
     tiles = {"left": left, "right": right, "acc": acc}
     return {
         **{key: floats(tile) for key, tile in tiles.items()}, "shapes": [list(np.shape(tile)) for tile in tiles.values()],
         "heads": [f"{what}: {shape_text(tile, rows, columns)}" for (what, rows, columns), tile in zip(names, tiles.values())],
-        "marks": marks, "bytes": size, "text": text, "part": part, "first": first,
+        "marks": marks, "bytes": int(size), "text": text, "part": part, "first": first, **more,
     }  # fmt: skip
 
 
@@ -111,19 +135,20 @@ def floats(values: np.ndarray) -> bytes:
     return np.ascontiguousarray(values, dtype="<f4").tobytes()
 
 
-def _caption(launch: Launch, window: slice, samples: int, steps: int, padded: bool, paper: bool) -> str:
+def _caption(launch: Launch, padded: bool, paper: bool) -> str:
     parts = ["Numbers: numpy, equal to the Triton kernel by test. Bytes: model of the launch."]
     if launch.kernel and paper:
         parts.append("The other views count the scaled variant, which pcviz runs.")
-    if window.stop - window.start < samples:
-        parts.append(f"{window.stop - window.start} of the tile's {samples} samples are drawn.")
     if padded:
         parts.append(f"Samples from {count(launch.batch_size)} on are padding, p = 0.")
-    if max(launch.config.tile_m, launch.config.tile_k) > MAX_CELLS:
-        parts.append(f"Tiles are cut to their first {MAX_CELLS} rows and columns.")
-    if steps > MAX_STEPS:
-        parts.append(f"The first {MAX_STEPS} of {count(steps)} steps are shown.")
-    return " ".join(parts)
+    return " ".join([*parts, *cut_tiles(launch.config)])
+
+
+def cut_tiles(config) -> list[str]:
+    """A config that a person gave may have longer sides than any that the rule or the Tiles view has."""
+    if max(config.tile_m, config.tile_k, config.tile_b) <= MAX_CELLS:
+        return []
+    return [f"Tiles are cut to their first {MAX_CELLS} rows and columns."]
 
 
 def source(variant: str, tensor_cores: bool, run: int, tile_k: int) -> dict:

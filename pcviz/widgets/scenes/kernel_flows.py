@@ -8,7 +8,7 @@ import numpy as np
 
 from ...tracing import Launch
 from .common import count, si_bytes
-from .kernel import MAX_CELLS, MAX_STEPS, SCALE, drawn_step, floats, launch_bytes, shape_text, source_file
+from .kernel import MAX_CELLS, SCALE, cut_tiles, drawn_step, floats, guard_why, launch_bytes, shape_text, source_file, steps_at, walk
 
 FLOW_TEXT = {
     "element_flows": ("P", "parents", "F / p", "Multiply by p of the children: their flows"),
@@ -17,59 +17,54 @@ FLOW_TEXT = {
 
 
 def scene_flows(phase: str, program, launch: Launch, levels, *, number: int, sample: int, num_groups: int, num_sms: int, device: str,
-                entry: int) -> dict:  # fmt: skip
-    """``program``: FlowProgram; ``levels``: flow_steps.flow_levels; ``entry``: bytes of a value of a planned launch."""
+                entry: int, bound: float, at_step: int = 1) -> dict:  # fmt: skip
+    """``program``: FlowProgram; ``levels``: flow_steps.flow_levels; ``entry``: bytes of a value of a planned launch; ``bound``: log2 of a sum
+    below which the guard has its flows; ``at_step``: that the person looks at."""
     config, column = launch.config, number % launch.grid[0]
-    steps, elements = program.steps[:MAX_STEPS], phase == "element_flows"
+    elements, shown = phase == "element_flows", steps_at(at_step, len(program.steps))
     sizes = _sizes(launch, number, entry, [step.count for step in program.steps])
     low = column * config.tile_b if elements else 0
-    drawn = [_flow_step(phase, step, program, config, level, size, sample, low) for step, level, size in zip(steps, levels, sizes[1:])]
-    window = _window(config.tile_b, sample - low)
+    drawn = [_flow_step(phase, program.steps[i], program, levels[i], sizes[1 + i], sample, low) for i in shown]
+    window = slice(MAX_CELLS)
     stored = program.stored[:MAX_CELLS, window] if elements else program.stored[:MAX_CELLS, :MAX_CELLS] * np.float32(2.0**40)
     axes = [["child", "sample"], ["sum", "sample"], ["child", "sum"]]
     if elements:
         axes = [["parent", "child"], ["parent", "sample"], ["child", "sample"]]
     names = ("children", "samples") if elements else ("children", "sums")
-    caption = "Numbers: numpy, equal to the Triton kernel by test. Bytes: model of the launch."
-    if len(program.steps) > MAX_STEPS:
-        caption += f" The first {MAX_STEPS} of {count(len(program.steps))} steps are shown."
-    if config.tile_b > MAX_CELLS:
-        caption += f" {MAX_CELLS} of the tile's {config.tile_b} samples are drawn."
+    caption = " ".join(["Numbers: numpy, equal to the Triton kernel by test. Bytes: model of the launch.", *cut_tiles(config)])
     return {
         **_head(phase, launch.layer, launch.group, num_groups, number, launch.programs, num_sms, device),
         "sample": sample, "batchSize": launch.batch_size, "tile": [config.tile_m, config.tile_k, config.tile_b],
-        "steps": drawn, "numSteps": len(program.steps), "startBytes": sizes[0], "storeBytes": sizes[-1], "kind": "model, L1 requests",
-        "before": launch_bytes(launch, entry) * number // launch.programs, "hidden": sum(sizes[1 + len(steps) : -1]),
-        "launchBytes": launch_bytes(launch, entry), "axes": axes,
+        **walk(drawn, shown, sizes), "kind": "model, L1 requests", "before": launch_bytes(launch, entry) * number // launch.programs,
+        "launchBytes": launch_bytes(launch, entry), "axes": axes, "guardWhy": guard_why(bound),
         "startText": f"Start: read {si_bytes(sizes[0])} of indices, scales and what is read once; accumulator = 0.",
         "storeText": f"{FLOW_TEXT[phase][3]}: {si_bytes(sizes[-1])}.",
-        "stored": floats(stored), "storedShape": list(stored.shape), "storedMark": sample - low - window.start if elements else -1,
+        "stored": floats(stored), "storedShape": list(stored.shape), "storedMark": sample - low if elements else -1,
         "storedHead": f"{'F' if elements else 'F / P of the batch'}: {shape_text(stored, *names)}",
         "source": _flow_source(phase, config.uses_tensor_cores, launch.sum_block >= config.tile_m), "caption": caption,
     }  # fmt: skip
 
 
 def scene_em(steps, launch: Launch, stored: np.ndarray, *, group: int, num_groups: int, number: int, num_sms: int, device: str, entry: int,
-             fits_l2: bool, step_size: float, pseudocount: float) -> dict:  # fmt: skip
+             fits_l2: bool, step_size: float, pseudocount: float, at_step: int = 1) -> dict:  # fmt: skip
     """``steps``: EmStep records; ``stored``: flow_steps.em_stored; ``group``: place among the layer's launches of EM."""
     rows, block = launch.config.tile_m, number // (launch.sum_block // launch.config.tile_m)
     sizes = _em_sizes(launch, stored, entry)
     own, again = sizes[block], "L2" if fits_l2 else "HBM again, as L2 cannot hold it"
-    start, before = 8, sizes[:block].sum() * (launch.sum_block // rows) + sizes[block].sum() * (number % (launch.sum_block // rows)) + 8 * number
+    before = sizes[:block].sum() * (launch.sum_block // rows) + sizes[block].sum() * (number % (launch.sum_block // rows)) + 8 * number
+    shown = steps_at(at_step, len(steps))
     return {
         **_head("em", launch.layer, group, num_groups, number, launch.programs, num_sms, device),
         "sample": None, "batchSize": launch.batch_size, "tile": [rows, steps[0].theta.shape[0], 0],
-        "steps": [_em_step(step, int(size), again) for step, size in zip(steps[:MAX_STEPS], own)], "numSteps": len(steps),
-        "startBytes": start, "storeBytes": 0, "kind": "model, L1 requests", "before": int(before), "hidden": int(own[MAX_STEPS:].sum()),
-        "launchBytes": launch_bytes(launch, entry),
+        **walk([_em_step(steps[i], own[i], again) for i in shown], shown, [8, *own, 0]), "kind": "model, L1 requests", "before": int(before),
+        "launchBytes": launch_bytes(launch, entry), "guardWhy": "",
         "axes": [["child", "sum"], ["child", "sum"], ["child", "sum"]],
         "startText": f"Start: read step size {step_size} and pseudocount {pseudocount}; the totals are 0.",
         "storeText": "Done: the parameters are written, as float32 and as float16, and their flows are cleared.",
         "stored": floats(steps[-1].new[:MAX_CELLS, :MAX_CELLS]), "storedShape": list(steps[-1].new[:MAX_CELLS, :MAX_CELLS].shape), "storedMark": -1,
         "storedHead": f"P of the last children: {shape_text(steps[-1].new[:MAX_CELLS, :MAX_CELLS], 'children', 'sums')}",
         "source": _em_source(),
-        "caption": f"Numbers: numpy, equal to the Triton kernel by test; flows of {count(launch.batch_size)} samples. Bytes: model of the launch."
-        + (f" The first {MAX_STEPS} of {count(len(steps))} steps are shown." if len(steps) > MAX_STEPS else ""),
+        "caption": f"Numbers: numpy, equal to the Triton kernel by test; flows of {count(launch.batch_size)} samples. Bytes: model of the launch.",
     }  # fmt: skip
 
 
@@ -80,32 +75,26 @@ def _head(phase: str, layer: int, group: int, num_groups: int, number: int, prog
     }  # fmt: skip
 
 
-def _window(tile_b: int, at: int) -> slice:
-    """Up to MAX_CELLS samples of a tile, around the person's where it is among them."""
-    first = min(max(0, at - MAX_CELLS // 2), max(0, tile_b - MAX_CELLS)) if at < tile_b else 0
-    return slice(first, min(first + MAX_CELLS, tile_b))
-
-
-def _flow_step(phase: str, step, program, config, level: tuple[str, str], size: int, sample: int, low: int) -> dict:
-    what, of, ratio, _ = FLOW_TEXT[phase]
-    last = step.first + step.count - 1
-    window = _window(config.tile_b, sample - (low if phase == "element_flows" else step.first))
-    right = step.right[:MAX_CELLS, window].astype(np.float32) * SCALE
+def _flow_step(phase: str, step, program, level: tuple[str, str], size: int, sample: int, low: int) -> dict:
+    last, window = step.first + step.count - 1, slice(MAX_CELLS)
+    right, lost = step.right[:MAX_CELLS, window].astype(np.float32) * SCALE, step.lost[:MAX_CELLS, window]
+    guard = f"left to the guard: {count(lost.sum())} of {count(lost.size)} values of F / p" if lost.any() else ""
+    more = {"lost": lost.astype(np.uint8).tobytes(), "guard": guard}
     if phase == "element_flows":
-        at = sample - low - window.start
+        at = sample - low
         factor = step.factor if len(step.factor) == 1 else step.factor[window]
         left, right, acc = step.left[:MAX_CELLS, :MAX_CELLS] * SCALE, right * factor, (step.acc * np.float32(2.0**-30))[:MAX_CELLS, window]
         names = [("P", "parents", "children"), ("F / p", "parents", "samples"), ("accumulator", "children", "samples")]
         rows = f"[parents {step.first}..{last}]"
-        text = f"load P{rows} from {level[0]}, F / p{rows} from {level[1]}, {si_bytes(size)} in all; multiply, add."
-        return drawn_step(left, right, acc, names, [-1, at, at], size, text, first=low + window.start)
+        text = f"P{rows} from {level[0]}, F / p from {level[1]}, {si_bytes(size)} in all; multiply, add."
+        return drawn_step(left, right, acc, names, [-1, at, at], size, text, first=low, **more)
     inside = step.first <= sample < step.first + step.count
-    at = sample - step.first - window.start if inside else -1
+    at = sample - step.first if inside else -1
     left, acc = step.left[:MAX_CELLS, window].astype(np.float32) * SCALE, (step.acc * program.unit)[:MAX_CELLS, :MAX_CELLS]
     names = [("p", "children", "samples"), ("F / p", "sums", "samples"), ("accumulator", "children", "sums")]
     rows = f"[samples {step.first}..{last}]"
-    text = f"load p{rows} from {level[0]}, F / p{rows} from {level[1]}, with their scales {si_bytes(size)}; multiply, add."
-    return drawn_step(left, right, acc, names, [at, at, -1], size, text, first=step.first + window.start)
+    text = f"p{rows} from {level[0]}, F / p from {level[1]}, with their scales {si_bytes(size)}; multiply, add."
+    return drawn_step(left, right, acc, names, [at, at, -1], size, text, first=step.first, **more)
 
 
 def _em_sizes(launch: Launch, stored: np.ndarray, entry: int) -> np.ndarray:

@@ -11,30 +11,33 @@ function draw_kernel(el, scene, store) {
   view.stop?.(scene !== view.scene);
   view.note.hidden = Boolean(scene.steps);
   pv_waits(view.note, scene.why || "Computing the steps of a program …");
-  for (const part of [view.body, view.counter, view.waves, view.text, view.caption]) part.hidden = !scene.steps;
+  for (const part of [view.body, view.counter, view.waves, view.words, view.caption]) part.hidden = !scene.steps;
   view.bar.hidden = !scene.steps && !(scene.others && view.scene); // a launch without a program leaves the choice of others
+  [...view.bar.children].slice(2).forEach((part) => (part.hidden = !scene.steps)); // behind the layer and the choice of kernels
   const { blockSize, layer, tolerance } = frame.state, chosen = pv_launch(frame.state), follow = chosen !== view.chosen && chosen;
   view.chosen = chosen;
   if (!scene.steps) {
     const wish = `${blockSize}|${layer}|${tolerance}`;
+    if (scene.others && follow) kernel_ask(frame, kernel_place(follow)); // from a layer's EM without a launch to another of its launches
     if (!scene.why && view.wish !== wish) kernel_ask(frame, { variant: view.variant, ...kernel_place(chosen) });
     view.wish = scene.why ? null : wish; // the scene may still be that of a circuit without data
     return;
   }
   view.wish = null;
   if (scene !== view.scene) {
-    const last = view.scene && view.scene.phase === scene.phase && view.scene.numSteps === scene.numSteps;
+    const last = view.scene && view.scene.phase === scene.phase && view.scene.numSteps === scene.numSteps && view.scene.layer === scene.layer;
     Object.assign(view, { scene, at: last ? view.at : 1, variant: scene.variant || view.variant, sample: scene.sample ?? view.sample });
+    view.waiting = false;
     kernel_controls(frame);
   }
   view.frame = frame;
   if (follow && (follow.phase !== scene.phase || follow.group !== scene.group)) kernel_ask(frame, kernel_place(follow));
-  kernel_paint(frame);
+  kernel_go(view, view.at);
 }
 
 // What to ask for a chosen launch: its first program.
 function kernel_place(chosen) {
-  return chosen ? { phase: chosen.phase, group: chosen.group, program: 0 } : {};
+  return chosen ? { phase: chosen.phase, group: chosen.group, program: 0, step: 1 } : {};
 }
 
 // A launch that the person chooses here is chosen for all views.
@@ -44,7 +47,7 @@ function kernel_choose(frame, phase, group) {
 
 function kernel_ask(frame, wish) {
   const scene = frame.view.scene || {};
-  const kept = { group: scene.group, program: scene.program, sample: scene.sample ?? frame.view.sample, variant: scene.variant || frame.view.variant, phase: scene.phase };
+  const kept = { group: scene.group, program: scene.program, sample: scene.sample ?? frame.view.sample, variant: scene.variant || frame.view.variant, phase: scene.phase, step: frame.view.at };
   frame.store.send({ kind: "kernel", ...kept, ...wish });
 }
 
@@ -52,9 +55,13 @@ function kernel_build(frame) {
   const { el, view } = frame;
   view.note = pv_el("p", "pcv-absent");
   view.bar = pv_el("div", "pcv-bar");
-  view.text = pv_el("div", "pcv-kernel-text");
-  view.text.setAttribute("role", "status");
+  view.words = pv_el("div", "pcv-kernel-words");
+  view.words.setAttribute("role", "status");
+  view.text = pv_el("div");
   view.text.dataset.pcv = "kernel-text";
+  view.guard = pv_el("div", "pcv-kernel-guard");
+  view.guard.dataset.pcv = "kernel-guard";
+  view.words.append(view.text, view.guard);
   view.body = pv_el("div", "pcv-kernel-body");
   view.row = pv_el("div", "pcv-kernel-row");
   view.body.append(view.row);
@@ -77,6 +84,8 @@ function kernel_build(frame) {
   view.tiles = ["left", "right", "acc"].map((name, i) => {
     const box = pv_el("figure", "pcv-kernel-tile");
     const head = pv_el("figcaption");
+    const place = pv_el("div", "pcv-kernel-place"), mark = pv_el("i", "pcv-kernel-mark");
+    mark.title = "the chosen sample";
     const canvas = pv_focusable(pv_el("canvas"));
     canvas.addEventListener("mousemove", (event) => kernel_hover(view, i, canvas, event));
     canvas.addEventListener("mouseleave", () => (view.tip.hidden = true));
@@ -84,22 +93,29 @@ function kernel_build(frame) {
     canvas.dataset.pcv = `kernel-${name}`;
     canvas.addEventListener("keydown", (event) => kernel_cell_key(view, i, canvas, event));
     canvas.addEventListener("blur", () => (view.tip.hidden = true));
-    box.append(head, canvas);
+    place.append(mark, canvas);
+    box.append(head, place);
     view.row.append(box);
-    return { name, head, canvas };
+    return { name, head, canvas, mark };
   });
   view.code = pv_focusable(pv_el("pre", "pcv-kernel-code"));
   view.code.tabIndex = 0;
   view.code.setAttribute("aria-label", "Source of the Triton kernel, lines of this step");
   view.body.append(view.code);
   view.table = pv_el("table", "pcv-sr");
-  el.append(view.note, view.bar, view.text, view.body, view.counter, view.waves, view.caption, view.table);
+  el.append(view.bar, view.note, view.words, view.body, view.counter, view.waves, view.caption, view.table);
   view.said = pv_el("div", "pcv-sr");
   view.said.setAttribute("role", "status");
   el.append(view.said);
   view.tip = pv_tip(el);
   view.play = pv_button("Play", () => kernel_play(view));
   view.play.dataset.pcv = "kernel-play";
+  view.showCode = pv_button("code", () => {
+    view.codeOpen = !view.codeOpen;
+    kernel_paint(view.frame);
+  });
+  view.showCode.dataset.pcv = "kernel-code";
+  view.showCode.title = "The lines of the Triton kernel that this step runs, in the place of the tiles";
   view.slider = pv_focusable(pv_el("input"));
   Object.assign(view.slider, { type: "range", min: 0, step: 1 });
   view.slider.dataset.pcv = "kernel-step";
@@ -145,14 +161,14 @@ function kernel_controls(frame) {
   back.setAttribute("aria-label", "Step back");
   next.setAttribute("aria-label", "Step forward");
   next.dataset.pcv = "kernel-next";
-  view.slider.max = scene.steps.length + 1;
+  view.slider.max = kernel_last(scene) + 1;
   const focused = view.bar.contains(document.activeElement) ? document.activeElement.dataset.pcv : null;
   const steps = pv_el("span", "pcv-kernel-steps");
-  steps.append(view.play, back, view.slider, next);
+  steps.append(view.play, back, view.slider, next, view.showCode);
   view.bar.replaceChildren(...parts, steps);
   if (focused) view.bar.querySelector(`[data-pcv="${focused}"]`)?.focus();
   const cells = (tag, values) => values.map((value) => pv_el(tag, "", value));
-  view.table.replaceChildren(...[["step", "what it does", "bytes"], ...scene.steps.map((step, i) => [String(i + 1), step.text, pv_count(step.bytes)])].map((values, i) => {
+  view.table.replaceChildren(...[["step", "what it does", "bytes"], ...scene.steps.map((step, i) => [String(scene.firstStep + i + 1), step.text, pv_count(step.bytes)])].map((values, i) => {
     const row = pv_el("tr");
     row.append(...cells(i ? "td" : "th", values));
     return row;
@@ -161,25 +177,40 @@ function kernel_controls(frame) {
 
 function kernel_key(view, event) {
   if (event.target.tagName === "SELECT" || event.target.type === "number") return;
-  const to = { ArrowRight: view.at + 1, ArrowLeft: view.at - 1, Home: 0, End: view.scene.steps.length + 1 }[event.key];
+  const to = { ArrowRight: view.at + 1, ArrowLeft: view.at - 1, Home: 0, End: kernel_last(view.scene) + 1 }[event.key];
   if (to !== undefined) kernel_go(view, to);
   else if (event.key === " ") kernel_play(view);
   else return;
   event.preventDefault();
 }
 
+// The last step that one can go to: a page from disk holds the first ones alone.
+function kernel_last(scene) {
+  return scene.held ? scene.firstStep + scene.steps.length : scene.numSteps;
+}
+
+// The step at a position: of the start the first and of the store the last; undefined where it has not been sent yet.
+function kernel_step(scene, at) {
+  return scene.steps[pv_clamp(at, 1, kernel_last(scene)) - 1 - scene.firstStep];
+}
+
 function kernel_go(view, to) {
-  view.at = pv_clamp(to, 0, view.scene.steps.length + 1);
+  view.at = pv_clamp(to, 0, kernel_last(view.scene) + 1);
+  if (!kernel_step(view.scene, view.at) && !view.waiting) {
+    view.waiting = true; // one question at a time; the answer's scene asks again where the person has gone on
+    kernel_ask(view.frame, {});
+  }
   kernel_paint(view.frame);
 }
 
 function kernel_play(view) {
   if (view.timer) return view.stop(true);
-  const last = view.scene.steps.length + 1;
+  const last = kernel_last(view.scene) + 1;
   if (view.at === last) kernel_go(view, 0);
   view.play.textContent = "Pause";
   view.timer = setInterval(() => {
     if (!view.body.isConnected || view.at >= last) return view.stop(true);
+    if (!kernel_step(view.scene, view.at)) return; // comes
     kernel_go(view, view.at + 1);
   }, window.matchMedia("(prefers-reduced-motion: reduce)").matches ? 2500 : 900);
 }
@@ -189,39 +220,47 @@ function kernel_values(bytes) {
 }
 
 function kernel_paint(frame) {
-  const { view, theme } = frame, { scene, at } = view, { steps } = scene, n = steps.length;
-  const step = steps[pv_clamp(at, 1, n) - 1], stored = at > n, part = at === 0 ? "start" : stored ? "store" : "step";
+  const { view, theme } = frame, { scene, at } = view, n = kernel_last(scene);
+  const step = kernel_step(scene, at), stored = at > n, part = at === 0 ? "start" : stored ? "store" : "step";
   kernel_words(view, part, step);
   kernel_waves(view, theme);
+  const width = view.body.clientWidth, wide = width > 620, tight = !wide && frame.height < 36 * frame.font;
+  Object.assign(view.body.dataset, { wide: String(wide), shows: !tight ? "both" : view.codeOpen ? "code" : "tiles" });
+  view.showCode.hidden = !tight;
+  view.showCode.setAttribute("aria-pressed", String(Boolean(view.codeOpen)));
+  view.slider.value = at;
+  view.slider.setAttribute("aria-valuetext", `${part} ${at} of ${scene.numSteps + 1}`);
+  Object.assign(frame.el.dataset, { step: at, variant: scene.variant, phase: scene.phase, loaded: String(Boolean(step)) });
+  if (!step) return;
   const { spans, lines, file } = scene.source, own = part === "step" ? step.part : part;
   view.code.replaceChildren(pv_el("b", "", `${file}, lines ${spans[own].join("–")}\n`), lines[own].join("\n"));
-  const width = view.body.clientWidth, wide = width > 620;
-  view.body.dataset.wide = String(wide);
-  const below = wide ? 4.2 * frame.font : 11.4 * frame.font; // of the tiles: their heads, and five lines of source where it has no column
+  const below = (wide ? 4.6 : tight ? 4 : 11.8) * frame.font; // of the tiles: their heads, and five lines of source where it has no column
   const side = Math.max(48, Math.min(wide ? width * 0.205 : width / 3 - 16, view.body.clientHeight - below));
   view.values = view.tiles.map(({ name }) => kernel_values(stored && name === "acc" ? scene.stored : step[name]));
   view.shapes = view.tiles.map((_tile, i) => (stored && i === 2 ? scene.storedShape : step.shapes[i]));
+  view.lost = [null, step.lost, at >= n && scene.lost].map((bytes) => (bytes ? pv_u8(bytes) : null));
   view.first = step.first;
-  view.tiles.forEach(({ head, canvas }, i) => {
+  view.tiles.forEach(({ head, canvas, mark }, i) => {
     const text = stored && i === 2 ? scene.storedHead : step.heads[i];
     head.textContent = text;
     head.style.width = `${Math.max(side, wide ? 8.5 * frame.font : width / 3 - 12)}px`;
-    kernel_tile(canvas, at === 0 ? null : view.values[i], view.shapes[i], side, theme, stored && i === 2 ? scene.storedMark : step.marks[i]);
+    kernel_tile(canvas, at === 0 ? null : view.values[i], view.shapes[i], side, theme, at === 0 ? null : view.lost[i]);
+    kernel_mark(mark, canvas, view.shapes[i], stored && i === 2 ? scene.storedMark : step.marks[i]);
     canvas.setAttribute("role", "img");
     canvas.setAttribute("aria-label", `${text}; arrow keys read its numbers`);
   });
-  view.slider.value = at;
-  view.slider.setAttribute("aria-valuetext", `${part} ${at} of ${n + 1}`);
-  Object.assign(frame.el.dataset, { step: at, variant: scene.variant, phase: scene.phase });
 }
 
 // What the step does, and how much has been moved by then.
 function kernel_words(view, part, step) {
-  const { scene, at } = view, { steps } = scene, n = steps.length;
-  view.text.textContent = { start: scene.startText, step: `Step ${at} of ${scene.numSteps}: ${step.text}`, store: scene.storeText }[part];
-  let own = scene.startBytes;
-  for (let i = 0; i < Math.min(at, n); i++) own += steps[i].bytes;
-  if (at > n) own += scene.hidden + scene.storeBytes;
+  const { scene, at } = view, n = kernel_last(scene), sizes = new Uint32Array(pv_u8(scene.stepBytes).slice().buffer);
+  const words = step ? `Step ${at} of ${scene.numSteps}: ${step.text}` : `Step ${Math.min(at, n)} of ${scene.numSteps}: being computed …`;
+  view.text.textContent = { start: scene.startText, step: words, store: step ? scene.storeText : words }[part];
+  const own = scene.startBytes + sizes.subarray(0, at > n ? scene.numSteps : at).reduce((a, b) => a + b, 0) + (at > n ? scene.storeBytes : 0);
+  const guard = at > 0 ? (at >= n && scene.guard) || step?.guard || "" : "";
+  view.guard.hidden = !guard;
+  view.guard.title = scene.guardWhy;
+  if (guard) view.guard.replaceChildren(kernel_swatch(view.frame.theme), ` ${guard}`);
   const number = (name, value) => {
     const node = pv_el("b");
     pv_number(node, value, pv_bytes(value));
@@ -232,101 +271,4 @@ function kernel_words(view, part, step) {
   view.counter.replaceChildren(`This program ${pv_bytes(own)}; launch so far `, number("kernel-bytes", scene.before + own), " of ", number("kernel-launch-bytes", scene.launchBytes),
     ` (${scene.kind}). Wave ${scene.wave} of ${scene.waves} on ${scene.device}; ${sides}.`);
   view.caption.textContent = scene.caption;
-}
-
-const KERNEL_ROWS = 8; // of the picture of waves; a row stands for several where there are more
-
-// Waves over the multiprocessors: a column for each SM, a row for each wave, the programs before this one darker. One program at a time on
-// an SM, handed out in order: what the model counts, not what a GPU's scheduler does.
-function kernel_waves(view, theme) {
-  const { scene } = view, { numSMs, programs, program, waves } = scene, canvas = view.waves, ink = PV_INK[theme];
-  canvas.hidden = numSMs < 8;
-  if (canvas.hidden) return;
-  const rows = Math.min(waves, KERNEL_ROWS), each = Math.ceil(waves / rows), high = 3, context = canvas.getContext("2d");
-  [canvas.width, canvas.height] = [numSMs * 4, rows * (high + 1) + 5];
-  canvas.style.height = `${canvas.height}px`;
-  canvas.setAttribute("aria-label", `Program ${program} runs in wave ${scene.wave} of ${waves} on SM ${program % numSMs} of ${numSMs}; arrow keys choose another program`);
-  canvas.title = each > 1 ? `Waves over ${numSMs} SMs; a row stands for ${each} waves` : `Waves over ${numSMs} SMs; a row for each wave`;
-  for (let row = 0; row < Math.ceil(waves / each); row++) {
-    for (let sm = 0; sm < numSMs; sm++) {
-      const first = row * each * numSMs + sm;
-      if (first >= programs) break;
-      context.fillStyle = `rgb(${first < program ? ink.stored : ink.missing})`;
-      context.fillRect(sm * 4, row * (high + 1), 3, high);
-    }
-  }
-  context.fillStyle = `rgb(${ink.pseudo})`;
-  context.fillRect((program % numSMs) * 4 - 1, Math.floor(program / numSMs / each) * (high + 1) - 1, 5, high + 6);
-}
-
-function kernel_wave_at(view, event) {
-  const { numSMs, programs, waves } = view.scene, box = view.waves.getBoundingClientRect(), rows = Math.min(waves, KERNEL_ROWS), each = Math.ceil(waves / rows);
-  const sm = pv_clamp(Math.floor(((event.clientX - box.left) / box.width) * numSMs), 0, numSMs - 1);
-  const program = Math.floor((event.clientY - box.top) / 4) * each * numSMs + sm;
-  return program < programs ? program : null;
-}
-
-// A logarithmic scale from the least to the largest value of the tile, six decades at most; zero has the ground's colour.
-function kernel_tile(canvas, values, [rows, cols], side, theme, column) {
-  const size = Math.max(1, Math.floor((side * devicePixelRatio) / Math.max(rows, cols)));
-  const [w, h] = [Math.max(1, Math.floor((side * devicePixelRatio) / cols)), Math.max(1, Math.floor((side * devicePixelRatio) / rows))];
-  const [dx, dy] = rows === 1 || cols === 1 ? [w, Math.min(h, 24)] : [Math.max(size, Math.min(w, 4 * size)), Math.max(size, Math.min(h, 4 * size))];
-  canvas.width = dx * cols;
-  canvas.height = dy * rows;
-  const fit = Math.max(1 / devicePixelRatio, side / Math.max(canvas.width, canvas.height)); // cells of a fraction of a pixel more, where whole ones leave much room
-  canvas.style.width = `${canvas.width * fit}px`;
-  canvas.style.height = `${canvas.height * fit}px`;
-  const ink = PV_INK[theme];
-  const context = canvas.getContext("2d");
-  context.fillStyle = `rgb(${ink.empty})`;
-  context.fillRect(0, 0, canvas.width, canvas.height);
-  if (!values) return;
-  const good = values.filter(Number.isFinite);
-  const logs = good.some((value) => value < 0);
-  const high = good.reduce((a, c) => Math.max(a, c), logs ? -Infinity : 0);
-  const low = good.reduce((a, c) => (logs || c > 0 ? Math.min(a, c) : a), Infinity);
-  const span = logs ? high - low : Math.min(6, Math.log10(high / low));
-  for (let i = 0; i < rows * cols; i++) {
-    const value = values[i];
-    const share = !Number.isFinite(value) || value === 0 && !logs ? 0 : 0.2 + 0.8 * Math.max(0, 1 - (logs ? high - value : Math.log10(high / value)) / (span || 1));
-    if (!share) continue;
-    context.fillStyle = `rgb(${ink.stored.map((c, j) => Math.round(ink.empty[j] + (c - ink.empty[j]) * share))})`;
-    context.fillRect((i % cols) * dx, Math.floor(i / cols) * dy, dx, dy);
-  }
-  if (column >= 0 && column < cols) {
-    context.strokeStyle = `rgb(${ink.pseudo})`;
-    context.lineWidth = 2;
-    context.strokeRect(column * dx, 1, dx, canvas.height - 2);
-  }
-}
-
-function pv_digits_any(x) {
-  return Number.isFinite(x) ? String(Number(x.toPrecision(4))) : "−∞";
-}
-
-function kernel_hover(view, i, canvas, event) {
-  const [rows, cols] = view.shapes[i], box = canvas.getBoundingClientRect();
-  const r = pv_clamp(Math.floor(((event.clientY - box.top) / box.height) * rows), 0, rows - 1);
-  const c = pv_clamp(Math.floor(((event.clientX - box.left) / box.width) * cols), 0, cols - 1);
-  kernel_value(view, i, canvas, r, c);
-}
-
-// The arrow keys go from number to number of a tile, from its first cell on.
-function kernel_cell_key(view, i, canvas, event) {
-  const move = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1], Home: [-1e9, -1e9] }[event.key];
-  if (!move) return;
-  event.preventDefault();
-  const [rows, cols] = view.shapes[i], [r, c] = view.cell?.i === i ? view.cell.at : [0, -1];
-  kernel_value(view, i, canvas, pv_clamp(r + move[0], 0, rows - 1), pv_clamp(c + move[1], 0, cols - 1));
-}
-
-// The number in a cell of a tile, beside it, and for a screen reader.
-function kernel_value(view, i, canvas, r, c) {
-  if (!view.at) return;
-  const [rows, cols] = view.shapes[i], [down, across] = view.scene.axes[i], box = canvas.getBoundingClientRect(), host = view.frame.el.getBoundingClientRect();
-  const place = `${rows === 1 && down === "child" ? "" : `${down} ${r}, `}${across === "sample" ? `sample ${view.first + c}` : `${across} ${c} of the tile`}`;
-  const value = String(view.values[i][r * cols + c]);
-  view.cell = { i, at: [r, c] };
-  view.said.textContent = `${value}: ${place}`;
-  pv_show_tip(view.tip, [value, place], box.left - host.left + ((c + 0.5) / cols) * box.width, box.top - host.top + ((r + 0.5) / rows) * box.height);
 }

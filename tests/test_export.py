@@ -140,6 +140,8 @@ def test_a_scene_as_a_page(chromium, tmp_path):
         page.goto(path.as_uri())
         page.wait_for_selector("[data-pcv=scene]:visible")
         page.wait_for_selector(".pcv-kernel[data-step]")
+        page.locator("[data-pcv=kernel-step]").press("End")
+        assert "14 of 16 sums of sample 0" in page.inner_text("[data-pcv=kernel-guard]")
         page.click("[data-pcv=leave-scene]")
         page.wait_for_selector("[data-pcv=scene]", state="hidden")
     finally:

@@ -16,6 +16,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from importlib.machinery import PathFinder
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -74,6 +75,20 @@ def sync_lessons(folder: Path) -> LessonSync:
     except OSError as error:
         raise LabError(f"Lessons are copied to {folder}, and that failed: {error}. Choose another folder: pcviz lab --folder FOLDER") from error
     return LessonSync(folder, *(tuple(did[key]) for key in ("copied", "refreshed", "kept")))
+
+
+def check_modules(folder: Path) -> None:
+    """Raises LabError when a file or folder there would be imported in the place of an installed package, by accident or not: the
+    kernel of a notebook looks beside the notebook before it looks among packages, and start.ipynb runs by itself."""
+    elsewhere = [path for path in sys.path if Path(path).resolve() != folder]
+    for path in sorted(folder.iterdir()):
+        name = path.name.partition(".")[0]
+        module = path.suffix in (".py", ".pyc", ".so", ".pyd") or (path / "__init__.py").is_file()
+        if not module or name in sys.stdlib_module_names:  # which come first
+            continue
+        found = PathFinder.find_spec(name, elsewhere)
+        if found is not None and found.loader is not None:
+            raise LabError(f"{path} would be imported in the place of the package {name}, installed at {found.origin}: rename or remove it.")
 
 
 def _shipped() -> dict[str, Path]:
@@ -149,6 +164,7 @@ def run_lab(folder: Path, port: int | None, browser: bool, options: list[str]) -
     if port is not None:
         _check_port(port)
     lessons = sync_lessons(folder)
+    check_modules(lessons.folder)
     print(f"Lessons: {lessons.folder} (your changes are kept)", flush=True)
     server = _server(lessons.folder, port, browser, options)
     print(f"Open {server.public_url}   Ctrl-C stops", flush=True)

@@ -233,21 +233,119 @@ def test_a_layer_of_the_dag_changes_every_stage(lab):
     lab.assert_clean()
 
 
+# Records what JupyterLab does from now on. probe(node) focuses a node and lets JupyterLab alone hear all its notebook keys there;
+# probeAll() does so with everything that takes the focus now, and says what was done there.
+WATCH_SHORTCUTS = """async () => {
+    const { commands } = window.jupyterapp, execute = commands.execute.bind(commands);
+    const codes = { Enter: 13, Escape: 27, Space: 32, Backspace: 8, Tab: 9, End: 35, Home: 36, ArrowLeft: 37, ArrowUp: 38, ArrowRight: 39, ArrowDown: 40, '-': 189 };
+    const keys = [...new Set(commands.keyBindings.filter(binding => /Notebook|Cell/.test(binding.selector)).flatMap(binding => binding.keys))];
+    let probing = false;
+    window.ran = [];
+    commands.execute = (id, args) => { window.ran.push(id); return probing ? Promise.resolve() : execute(id, args); };
+    window.addEventListener('keydown', event => {
+        if (!probing) return;
+        commands.processKeydownEvent(event);
+        event.stopImmediatePropagation();
+    }, true);
+    window.probe = async (...nodes) => {
+        for (const node of nodes) {
+            node.focus({ preventScroll: true });
+            probing = true;
+            for (const key of keys) {
+                const parts = key.split(' '), last = parts.pop(), held = name => parts.includes(name);
+                const keyCode = codes[last] ?? last.charCodeAt(0), more = { ctrlKey: held('Ctrl'), shiftKey: held('Shift'), altKey: held('Alt') };
+                node.dispatchEvent(new KeyboardEvent('keydown', { key: last, keyCode, bubbles: true, cancelable: true, ...more }));
+            }
+        }
+        await new Promise(done => setTimeout(done, 20)); // JupyterLab may act a moment later
+        probing = false;
+        return window.ran.splice(0);
+    };
+    const scrolls = node => /auto|scroll/.test(getComputedStyle(node).overflow) && (node.scrollHeight > node.clientHeight || node.scrollWidth > node.clientWidth);
+    window.probeAll = async () => {
+        const focusable = node => !node.disabled && (node.tabIndex >= 0 || node.hasAttribute('tabindex') || scrolls(node)); // what scrolls is, too
+        const nodes = [...document.querySelectorAll('[data-pcv=root], [data-pcv=root] *')].filter(node => node.checkVisibility() && focusable(node));
+        return (await probe(...nodes)).concat(...nodes.filter(node => node.dataset.lmSuppressShortcuts !== 'true').map(node => node.outerHTML.slice(0, 120)));
+    };
+    return probe(document.querySelector('.jp-Notebook .jp-Cell')).then(done => [keys.length, new Set(done).size]);
+}"""
+KEYS = ("a", "b", "x", "d", "d", "m", "0", "0", "Shift+Enter", "ArrowDown", "Space", "Escape")
+
+
+def press_all(lab, selector):
+    lab.page.locator(f"{selector} >> visible=true").first.focus()
+    for key in KEYS:
+        lab.page.keyboard.press(key)
+
+
 def test_jupyter_shortcuts_leave_the_notebook_alone(lab):
+    """Every key that JupyterLab takes in a notebook, on everything that takes the focus; and real keys on each kind of control."""
     slider = open_explorer(lab)
-    for focus in ("[data-pcv=slider]", "[data-pcv=tab-cost]", "[data-pcv=blocks-layer]"):
-        lab.page.locator(focus).focus()
-        for key in ("a", "b", "x", "d", "d", "m", "Space", "ArrowDown", "ArrowUp"):
-            lab.page.keyboard.press(key)
     read_a_cell(lab)
-    assert lab.cell_count() == 1
+    keys, done = lab.page.evaluate(WATCH_SHORTCUTS)
+    assert keys >= 45 and done >= 30, "the probe finds JupyterLab's keys, and they act where nothing keeps them"
+    lab.page.evaluate("window.ran.length = 0")
+    kinds = {
+        "blocks": "[data-pcv=blocks-map]", "dag": "[data-pcv=dag-layer]", "kernel": ".pcv-kernel input[type=range]", "memory": ".pcv-memory [tabindex='0']",
+        "tiles": "select", "cost": ".pcv-cost [tabindex='0']", "training": "[data-pcv=training-page-learned]", "table": ".pcv-table-sheet",
+        "compare": "select",
+    }  # fmt: skip
+    for view, selector in kinds.items():
+        lab.page.click(f"[data-pcv=tab-{view}]")
+        lab.page.wait_for_timeout(100)
+        assert lab.page.evaluate("probeAll()") == [], view
+        press_all(lab, f"[data-pcv=stage-{view}] {selector}")
+        assert lab.page.evaluate("window.ran") == [], view
+    in_panels_and_scenes(lab)
+    lab.page.click("[data-pcv=tab-blocks]")
+    press_all(lab, "[data-pcv=slider]")
+    assert lab.page.evaluate("window.ran") == []
+    save_from_everywhere(lab)
+    cells = "() => [...window.jupyterapp.shell.currentWidget.content.model.cells].map(cell => [cell.type, cell.sharedModel.source])"
+    assert lab.page.evaluate(cells) == [["code", SMALL]]
     slider.focus()
     slider.press("Home")
     slider.press("ArrowRight")
     assert slider.get_attribute("aria-valuetext") == "block size 2"
-    unguarded = lab.page.evaluate("""() => [...document.querySelectorAll('[data-pcv=root] :is(button, input, select, textarea, [tabindex])')]
-        .filter(node => node.dataset.lmSuppressShortcuts !== 'true').map(node => node.outerHTML.slice(0, 80))""")
-    assert unguarded == []
+
+
+def in_panels_and_scenes(lab):
+    """What opens later: parts of the DAG and names that fit, modes of Blocks, the menu with its text, a scene with its question."""
+    lab.page.click("[data-pcv=tab-dag]")
+    for words, opened in (("layer 2", "[data-pcv=dag-crumbs] b"), ("0:8", ".pcv-dag-found button")):
+        lab.page.fill("[data-pcv=dag-find]", words)
+        lab.page.keyboard.press("Enter")
+        lab.wait(opened)
+        assert lab.page.evaluate("probeAll()") == [], words
+    lab.page.keyboard.press("Escape")
+    lab.page.click("[data-pcv=tab-blocks]")
+    for mode in ("figure", "cuts", "launch", "matrix"):
+        lab.page.click(f"[data-pcv=blocks-mode-{mode}]")
+        lab.page.wait_for_timeout(150)
+        assert lab.page.evaluate("probeAll()") == [], mode
+    lab.page.click("[data-pcv=share]")
+    lab.page.click("[data-pcv=copy-state]")
+    assert lab.page.evaluate("probeAll()") == []
+    press_all(lab, "[data-pcv=copied]")
+    assert lab.page.evaluate("window.ran") == []
+    lab.page.locator("[data-pcv=slider]").press("1")
+    lab.wait("[data-pcv=guess]")
+    assert lab.page.evaluate("probeAll()") == []
+    press_all(lab, "[data-pcv=guess]")
+    lab.page.click("[data-pcv=skip]")
+    lab.page.locator("[data-pcv=slider]").press("Control+z")
+    lab.page.wait_for_function("() => document.querySelector('[data-pcv=root]').dataset.scene === ''")
+    wait_quiet(lab)
+    assert lab.page.evaluate("window.ran") == []
+
+
+def save_from_everywhere(lab):
+    """A click beside the controls keeps the keys in the explorer; Ctrl+S saves the notebook from there and from a control."""
+    for place in ("[data-pcv=headline]", "[data-pcv=status-line]", "[data-pcv=slider]"):
+        lab.page.click(place, position={"x": 3, "y": 3})
+        for key in ("x", "d", "d", "Control+s"):
+            lab.page.keyboard.press(key)
+        assert lab.page.evaluate("window.ran.splice(0)") == ["docmanager:save"], place
 
 
 def read_a_cell(lab):

@@ -93,6 +93,18 @@ def test_impossible_folders_are_refused(shipped, tmp_path):
         lab_module.sync_lessons(tmp_path / "file")
 
 
+@pytest.mark.parametrize("name", ["pcviz.py", "ipykernel_launcher.py", "torch/__init__.py", "numpy.cpython-311-x86_64-linux-gnu.so"])
+def test_what_would_take_a_package_s_place_is_refused(tmp_path, name):
+    """start.ipynb runs by itself, and a kernel imports from its folder first."""
+    for harmless in ("notes.py", "random.py", "data.csv", "plotly/readme.txt", "my_package/__init__.py", name):
+        (tmp_path / harmless).parent.mkdir(exist_ok=True)
+        lab_module.check_modules(tmp_path)
+        (tmp_path / harmless).touch()
+    path, package = tmp_path / name.partition("/")[0], re.match(r"\w+", name)[0]
+    with pytest.raises(lab_module.LabError, match=f"{re.escape(str(path))} would be imported in the place of the package {package}, .* rename or remove"):
+        lab_module.check_modules(tmp_path)
+
+
 def test_shipped_notebooks_hold_no_outputs_and_the_right_hash():
     assert notebook_names()[0] == "start.ipynb"
     for name in notebook_names():

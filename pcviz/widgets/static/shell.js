@@ -36,6 +36,7 @@ class Shell {
     this.teaching = new Teaching(this);
     if (hub.frames) this.generation();
     guardShortcuts(this.root);
+    keepKeys(this.root);
   }
 
   buildStages() {

@@ -11,7 +11,8 @@ const STAGES = [
   { name: "table", title: "Table", draw: (...args) => draw_table(...args) },
   { name: "compare", title: "Compare", draw: (...args) => draw_compare(...args) },
 ];
-const FOCUSABLE = "button, input, select, textarea, summary, a[href], canvas, [tabindex], [contenteditable]";
+const SCROLLING = ".pcv-dag-found, .pcv-tiles-facts, .pcv-sheet"; // what scrolls takes the focus, too: by a click beside its controls
+const FOCUSABLE = `button, input, select, textarea, summary, a[href], canvas, [tabindex], [contenteditable], ${SCROLLING}`;
 const SHELL_HTML = `
   <div class="pcv-top" data-pcv="topbar" role="toolbar" aria-label="Explorer">
     <label class="pcv-field pcv-field-circuit"><span>Circuit</span><select data-pcv="circuit"></select></label>
@@ -71,6 +72,18 @@ function guardShortcuts(root) {
   for (const node of root.querySelectorAll(FOCUSABLE)) {
     if (node.dataset.lmSuppressShortcuts !== "true") node.dataset.lmSuppressShortcuts = "true";
   }
+}
+
+// A click beside the controls focuses the explorer, not its cell, which a key such as "x" would cut; and of keys with Ctrl, Alt or
+// Command that the explorer leaves alone, JupyterLab gets those of the whole page, such as Ctrl+S: outside the guard, where no
+// cell has the focus.
+function keepKeys(root) {
+  root.tabIndex = -1;
+  root.dataset.lmSuppressShortcuts = "true";
+  root.addEventListener("keydown", (event) => {
+    if (event.defaultPrevented || !(event.ctrlKey || event.metaKey || event.altKey)) return;
+    if (!root.parentElement.dispatchEvent(new KeyboardEvent("keydown", event))) event.preventDefault();
+  });
 }
 
 function pageTheme() {

@@ -8,6 +8,7 @@ function renderSingle(hub, el) {
   body.className = "pcv-stage-body";
   root.append(body);
   el.append(root);
+  keepKeys(root);
   const draw = () => {
     const scene = hub.frames?.get(stage.name);
     root.dataset.theme = hub.store.get().theme;

@@ -101,7 +101,7 @@ CLIPPED = """() => {
 
 # What looks as if a mouse could press it, and no key can reach.
 MOUSE_ONLY = """() => {
-  const root = document.querySelector('[data-pcv=root]'), 
+  const root = document.querySelector('[data-pcv=root]'),
     keyed = 'button, select, input, label, summary, a[href], [tabindex]:not([data-pcv=root]), .pcv-ticks, .main-svg';
   return [...root.querySelectorAll('*')].filter(node => node.checkVisibility({ visibilityProperty: true })
     && /pointer|grab|crosshair|zoom-in/.test(getComputedStyle(node).cursor) && !root.contains(node.closest(keyed)) && !node.querySelector(keyed))

@@ -237,7 +237,7 @@ def test_a_layer_of_the_dag_changes_every_stage(lab):
 # probeAll() does so with everything that takes the focus now, and says what was done there.
 WATCH_SHORTCUTS = """async () => {
     const { commands } = window.jupyterapp, execute = commands.execute.bind(commands);
-    const codes = { Enter: 13, Escape: 27, Space: 32, Backspace: 8, Tab: 9, End: 35, Home: 36, ArrowLeft: 37, ArrowUp: 38, ArrowRight: 39, ArrowDown: 40 };
+    const codes = { Enter: 13, Escape: 27, Backspace: 8, Tab: 9, End: 35, Home: 36, ArrowLeft: 37, ArrowUp: 38, ArrowRight: 39, ArrowDown: 40 };
     const keys = [...new Set(commands.keyBindings.filter(binding => /Notebook|Cell/.test(binding.selector)).flatMap(binding => binding.keys))];
     let probing = false;
     window.ran = [];
@@ -289,8 +289,8 @@ def test_jupyter_shortcuts_leave_the_notebook_alone(lab):
     lab.page.evaluate("window.ran.length = 0")
     kinds = {
         "blocks": "[data-pcv=blocks-map]", "dag": "[data-pcv=dag-layer]", "kernel": ".pcv-kernel input[type=range]",
-        "memory": ".pcv-memory [tabindex='0']", "tiles": "select", "cost": ".pcv-cost [tabindex='0']", "training": "[data-pcv=training-page-learned]", "table": ".pcv-table-sheet",
-        "compare": "select",
+        "memory": ".pcv-memory [tabindex='0']", "tiles": "select", "cost": ".pcv-cost [tabindex='0']",
+        "training": "[data-pcv=training-page-learned]", "table": ".pcv-table-sheet", "compare": "select",
     }  # fmt: skip
     for view, selector in kinds.items():
         lab.page.click(f"[data-pcv=tab-{view}]")

@@ -20,6 +20,7 @@ class DeviceSpec:
 
     Rates are decimal: 1 TB/s is 1e12 bytes a second. ``scalar_steps_ns``: of our kernels without tensor cores, by phase, what a step
     keeps one multiprocessor busy: ns for its 4,096 multiply-adds, and ns more for each row that it gathers with a scale of its own.
+    ``scaled_steps_tflops``: of our kernels on tensor cores, what their steps reach that wait for parameters and scale each product.
     ``latencies_us``: of our kernels, by kind, the least time of a program: before its first step and after its last, and of each step.
     """
 
@@ -38,6 +39,7 @@ class DeviceSpec:
     launch_overhead_us: float = 0.0
     memory_bytes: int | None = None  # of the device; None: not known, and taken to be enough
     scalar_steps_ns: tuple[tuple[str, float, float], ...] = ()
+    scaled_steps_tflops: float | None = None
     latencies_us: tuple[tuple[str, float, float], ...] = ()
     source: str = ""
     date: str = ""
@@ -76,10 +78,11 @@ H100_SXM = DeviceSpec(
     memory_bytes=80_000_000_000,
     # of launches with few programs: the root layer of figure 5 in fig5_pcviz_h100.csv of 2026-11-24
     latencies_us=(
-        ("guard", 0.67, 0.0), ("product", 0.67, 2.06), ("ratios", 3.3, 0.0), ("copy", 1.5, 0.0), ("scalar", 3.0, 1.0), ("tensor", 3.0, 0.75),
+        ("guard", 0.67, 0.0), ("product", 0.67, 2.06), ("ratios", 2.7, 0.29), ("copy", 1.5, 0.0), ("scalar", 3.0, 1.0), ("tensor", 3.0, 0.75),
     ),  # fmt: skip
     # fitted to the dense figure-5 layer at block sizes 1 to 8 (fig5_pcviz_h100.csv of 2026-11-24, layers_h100.csv of 2026-11-25)
     scalar_steps_ns=(("forward", 150.0, 5.7), ("param_flows", 183.0, 12.0), ("element_flows", 90.0, 15.6)),
+    scaled_steps_tflops=135.0,  # sum_forward_kernel of that layer at block size 64, where nothing else takes as long (fig5_pcviz_h100.csv)
     source="measured on one NVIDIA H100 80GB HBM3 (driver 580.159.04, torch 2.11.0+cu130, triton 3.6.0): assets/recorded/roofs_h100.csv",
     date="2026-11-23",
 )

@@ -7,7 +7,7 @@ from html import escape
 from .devices import PRECISIONS
 from .em_trace import EM_OPERATIONS
 from .traffic import Traffic, TrafficRecord, TrafficReport, add_up, hbm_loads
-from .traffic_time import arithmetic_roof, imbalance, resident, scalar_step_ns
+from .traffic_time import arithmetic_roof, imbalance, resident, step_ns, waited_ms
 
 HEADINGS = ("pass", "launches", "programs", "time ms", "HBM GB", "L1-L2 GB", "GFLOP", "bound by")
 
@@ -69,7 +69,7 @@ def _time_formula(record: TrafficRecord) -> str:
         "L2": f"{quantity(record.l2_bytes, 'B')} / {spec.l2_tb_per_s} TB/s",
         "L1": f"{quantity(record.l1_bytes, 'B')} / {spec.l1_tb_per_s} TB/s",
         unit: f"{quantity(launch.tile_flops, 'FLOP')} in whole tiles / {tflops:.4g} TFLOP/s",
-        "instructions": f"{launch.total_steps:,} steps x {scalar_step_ns(launch, spec):.4g} ns / {spec.num_sms} multiprocessors",
+        "instructions": f"{launch.total_steps:,} steps x {step_ns(launch, spec):.4g} ns / {spec.num_sms} multiprocessors",
         "latency": f"{launch.programs:,} programs of {launch.steps:,} steps, {spec.num_sms} x {resident(launch)} at a time",
         "exponentials": f"{quantity(launch.exponentials, ' exponentials')} / {spec.tera_exp_per_s} T/s",
     }
@@ -78,6 +78,8 @@ def _time_formula(record: TrafficRecord) -> str:
     for name, ms in record.terms_ms:
         scale = f" x {uneven:.3g} uneven" if name not in ("HBM", "latency") and uneven > 1.005 else ""
         terms.append(f"{name} {rates[name]}{scale} = {milliseconds(ms)}")
+    if waited := waited_ms(launch, spec, record.hbm_bytes, record.l2_to_l1_bytes):
+        terms.append(f"HBM, then {quantity(record.l2_to_l1_bytes, 'B')} from L2 = {milliseconds(waited)}")
     overhead = f" + launch {spec.launch_overhead_us} us" if spec.launch_overhead_us else ""
     return f"max({'; '.join(terms)}){overhead} = {milliseconds(record.time_ms)}, bound by {record.bound}"
 

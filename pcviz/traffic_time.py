@@ -1,4 +1,4 @@
-"""The time of one launch: what each roof of a device alone would take, and two things that no roof says, fitted to recorded launches."""
+"""The time of one launch: what each roof of a device alone would take, and what no roof says, fitted to recorded launches."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from .launch_records import Launch, ceil_div
 SCALAR_STEP = 4096  # multiply-adds of a step without tensor cores, see pcviz_kernels.config.default_config
 # phase -> kind of DeviceSpec.latencies_us; a step of EM waits for its loads as one without tensor cores does
 LATENCY_OF = {"sum_guard": "guard", "flow_guard": "guard", "product": "product", "ratios": "ratios", "em": "scalar", "em_inputs": "scalar"}
+PARAMETERS_WAITED_FOR = ("forward", "element_flows")
 RESIDENT = 8  # programs of four warps on a multiprocessor, by registers
 THREADS = 2048  # of a multiprocessor, compute capability 8.0 and 9.0
 UNROLLED = 4  # children that a thread of the naive parallelization waits for at a time: what compilers make of such a loop
@@ -33,18 +34,30 @@ def time_terms(launch: Launch, spec: DeviceSpec, precision: str, l1_bytes: int, 
     if spec.tera_exp_per_s:
         terms.append(("exponentials", launch.exponentials / spec.tera_exp_per_s * 1e-9 * uneven))
     if launch.kernel and spec.scalar_steps_ns:
-        terms.append(("instructions", launch.total_steps / spec.num_sms * scalar_step_ns(launch, spec) * 1e-6 * uneven))
+        terms.append(("instructions", launch.total_steps / spec.num_sms * step_ns(launch, spec) * 1e-6 * uneven))
     if (launch.kernel or launch.config == NAIVE) and spec.latencies_us:
         terms.append(("latency", latency_ms(launch, spec)))
     return tuple(terms)
 
 
-def scalar_step_ns(launch: Launch, spec: DeviceSpec) -> float:
-    """What a step keeps a multiprocessor busy in a kernel that multiplies in registers; 0 where tensor cores do, or nothing is multiplied."""
-    if not launch.multiplies or launch.config.uses_tensor_cores:
+def waited_ms(launch: Launch, spec: DeviceSpec, hbm_bytes: int, l2_to_l1_bytes: int) -> float:
+    """Of our kernels on tensor cores: memory to L2 and L2 to L1, one after the other. A step waits for both, and shared memory and
+    registers leave room for two to eight programs on a multiprocessor, too few to fill one transfer with another's. Stores are not waited for."""
+    if not launch.kernel or not launch.multiplies or not launch.config.uses_tensor_cores or not spec.l2_tb_per_s:
         return 0.0
-    fixed, each = next((row[1:] for row in spec.scalar_steps_ns if row[0] == launch.phase), (0.0, 0.0))
+    return hbm_bytes / spec.hbm_tb_per_s * 1e-9 + l2_to_l1_bytes / spec.l2_tb_per_s * 1e-9 * imbalance(launch, spec)
+
+
+def step_ns(launch: Launch, spec: DeviceSpec) -> float:
+    """What a step keeps a multiprocessor busy: in a kernel that multiplies in registers; and on tensor cores where parameters are an
+    operand, because it waits for them (two bytes at a time, not ahead as the other operand) and scales each product before it adds it."""
     tile = launch.config
+    if not launch.multiplies:
+        return 0.0
+    if tile.uses_tensor_cores:
+        rate = spec.scaled_steps_tflops if launch.phase in PARAMETERS_WAITED_FOR else None
+        return 2 * tile.tile_m * tile.tile_k * tile.tile_b * spec.num_sms / rate * 1e-3 if rate else 0.0
+    fixed, each = next((row[1:] for row in spec.scalar_steps_ns if row[0] == launch.phase), (0.0, 0.0))
     return fixed * tile.tile_m * tile.tile_k * tile.tile_b / SCALAR_STEP + each * launch.gathered
 
 
@@ -53,6 +66,8 @@ def latency_ms(launch: Launch, spec: DeviceSpec) -> float:
     kind, steps = LATENCY_OF.get(launch.phase, "copy"), launch.steps
     if launch.config == NAIVE:
         kind, steps = "scalar", ceil_div(steps, UNROLLED)
+    elif launch.phase == "ratios":
+        steps = launch.config.tile_m  # rows of a program: the more it owns, the fewer are resident
     elif launch.multiplies:
         kind = "tensor" if launch.config.uses_tensor_cores else "scalar"
     start, each = next((row[1:] for row in spec.latencies_us if row[0] == kind), (0.0, 0.0))

@@ -167,7 +167,8 @@ MOVES = 1e7  # bytes: below it a launch's traffic is of the size of what other l
 
 
 def test_model_of_our_launches_against_recorded_counters(figure_5, capsys):
-    """Launch by launch: bytes within 10 % (median) and 25 % (95 of 100) of Nsight Compute's; the others are printed. Time within 25 % (median)."""
+    """Launch by launch: bytes within 10 % (median) and 25 % (95 of 100) of Nsight Compute's; the others are printed. Time within 5 % (median),
+    15 % (95 of 100) and never beyond 25 %."""
     errors = launch_errors(figure_5, [row for row in own_launches() if row.provenance.circuit == "fig5-dense"])
     assert {error.block_size for error in errors} >= {4, 8, 16, 32, 64}
     counted = [error for error in errors if error.hbm_bytes >= MOVES]
@@ -177,8 +178,8 @@ def test_model_of_our_launches_against_recorded_counters(figure_5, capsys):
         for name in ("l2_ratio", "hbm_ratio", "time_ratio"):
             off = sorted(abs(getattr(error, name) - 1) for error in counted)
             print(f"{name:10} {median(off):5.3f} {off[int(0.95 * len(off))]:5.3f} {off[-1]:5.3f}")
-            assert median(off) < (0.25 if name == "time_ratio" else 0.1), name
-            assert name == "time_ratio" or off[int(0.95 * len(off))] < 0.25, name
+            assert median(off) < (0.05 if name == "time_ratio" else 0.1), name
+            assert off[int(0.95 * len(off))] < (0.15 if name == "time_ratio" else 0.25) and off[-1] < 0.25, name
         for error in counted:
             if max(abs(error.l2_ratio - 1), abs(error.hbm_ratio - 1)) > 0.1:
                 print(f"  block {error.block_size:2} {error.kernel:28} L2 {error.l2_ratio:.2f} HBM {error.hbm_ratio:.2f} time {error.time_ratio:.2f}")
@@ -198,7 +199,18 @@ def test_time_of_a_layer_that_no_figure_was_fitted_to(figure_5, capsys):
     with capsys.disabled():
         for name, values in off.items():
             print(f"\nmodelled / recorded time of {name}, |ratio - 1|: median {median(values):.3f}, largest {max(values):.3f}", end="")
-    assert len(off["fig5-drawn"]) == 16 and median(off["fig5-drawn"]) < 0.25 and max(off["fig5-drawn"]) < 0.5
+    assert median(off["fig5-dense"]) < 0.05 and max(off["fig5-dense"]) < 0.2
+    assert len(off["fig5-drawn"]) == 16 and median(off["fig5-drawn"]) < 0.1 and max(off["fig5-drawn"]) < 0.25
+
+
+def test_steps_on_tensor_cores_wait_for_memory_and_then_for_l2(figure_5):
+    """More than either roof, less than both for all that is moved: stores are not waited for. Planned launches have the roofs alone."""
+    for record in (record for record in pcv.estimate(figure_5[32]).records if record.layer == 1):
+        terms, overhead = dict(record.terms_ms), record.device.launch_overhead_us * 1e-3
+        assert record.bound == max(("HBM", "L2"), key=terms.get) and "HBM, then" in record.formulas["time_ms"]
+        assert max(terms.values()) < record.time_ms - overhead < terms["HBM"] + terms["L2"]
+    for record in pcv.estimate(figure_5[32], impl="planned").records:
+        assert record.time_ms == max(dict(record.terms_ms).values()) + overhead and "HBM, then" not in record.formulas["time_ms"]
 
 
 def test_the_error_of_our_sum_kernels(figure_5):

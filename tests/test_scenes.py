@@ -896,7 +896,13 @@ def test_training_view_counts_points_and_says_how_to_begin(page):
     page.draw("training", scenes.scene_training(steps(9) + steps(6, block_size=1)))
     expected = "At epoch 2 the test values of 2 block sizes differ by less than 0.001 bits; block size 1 took 0.6 s"
     assert expected in page.inner_text(".pcv-training-left .pcv-caption")
-    assert page.locator("[data-pcv=training-table] tbody tr").count() == 5
+    assert page.locator("[data-pcv=training-table] tbody tr").count() == 5 and page.is_hidden("[data-pcv=training-only]")
+    page.draw("training", scenes.scene_training(steps(9) + steps(6) + steps(6, block_size=1)))  # a run, then a comparison
+    keys = page.locator("#el .pcv-training-left .pcv-key b")
+    assert keys.all_inner_texts() == ["run 1, block size 16", "run 2, block size 16", "block size 1"]
+    page.click("[data-pcv=training-only]")
+    assert keys.all_inner_texts() == ["block size 16", "block size 1"] and expected in page.inner_text(".pcv-training-left .pcv-caption")
+    page.click("[data-pcv=training-only]")
     page.draw("training", scenes.scene_training([], why="No data <b>here</b>."))
     assert page.inner_text(".pcv-note") == "No data <b>here</b>."
 

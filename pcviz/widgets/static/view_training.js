@@ -1,7 +1,7 @@
 // Training: bits per dimension against epochs or seconds, a curve per run and block size, and what the circuit has learned
 // so far. Rows only ever grow at the end, so new points are appended to the traces; anything else redraws.
 
-const TRAINING_AXES = { epoch: "epochs", seconds: "seconds of training" };
+const TRAINING_AXES = { epoch: "epochs", seconds: "seconds of training, measured" };
 const TRAINING_PACES = [["0", "pace: full"], ["0.25", "pace: 4 per s"], ["1", "pace: 1 per s"]];
 const TRAINING_STARTS = [["own", "own parameters"], ["random", "random parameters"]];
 const TRAINING_PAGES = { curve: "curve", learned: "samples, flow" };
@@ -15,7 +15,7 @@ function draw_training(el, scene, store) {
   if (!view.plot) training_build(frame);
   view.scene = scene;
   view.frame = frame;
-  const pieces = training_pieces(scene), empty = pieces.length === 0;
+  const all = training_pieces(scene), empty = all.length === 0, pieces = training_shown(view, all);
   training_arrange(view, frame, Boolean(scene.live || scene.learned));
   training_text(view, scene, pieces, frame);
   training_sheet(view, pieces);
@@ -62,8 +62,15 @@ function training_build(frame) {
   view.note.style.inset = "0";
   view.plot.append(view.chart, view.note);
   view.caption = pv_el("div", "pcv-caption");
+  view.only = pv_button("compared runs only", () => {
+    view.onlyAlike = !view.onlyAlike;
+    again();
+  });
+  view.only.dataset.pcv = "training-only";
+  view.foot = pv_el("div", "pcv-training-foot");
+  view.foot.append(view.caption, view.only);
   view.left = pv_el("div", "pcv-training-left");
-  view.left.append(view.keys, view.plot, view.caption);
+  view.left.append(view.keys, view.plot, view.foot);
   view.right = pv_el("div", "pcv-learned");
   view.sheet = pv_el("div", "pcv-sr");
   view.sheet.dataset.pcv = "training-table";
@@ -82,6 +89,7 @@ function training_build(frame) {
 function training_controls(view) {
   const send = (message) => view.frame.store.send(message);
   const start = pv_select(TRAINING_STARTS, "own", "a new run starts from", () => {});
+  start.title = "Own: those that the circuit had when training began. Random: new ones, the same each time";
   const over = pv_button("Start over", () => send({ kind: "start_over", start: start.value }));
   over.title = "A new run at the block size of the slider, with the same order of samples and the batch size of the settings, at most 256";
   const compare = pv_button("Compare sizes", () => send({ kind: "compare", start: start.value, epochs: TRAINING_EPOCHS }));
@@ -117,6 +125,14 @@ function extendTraining(base, rows) {
   if (last) for (let i = rows.length - 1; i >= 0 && !from; i--) if (rows[i][step] === last[step] && rows[i][at] === last[at]) from = i + 1;
   const more = rows.slice(from);
   return more.length ? { ...base, rows: base.rows.concat(more), points: (base.points ?? base.rows.length) + more.length } : base;
+}
+
+// All curves, or those that started alike alone: an earlier and longer run leaves them little of the axis of seconds.
+function training_shown(view, all) {
+  const alike = training_alike(all), others = alike.length > 1 && alike.length < all.length;
+  view.only.hidden = !others;
+  view.only.setAttribute("aria-pressed", String(Boolean(others && view.onlyAlike)));
+  return others && view.onlyAlike ? all.filter((piece) => alike.includes(piece)) : all;
 }
 
 // The curves: a run at one block size is one piece; a run that went on at another block size is several, which touch.
@@ -160,7 +176,8 @@ function training_text(view, scene, pieces, frame) {
   view.keys.replaceChildren(...shown.map((piece) => {
     const key = pv_el("span", "pcv-key"), end = piece.train[piece.train.length - 1], test = piece.test.bits[piece.test.bits.length - 1];
     key.append(pv_swatch_line(training_colour(piece, frame.theme), training_dash(piece, pieces) === "dash" ? "5,3" : "", training_mark(piece)));
-    const text = pv_el("span", ""), name = piece.from ? `${piece.from} → ${piece.size}` : `block size ${piece.size}`;
+    const text = pv_el("span", ""), twin = pieces.some((other) => other !== piece && other.size === piece.size && other.from === piece.from);
+    const name = `${twin ? `run ${piece.run}, ` : ""}${piece.from ? `${piece.from} → ${piece.size}` : `block size ${piece.size}`}`;
     text.append(pv_el("b", "", name), starts.size > 1 && piece.start ? `, ${piece.start}` : "", batches.size > 1 ? `, batch ${piece.batch}` : "", test === undefined ? `: train ${end.toFixed(3)}` : `: test ${test.toFixed(3)}`, `, ${pv_digits(piece.seconds[piece.seconds.length - 1])} s`);
     key.append(text);
     return key;
@@ -170,11 +187,16 @@ function training_text(view, scene, pieces, frame) {
   if (pieces.length) view.keys.append(pv_el("span", "", "thin line: train, mini-batch · marks: test"));
 }
 
+// The last run of each block size from the same parameters and in the same batches as the last of all.
+function training_alike(pieces) {
+  const own = pieces.filter((piece) => !piece.from && piece.epochs.length), last = own[own.length - 1];
+  return [...new Map(own.filter((piece) => piece.start === last.start && piece.batch === last.batch).map((piece) => [piece.size, piece])).values()];
+}
+
 // What a comparison shows, in its own numbers: the test values of runs that started alike, at the last epoch that all of
 // them have, and how long each took to get there.
 function training_lesson(pieces) {
-  const own = pieces.filter((piece) => !piece.from && piece.epochs.length), last = own[own.length - 1];
-  const alike = [...new Map(own.filter((piece) => piece.start === last.start && piece.batch === last.batch).map((piece) => [piece.size, piece])).values()];
+  const alike = training_alike(pieces);
   if (alike.length < 2) return "";
   const epoch = Math.min(...alike.map((piece) => piece.epochs[piece.epochs.length - 1][0]));
   const found = alike.map((piece) => ({ size: piece.size, row: piece.epochs.find((row) => row[0] === epoch) })).filter((one) => one.row);

@@ -94,13 +94,14 @@ function learned_pixels(images, pixels, ink, halves) {
 
 // Two bars per layer: how much flow it has, and which share of its sums carries 90% of that flow.
 function learned_flow(svg, flow, frame, width) {
-  const font = frame.font, half = (width - 12) / 2, height = 8.4 * font;
+  const font = frame.font, half = (width - 12) / 2, height = 8.4 * font, most = `${100 * flow.most}%`;
+  const heads = half > 12.5 * font ? ["Sums a sample passes", `Sums with ${most} of it`] : ["Sums passed", `Sums with ${most}`];
   Object.entries({ width, height }).forEach(([name, value]) => svg.setAttribute(name, value));
   const shares = flow.carriers.map((n, i) => n / flow.sums[i]);
   const title = (i) => `layer ${flow.layers[i]}: a sample passes ${pv_digits(flow.mass[i])} of ${pv_plural(flow.sums[i], "sum")}; ${pv_count(flow.carriers[i])} carry ${100 * flow.most}% of the flow`;
   svg.replaceChildren(
-    learned_bars({ x: 0, width: half, height, head: "Sums a sample passes", values: flow.mass, high: Math.max(...flow.mass, 1e-9), text: pv_digits, layers: flow.layers, title, frame }),
-    learned_bars({ x: half + 12, width: half, height, head: `Sums with ${100 * flow.most}% of it`, values: shares, high: 1, text: (v) => `${100 * v}%`, layers: flow.layers, title, frame }),
+    learned_bars({ x: 0, width: half, height, head: heads[0], values: flow.mass, high: Math.max(...flow.mass, 1e-9), text: pv_digits, layers: flow.layers, title, frame }),
+    learned_bars({ x: half + 12, width: half, height, head: heads[1], values: shares, high: 1, text: (v) => `${100 * v}%`, layers: flow.layers, title, frame }),
   );
 }
 

@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
+import uuid
 from dataclasses import dataclass
 from importlib.machinery import PathFinder
 from importlib.metadata import PackageNotFoundError, version
@@ -113,9 +114,10 @@ def _sync_file(source: Path, target: Path, copied_before: str | None) -> str:
 
 
 def _write(target: Path, data: bytes) -> None:
-    """Writes whole or not at all."""
-    part = target.with_name(target.name + ".part")
-    part.write_bytes(data)
+    """Writes whole or not at all, and through no link that lies in wait in the folder."""
+    part = target.with_name(f"{target.name}.{uuid.uuid4().hex}.part")
+    with open(part, "xb") as file:
+        file.write(data)
     os.replace(part, target)
 
 

@@ -7,6 +7,7 @@ no figure here is a model, and none was taken on the reader's machine.
 from __future__ import annotations
 
 import csv
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -238,10 +239,15 @@ def _read(path: str | Path | None, asset: str, record: type) -> tuple:
     kinds = {"int": int, "float": float, "str": str}
     rows = []
     with open(asset_path(asset) if path is None else path, newline="", encoding="utf-8") as file:
-        for line, row in enumerate(csv.DictReader(file), start=2):
-            where = f"{source}, line {line}"
-            values = {name: _parse(row, name, kinds[kind], where) for name, kind in record.__annotations__.items() if name != "provenance"}
-            rows.append(record(**values, provenance=_provenance(row, source, where)))
+        try:
+            for line, row in enumerate(csv.DictReader(file), start=2):
+                where = f"{source}, line {line}"
+                if None in row:
+                    raise ValueError(f"{where}: expected {len(row) - 1} cells, one per column, found {len(row[None])} more.")
+                values = {name: _parse(row, name, kinds[kind], where) for name, kind in record.__annotations__.items() if name != "provenance"}
+                rows.append(record(**values, provenance=_provenance(row, source, where)))
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise ValueError(f"{source}, after {len(rows)} rows: expected a CSV file in UTF-8, found {error}.") from error
     return tuple(rows)
 
 
@@ -249,9 +255,13 @@ def _parse(row: dict, name: str, kind: type, where: str):
     if row.get(name) is None:
         raise ValueError(f"{where}: column {name!r} is missing; found {', '.join(key for key in row if key)}.")
     try:
-        return kind(row[name])
+        value = kind(row[name])
+        if not (value.isprintable() if kind is str else math.isfinite(value) and (value >= 0 or name.endswith("_error"))):
+            raise ValueError(value)
     except ValueError as error:
-        raise ValueError(f"{where}: column {name!r} expects {kind.__name__}, got {row[name]!r}.") from error
+        expected = {str: "text on one line", int: "an int of 0 or more", float: "a finite float, not negative"}[kind]
+        raise ValueError(f"{where}: column {name!r} expects {expected}, got {row[name][:60]!r}.") from error
+    return value
 
 
 def _provenance(row: dict, source: str, where: str) -> Provenance:
@@ -259,4 +269,4 @@ def _provenance(row: dict, source: str, where: str) -> Provenance:
         if not row.get(name):
             raise ValueError(f"{where}: a recorded row needs {name!r}; this one has none.")
     names = ("date", "gpu", "driver", "torch", "triton", "engine", "commit", "circuit")
-    return Provenance(**{name: row.get(name) or "" for name in names}, source=source)
+    return Provenance(**{name: _parse({name: row.get(name) or ""}, name, str, where) for name in names}, source=source)

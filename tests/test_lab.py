@@ -93,6 +93,17 @@ def test_impossible_folders_are_refused(shipped, tmp_path):
         lab_module.sync_lessons(tmp_path / "file")
 
 
+def test_links_in_the_folder_lead_nowhere(shipped, tmp_path):
+    """A folder from a stranger: what it names is not written to."""
+    mine, theirs = tmp_path / "mine", tmp_path / "theirs"
+    mine.mkdir()
+    theirs.write_text("precious")
+    for name in ("start.ipynb", "start.ipynb.part", "01.ipynb.part", ".pcviz-lessons.json", ".pcviz-lessons.json.part"):
+        (mine / name).symlink_to(theirs)
+    assert lab_module.sync_lessons(mine).kept == ("start.ipynb",)
+    assert theirs.read_text() == "precious" and "first edition" in (mine / "01.ipynb").read_text()
+
+
 @pytest.mark.parametrize("name", ["pcviz.py", "ipykernel_launcher.py", "torch/__init__.py", "numpy.cpython-311-x86_64-linux-gnu.so"])
 def test_what_would_take_a_package_s_place_is_refused(tmp_path, name):
     """start.ipynb runs by itself, and a kernel imports from its folder first."""

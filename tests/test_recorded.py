@@ -104,7 +104,7 @@ def test_recorded_rows_are_of_the_kernels_in_this_tree(rows):
 def test_a_broken_file_names_line_and_column(tmp_path):
     path = tmp_path / "steps.csv"
     path.write_text("date,gpu,circuit,batch_size\n2026-11-23,GPU,PD,many\n")
-    with pytest.raises(ValueError, match="steps.csv, line 2: column 'batch_size' expects int, got 'many'"):
+    with pytest.raises(ValueError, match="steps.csv, line 2: column 'batch_size' expects an int of 0 or more, got 'many'"):
         recorded_steps(path)
     path.write_text("date,gpu,circuit\n2026-11-23,GPU,PD\n")
     with pytest.raises(ValueError, match="column 'batch_size' is missing"):
@@ -112,3 +112,29 @@ def test_a_broken_file_names_line_and_column(tmp_path):
     path.write_text("date,gpu,driver,torch,triton,name,value,unit,how\n2026-11-23,,,,,copy,1,TB/s,x\n")
     with pytest.raises(ValueError, match="needs 'gpu'"):
         recorded_roofs(path)
+
+
+ROOF = "date,gpu,driver,torch,triton,name,value,unit,how\n2026-11-23,{gpu},,,,copy,{value},TB/s,x{more}\n"
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        ({"value": "nan"}, "line 2: column 'value' expects a finite float, not negative, got 'nan'"),
+        ({"value": "1e999"}, "got '1e999'"),
+        ({"value": "-1"}, "got '-1'"),
+        ({"value": "9" * 9000}, "expects a finite float, not negative, got '9{60}'"),
+        ({"value": "=1+1"}, "got '=1[+]1'"),
+        ({"gpu": "H100\x1b[2J"}, r"column 'gpu' expects text on one line, got 'H100\\x1b\[2J'"),
+        ({"gpu": "H100\u202e"}, "column 'gpu' expects text on one line"),
+        ({"gpu": "x" * 200_000}, "after 0 rows: expected a CSV file in UTF-8, found field larger than"),
+        ({"gpu": "\udcff"}, "after 0 rows: expected a CSV file in UTF-8, found 'utf-8' codec can't decode"),
+        ({"more": ",y,z"}, "line 2: expected 9 cells, one per column, found 2 more"),
+    ],
+)
+def test_hostile_cells_are_refused(tmp_path, cells, message):
+    path = tmp_path / "roofs.csv"
+    path.write_text(ROOF.format(**{"gpu": "H100", "value": 2, "more": "", **cells}), encoding="utf-8", errors="surrogateescape")
+    with pytest.raises(ValueError, match=message) as error:
+        recorded_roofs(path)
+    assert len(str(error.value)) < 400 and str(path) in str(error.value)

@@ -28,7 +28,12 @@ def test_a_file_keeps_what_other_keys_have(tmp_path):
     assert TunedConfigs.load(path, "one GPU") == configs and TunedConfigs.load(path, "a third") == TunedConfigs()
 
 
-@pytest.mark.parametrize("text", ["", "{", "[1]", "\0"])
+ROWS = ("5", "[5]", '[{"tile_m": 3}]', *(f'[{{"shape": {shape}, "tile_m": 16, "tile_k": 16, "tile_b": {b}}}]' for shape, b in (
+    ('["forward", 16, 16, 16]', '"x"'), ('["forward", 16, 16, 16]', 24), ('["sideways", 16, 16, 16]', 64), ('["forward", [], {}, 16]', 64),
+)))  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", "\0", "[" * 10**5, *(f'{{"one GPU": {rows}}}' for rows in ROWS)])
 def test_a_damaged_file_is_no_table(tmp_path, text):
     (tmp_path / "configs.json").write_text(text, encoding="utf-8")
     assert TunedConfigs.load(tmp_path / "configs.json", "one GPU") == TunedConfigs()

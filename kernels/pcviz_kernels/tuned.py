@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from .config import TENSOR_CORE_TILE, LaunchConfig, default_config
+from .config import PHASES, TENSOR_CORE_TILE, LaunchConfig, default_config
 
 Shape = tuple[str, int, int, int]
 """Phase, sum_block, child_block, and the rows that the launch owns: what the rule decides by."""
@@ -37,18 +37,23 @@ class TunedConfigs:
     @classmethod
     def load(cls, path: Path, key: str) -> TunedConfigs:
         """What was saved under ``key``; nothing when the file is missing, damaged or of other kernels."""
-        configs = {}
-        for row in _read(path).get(key, []):
-            row = dict(row)
-            phase, *sizes = row.pop("shape")
-            configs[(phase, *sizes)] = LaunchConfig(**row)
-        return cls(configs)
+        try:
+            return cls(dict(_shape_and_config(**row) for row in _read(path).get(key, [])))
+        except (TypeError, ValueError):
+            return cls()
+
+
+def _shape_and_config(shape, **config) -> tuple[Shape, LaunchConfig]:
+    phase, *sizes = shape
+    if phase not in PHASES or len(sizes) != 3 or not all(isinstance(size, int) for size in sizes):
+        raise ValueError(shape)
+    return (phase, *sizes), LaunchConfig(**config)
 
 
 def _read(path: Path) -> dict:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import re
 import time
+import uuid
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date
@@ -143,7 +143,7 @@ def send_page(outbox: Outbox, *shown) -> None:
 
 def write(target: Path, text: str) -> None:
     """The file appears at once and whole."""
-    part = target.with_name(f"{target.name}.{os.getpid()}.part")
+    part = target.with_name(f"{target.name}.{uuid.uuid4().hex}.part")
     try:
         part.write_text(text, encoding="utf-8", newline="\n")
         part.replace(target)

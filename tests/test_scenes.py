@@ -556,7 +556,9 @@ function revive(value) {
   if (value && value.$u8) return Uint8Array.from(value.$u8);
   return value && typeof value === "object" ? Object.fromEntries(Object.entries(value).map(([k, v]) => [k, revive(v)])) : value;
 }
-Object.assign(window, { store, draws, revive, blocks_pixels, blocks_picture, extendTraining, table_csv, loadPlotly: () => window.plotlyReady });
+Object.assign(window, {
+  store, draws, revive, blocks_pixels, blocks_picture, extendTraining, table_csv, pv_csv, loadPlotly: () => window.plotlyReady,
+});
 """
 
 
@@ -815,6 +817,8 @@ def test_table_sorts_filters_saves_and_chooses_a_layer(page, summaries, reports)
     heads = lines[0].split(",")
     assert heads[:3] == ["launch", "phase", "time_ms (model H100-SXM)"] and len(lines) == len(records) + 1
     assert float(lines[1].split(",")[2]) == pytest.approx(records[0].time_ms, rel=1e-5)
+    cells = {"=1+1": "'=1+1", "@a": "'@a", "-2+cmd|'x'!A0": "'-2+cmd|'x'!A0", '"b"\r': '"""b""\r"', "-3.5e-05": "-3.5e-05", "+3 pts": "+3 pts"}
+    assert page.evaluate("cells => cells.map(pv_csv)", list(cells)) == list(cells.values())
     page.context.grant_permissions(["clipboard-read"])
     page.locator("#el tbody button[tabindex='0']").focus()
     page.keyboard.press("Control+c")

@@ -69,12 +69,11 @@ async function pngOf({ width, height, text }, scale = 2) {
 
 // Every table of the visible stages; numbers as they are where the page knows them (times in ms, sizes in bytes), else as written.
 function tablesOf(shell) {
-  const quote = (text) => (/[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
   const plain = (text) => (/^\d{1,3}(,\d{3})+$/.test(text) ? text.replaceAll(",", "") : text);
-  const cell = (node) => [quote(plain((node.dataset.value || node.querySelector("[data-value]")?.dataset.value || node.textContent).trim())), ...Array(node.colSpan - 1).fill("")];
+  const cell = (node) => [pv_csv(plain((node.dataset.value || node.querySelector("[data-value]")?.dataset.value || node.textContent).trim())), ...Array(node.colSpan - 1).fill("")];
   return shell.stages.filter((stage) => !stage.section.hidden).flatMap((stage) => [...stage.body.querySelectorAll("table")].map((table) => {
     const name = `${[stage.title, table.caption?.textContent].filter(Boolean).join(": ")} (ms, bytes)`;
-    return [quote(name), ...[...table.rows].map((row) => [...row.cells].flatMap(cell).join(","))].join("\n");
+    return [pv_csv(name), ...[...table.rows].map((row) => [...row.cells].flatMap(cell).join(","))].join("\n");
   })).join("\n\n");
 }
 

@@ -84,6 +84,12 @@ function pv_plural(n, one) {
   return `${pv_count(n)} ${one}${n === 1 ? "" : "s"}`;
 }
 
+// A cell of a CSV file; what a spreadsheet would take for a formula stands behind an apostrophe.
+function pv_csv(text) {
+  const plain = /^[=@]|^[+-].*[(|!]/.test(text) ? `'${text}` : text;
+  return /[",\r\n]/.test(plain) ? `"${plain.replaceAll('"', '""')}"` : plain;
+}
+
 // For plotly, which takes some tags and all entities in texts for HTML.
 function pv_plain(text) {
   return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;");

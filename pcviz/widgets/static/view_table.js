@@ -245,8 +245,7 @@ function table_head_text([key, title, unit, why]) {
 }
 
 function table_csv(view) {
-  const quote = (value) => (/[",\n]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value);
-  return table_lines(view).map((line) => line.map(quote).join(",") + "\n").join("");
+  return table_lines(view).map((line) => line.map(pv_csv).join(",") + "\n").join("");
 }
 
 async function table_copy(view) {

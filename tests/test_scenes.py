@@ -465,12 +465,13 @@ def test_tiles_have_the_models_figures_and_the_rule_is_among_them(summaries, rep
         assert launch["rule"] == [record.config.tile_m, record.config.tile_k, record.config.tile_b]
         for name in ("time_ms", "l2_bytes", "hbm_bytes", "programs", "waves"):
             assert own[name] == pytest.approx(getattr(record, name), rel=1e-5)
-        assert scene["bounds"][int(own["bound"])] == record.bound
+        assert scene["bounds"][int(own["bound"])] == record.bound and launch["flops"] == record.flops
         why = np.frombuffer(launch["why"], np.uint8)
         assert (why == 0).sum() == len(launch["tiles"]) and why.max() == len(launch["reasons"])
     other = scene["launches"][0]["tiles"][0]
     again = pcv.estimate(summaries[size], config={"forward": LaunchConfig(*other)}).records
     want = next(record for record in again if (record.layer, record.group, record.phase) == (3, 0, "forward"))
+    assert scene["roofline"]["axes"] == roofline_axes(H100_SXM, "fp16"), "the device's, not the tile's"
     assert np.frombuffer(scene["launches"][0]["table"], "<f4")[0] == pytest.approx(want.time_ms, rel=1e-5)
     assert_travels(scene)
 
@@ -750,6 +751,16 @@ def test_a_tile_is_chosen_by_key_and_an_impossible_one_says_why(page, summaries,
     records = pcv.estimate(summaries[32], config={"forward": LaunchConfig(*tile)}).records
     want = next(record for record in records if (record.layer, record.phase) == (3, "forward"))
     assert float(page.get_attribute("[data-pcv=tiles-time]", "data-value")) == pytest.approx(want.time_ms, rel=1e-5)
+    page.select_option("[data-pcv=tiles-shows]", "roof")
+    seen = [[float(cell) for cell in row.split("\t")[1:]] for row in page.inner_text("[data-pcv=tiles-roof-words]").splitlines()[1:]]
+    before = next(record for record in reports[32].records if (record.layer, record.phase) == (3, "forward"))
+    for row, record in zip(seen, (want, before), strict=True):  # FLOP per byte of HBM and of L2, TFLOP/s
+        wanted = record.flops / record.hbm_bytes, record.flops / record.l2_bytes, record.flops / record.time_ms * 1e-9
+        assert row == pytest.approx(wanted, rel=0.006)
+    page.click("[data-pcv=tiles-b-16]")
+    assert f"before, {'×'.join(map(str, tile))}" in page.inner_text("[data-pcv=tiles-roof-words]"), "the tile before this one"
+    page.select_option("[data-pcv=tiles-shows]", "grid")
+    page.click(f"[data-pcv=tiles-b-{rule[2]}]")
     grid.press("ArrowDown")
     assert "a tile of sum rows lies inside one sum block, which has 32" in page.inner_text("[data-pcv=tiles-reason]")
     grid.press("Home")

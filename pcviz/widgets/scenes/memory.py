@@ -33,8 +33,7 @@ def scene_memory(circuit_name: str, reports: Mapping[int, TrafficReport], errors
     return {
         "view": "memory", "circuit": circuit_name, "sizes": sizes, "layers": layers, "batchSize": some.batch_size, "precision": some.precision,
         "modelLabel": f"model ({some.launch_kind}), {device.name}", "device": _device(device),
-        "links": _links(device), "peaks": _peaks(device, some.precision),
-        "axes": roofline_axes(device, some.precision), "columns": list(COLUMNS), "phases": list(PHASES), "terms": terms,
+        **roofline(device, some.precision), "columns": list(COLUMNS), "phases": list(PHASES), "terms": terms,
         "points": {str(size): _points(reports[size], terms) for size in sizes},
         "hidden": {str(size): max(0, len(reports[size].records) - MAX_POINTS) for size in sizes},
         "totals": {str(size): _totals(reports[size], layers) for size in sizes},
@@ -53,6 +52,11 @@ def static_memory(scene: dict) -> str:
             rows.append([size, milliseconds(sums["time_ms"]), *cells, _limiter(sums)])
     head = ["block size", "time", *names, "limited by"]
     return html_table(f"{scene['circuit']}: forward pass, {scene['modelLabel']}", head, rows, scene["caption"])
+
+
+def roofline(device: DeviceSpec, precision: str) -> dict:
+    """What a roofline is drawn from: the device's links and peaks, and axes that are its own."""
+    return {"links": _links(device), "peaks": _peaks(device, precision), "axes": roofline_axes(device, precision)}
 
 
 def roofline_axes(device: DeviceSpec, precision: str) -> dict[str, list[float]]:

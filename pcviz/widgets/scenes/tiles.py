@@ -10,6 +10,7 @@ from ...tracing import element_flows_launch, forward_launch, param_flows_launch
 from ...traffic import TrafficReport, launch_traffic
 from ...triton_trace import matrix_launch
 from .common import PHASE_NAMES, html_table, milliseconds, si_bytes
+from .memory import roofline
 
 MAX_LAUNCHES = 24  # of a layer, those with most time first
 LAUNCHES = {"forward": forward_launch, "element_flows": element_flows_launch, "param_flows": param_flows_launch}
@@ -33,7 +34,7 @@ def scene_tiles(summary: PlanSummary, report: TrafficReport, layer: int) -> dict
     return {
         **head, "why": "", "sides": {name: list(values) for name, values in SIDES.items()}, "metrics": list(METRICS), "numSMs": report.device.num_sms,
         "registers": REGISTERS, "sharedBytes": SHARED_BYTES, "launches": [_launch(one, record, bounds) for record in shown], "bounds": bounds,
-        "caption": caption,
+        "caption": caption, "roofline": roofline(report.device, report.precision),
     }  # fmt: skip
 
 
@@ -71,7 +72,7 @@ def _launch(layer: LayerSummary, record, bounds: list[str]) -> dict:
     group = "child blocks" if launch.phase == "element_flows" else "sum blocks"
     return {
         "title": f"{PHASE_NAMES[launch.phase]}, launch {launch.group + 1}", "phase": launch.phase, "group": launch.group,
-        "owned": list(OWNED[launch.phase]), "rule": rule,
+        "owned": list(OWNED[launch.phase]), "rule": rule, "flops": launch.flops,
         "shape": f"{launch.num_blocks:,} {group} x {launch.fan_in:,}, blocks of {launch.sum_block} sums x {launch.child_block} children",
         "tiles": tiles, "table": np.array(rows, "<f4").tobytes(), "why": bytes(why), "reasons": reasons,
     }  # fmt: skip

@@ -48,7 +48,7 @@ function memory_axes(view, s, link) {
     line(s.x, s.py(10 ** e), s.x + s.w, s.py(10 ** e));
     text(s.x - 5, s.py(10 ** e) + 0.35 * s.font, String(Number((10 ** e * factor).toPrecision(1))), { "text-anchor": "end" });
   }
-  text(s.x + s.w / 2, s.y + s.h + 2.5 * s.font, `FLOP per byte of ${link.name} traffic`, { "text-anchor": "middle" });
+  text(s.x + s.w / 2, s.y + s.h + 2.5 * s.font, view.axis ?? `FLOP per byte of ${link.name} traffic`, { "text-anchor": "middle" });
   text(1.1 * s.font, s.y + s.h / 2, unit, { "text-anchor": "middle", transform: `rotate(-90 ${1.1 * s.font} ${s.y + s.h / 2})` });
   const peaks = view.scene.peaks, top = Math.max(...peaks.map((peak) => peak.tflops));
   view.scene.links.filter((each) => each.tbPerS).forEach((each, i) => memory_roof(out, s, each, top, each.name === link.name ? ink.text : ink.muted, each.name === link.name, i));
@@ -67,7 +67,7 @@ function memory_roof(out, s, each, top, colour, own, i) {
   const low = Math.max(10 ** s.x0, 10 ** s.y0 / each.tbPerS), high = top / each.tbPerS;
   const [x1, y1, x2, y2] = [s.px(low), s.py(low * each.tbPerS), s.px(high), s.py(top)];
   out.append(pv_svg("line", { x1, y1, x2, y2, stroke: colour, "stroke-width": own ? 2 : 1, ...(own ? {} : { "stroke-dasharray": "3,3" }) }));
-  const narrow = s.h < 11 * s.font; // too little room for all names
+  const narrow = s.nameless || s.h < 11 * s.font; // too little room for all names
   if (narrow && !own) return;
   const share = narrow ? 0.06 : 0.06 + 0.16 * i, x = x1 + share * (x2 - x1), y = y1 + share * (y2 - y1), angle = (Math.atan2(y2 - y1, x2 - x1) * 180) / Math.PI;
   out.append(pv_svg("text", { x, y: y - 4, fill: colour, "font-size": s.font, "font-weight": own ? 600 : 400, transform: `rotate(${angle} ${x} ${y})` }, `${each.name} ${memory_bandwidth(each.tbPerS)}`));

@@ -22,7 +22,11 @@ function draw_tiles(el, scene, store) {
     const first = scene.launches.findIndex((launch) => (frame.state.phase === "backward") === (launch.phase !== "forward"));
     tiles_open(view, scene, kept >= 0 ? kept : Math.max(0, first));
   }
-  el.dataset.tight = String(frame.height < 27 * frame.font);
+  const tight = frame.height < 27 * frame.font, shows = tight && view.shows === "both" ? "grid" : view.shows; // a short stage has room for one of the two
+  Object.assign(el.dataset, { tight: String(tight), shows, collapsed: String(tight || (shows === "both" && frame.width < 70 * frame.font)) });
+  el.dataset.stacked = String(new Set(view.launch.tiles.map(([, k]) => k)).size > 4); // a grid of many columns takes the width
+  view.modes.value = shows;
+  view.modes.options[1].disabled = tight;
   tiles_paint(view);
 }
 
@@ -40,8 +44,21 @@ function tiles_build(frame) {
   view.facts.setAttribute("role", "status");
   view.facts.dataset.pcv = "tiles-facts";
   view.lesson = pv_el("div", "pcv-caption pcv-tiles-lesson", TILES_LESSON);
+  view.svg = pv_svg("svg", { class: "pcv-tiles-plot", role: "img" });
+  view.roofWords = pv_el("div", "pcv-tiles-roof-words");
+  view.roofWords.dataset.pcv = "tiles-roof-words";
+  view.roof = pv_el("div", "pcv-tiles-roof");
+  view.roof.append(view.svg, view.roofWords);
+  view.shows = "both";
+  view.modes = pv_select([["grid", "all tiles"], ["both", "tiles, roofline"], ["roof", "roofline"]], "both", "what is shown", (value) => {
+    view.shows = value;
+    draw_tiles(view.frame.el, view.scene, view.frame.store);
+  });
+  view.modes.dataset.pcv = "tiles-shows";
+  const both = pv_el("div", "pcv-tiles-both");
+  both.append(view.main, view.roof);
   view.body = pv_el("div", "pcv-tiles-body");
-  view.body.append(view.facts, view.main);
+  view.body.append(view.facts, both);
   el.append(view.note, view.bar, view.body, view.lesson);
 }
 
@@ -49,6 +66,7 @@ function tiles_build(frame) {
 function tiles_open(view, scene, number) {
   const launch = scene.launches[number];
   const same = view.launch && view.launch.title === launch.title && view.scene.layer === scene.layer && tiles_at(launch, view.tile) >= 0 && !tiles_is(view.tile, view.launch.rule);
+  if (!same) view.was = null;
   Object.assign(view, { scene, number, launch, title: launch.title, table: kernel_values(pv_u8(launch.table)), why: pv_u8(launch.why), tile: same ? view.tile : [...launch.rule] });
   const select = pv_select(scene.launches.map((each, i) => [i, each.title]), number, "launch", (value) => {
     const { phase, group } = scene.launches[Number(value)];
@@ -64,7 +82,7 @@ function tiles_open(view, scene, number) {
   });
   const group = pv_el("span", "pcv-tiles-depth");
   group.append(pv_el("span", "", `tile_b, ${tiles_role(launch, "tile_b")} samples`), ...view.depth);
-  view.bar.replaceChildren(pv_el("span", "pcv-title", `Layer ${scene.layer}`), select, view.rule, group);
+  view.bar.replaceChildren(pv_el("span", "pcv-title", `Layer ${scene.layer}`), select, view.modes, view.rule, group);
   tiles_grid(view);
 }
 
@@ -118,6 +136,7 @@ function tiles_grid(view) {
 }
 
 function tiles_go(view, tile) {
+  if (!tiles_is(tile, view.tile) && tiles_figures(view, view.tile)) view.was = view.tile; // the possible one before this
   view.tile = tile;
   tiles_paint(view);
 }
@@ -155,6 +174,7 @@ function tiles_paint(view) {
   });
   view.rule.disabled = tiles_is(tile, launch.rule);
   tiles_facts(view);
+  if (view.frame.el.dataset.shows !== "grid") tiles_roofline(view);
   Object.assign(view.frame.el.dataset, { tile: tile.join(" "), blockSize: view.scene.blockSize });
 }
 

@@ -2,16 +2,22 @@
 
 import io
 import re
+from base64 import b64decode
 
 import pytest
 
 import pcviz as pcv
 from pcviz import cli
+from pcviz.compiler.layering import layering
 from pcviz.console import progress_of_views
 from pcviz.ir.nodes import init_params, inputs, multiply, sum_vectors, summate
 from pcviz.pruning import prune_edges
-from pcviz.widgets import export
-from pcviz.widgets.circuits import legal_sizes
+from pcviz.widgets import dag_export, export
+from pcviz.widgets.circuits import legal_sizes, user_entry
+from pcviz.widgets.dag_export import held_parts
+from pcviz.widgets.frames import Generation, Settings
+from pcviz.widgets.packing import pack, unpack
+from pcviz.widgets.scenes.dag_parts import scene_dag_part
 
 EVIL = "</script><script>document.title = 'hacked'</script><!--<script>"
 
@@ -46,6 +52,7 @@ def test_scripts_and_data_cannot_end_the_script():
 
 
 def test_layers_that_do_not_fit_are_left_out_farthest_first(root, monkeypatch, tmp_path):
+    monkeypatch.setattr(dag_export, "DAG_BYTES", 0)  # whose share of a page would give way first
     whole = pcv.export_html(root, tmp_path / "whole.html").stat().st_size
     monkeypatch.setattr(export, "LIMIT_BYTES", whole + 60_000)
     text = pcv.export_html(root, tmp_path / "page.html").read_text(encoding="utf-8")
@@ -69,6 +76,22 @@ def test_wrong_arguments_write_nothing(root, tmp_path, arguments, text):
     with pytest.raises(ValueError, match=text):
         pcv.export_html(root, tmp_path / "page.html", **arguments)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_page_holds_parts_of_the_dag_while_they_fit(root):
+    generation = Generation(1, user_entry(root), Settings())
+    numbering, held = generation.layering.numbering, held_parts(generation, 4, 10**7)
+    parts = {(piece["size"], key): part for piece in held["pieces"] for key, part in unpack(b64decode(piece["data"])).items()}
+    keys = {key for size, key in parts if size == 4}
+    assert {f"vector:{v}" for v in range(len(numbering.vectors))} | {f"layer:{layer}" for layer in range(len(numbering.cut.layers) + 1)} <= keys
+    for (size, key), part in list(parts.items())[::40]:
+        assert part == unpack(pack(scene_dag_part(numbering, key, size, costs=generation.dag.costs(size))))
+    assert {key for size, key in parts if size == 2} == {f"layer:{layer}" for layer in range(len(numbering.cut.layers) + 1)}
+    most = sum(len(piece["data"]) for piece in held["pieces"]) // 2
+    few = held_parts(generation, 4, most)
+    assert most / 4 < sum(len(piece["data"]) for piece in few["pieces"]) <= most
+    number = sum(key.startswith("vector:") for piece in few["pieces"] if piece["size"] == 4 for key in piece["keys"])
+    assert number > 0 and f"; {number} of {len(numbering.vectors)} vectors" in few["says"] and "pcv.draw(" in few["says"]
 
 
 def test_wrong_places_and_things(root, tmp_path):
@@ -98,10 +121,11 @@ def test_the_command_takes_a_file_of_save(root, tmp_path, capsys, monkeypatch):
     terminal, told = Terminal(), []
     line = progress_of_views(terminal)
     pcv.export_html(root, tmp_path / "page.html", tell=lambda *step: (told.append(step), line(*step)))
-    most = told[0][1]
-    assert [done for done, *_ in told[:-1]] == list(range(most)) and told[-1][0] == told[-1][1]
+    most = told[1][1]
+    assert [done for done, *_ in told[1:-1]] == list(range(most)) and told[-1][0] == told[-1][1]
     assert any(text.startswith("blocks, block size 8, layer 3") for *_, text in told)
-    assert terminal.getvalue().startswith("\r  0%  headline, block size 1, tolerance 0.25\x1b[K") and terminal.getvalue().endswith("\r\x1b[K")
+    assert terminal.getvalue().startswith("\r  0%  parts of the DAG\x1b[K\r  0%  headline, block size 1, tolerance 0.25\x1b[K")
+    assert terminal.getvalue().endswith("\r\x1b[K")
     assert cli.main(["export", str(tmp_path / "none.safetensors"), "-o", str(tmp_path / "page.html")]) == 1
     assert "none.safetensors" in capsys.readouterr().err
 
@@ -128,6 +152,29 @@ def assert_compares(page, root):
     assert page.locator("[data-pcv=compare-b-missing], [data-pcv=compare-b-padding_share]").count() > 0
     page.click("[data-pcv=presenter]")
     page.set_viewport_size({"width": 1280, "height": 720})
+
+
+def assert_opens(page, root):
+    """The DAG down to a node by searching, as the kernel would draw it; what the page does not hold, and flows, say what to do."""
+    numbering = layering(root).numbering
+    page.click("[data-pcv=tab-dag]")
+    page.locator("[data-pcv=slider]").press("Home")  # the block size that the page was saved at
+    page.wait_for_selector("[data-pcv=root][data-block-size='1']")
+    stage = page.wait_for_selector("[data-pcv=stage-dag][data-waiting=false] .pcv-view")
+    size, last = 1, numbering.num_nodes - 1
+    for words, key in (("layer 2", "layer:2"), ("vector 70", "vector:70")):
+        page.fill("[data-pcv=dag-find]", words)
+        page.press("[data-pcv=dag-find]", "Enter")
+        page.wait_for_selector(f"[data-open='{key}']")
+        wanted = scene_dag_part(numbering, key, size)
+        assert page.locator("[data-pcv=stage-dag] [data-glyph]").count() == len(wanted["glyphs"])
+        assert wanted["caption"] in stage.text_content()
+    page.fill("[data-pcv=dag-find]", f"{last}")
+    page.press("[data-pcv=dag-find]", "Enter")
+    page.wait_for_selector(f"[data-open='node:{last}'], [data-pcv=stage-dag] .pcv-dag-found button")
+    page.select_option("[data-pcv=dag-quantity]", "flow_data")
+    page.wait_for_function("text => document.querySelector('[data-pcv=dag-said]').textContent === text", arg=export.LIVE)
+    page.select_option("[data-pcv=dag-quantity]", "edges")
 
 
 @pytest.mark.browser
@@ -184,6 +231,8 @@ def test_a_page_works_from_disk_without_a_network(chromium, root, tmp_path):
             page.click(f"[data-pcv=tab-{name}]")
             stage = page.wait_for_selector(f"[data-pcv=stage-{name}][data-waiting=false]")
             assert (live in stage.inner_text()) == (name in ("training", "kernel")) and len(stage.inner_text()) > 60
+        assert_opens(page, root)
+        page.click("[data-pcv=tab-kernel]")
         for scheme in ("dark", "light"):
             page.emulate_media(color_scheme=scheme)
             page.wait_for_selector(f".pcv-kernel[data-pcv-theme={scheme}]")

@@ -38,7 +38,7 @@ class DagJob:
         found = {"key": wish["open"]} if "open" in wish else find_part(numbering, wish["find"])
         if "key" not in found:
             return found
-        costs = self._costs_of(size) if wish.get("costs") else None
+        costs = self.costs(size) if wish.get("costs") else None
         return found | {"part": scene_dag_part(numbering, found["key"], size, flows, costs), "samples": samples}
 
     def _times(self, size: int) -> dict[str, Times]:
@@ -51,7 +51,7 @@ class DagJob:
         why_not = "" if of.entry.can_train else of.entry.why_not
         return {"recorded_ms": recorded_times(rows, size), "measured_ms": measured_times(of.measured(), size, why_not)}
 
-    def _costs_of(self, size: int) -> Costs:
+    def costs(self, size: int) -> Costs:
         of, times = self._generation, self._times(size)
         key = size, times["measured_ms"].number
         if key not in self._costs:

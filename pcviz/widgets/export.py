@@ -22,6 +22,7 @@ from ..ir.names import readable
 from ..ir.nodes import Nodes
 from . import bundle
 from .circuits import Entry, figure_5_entry, user_entry
+from .dag_export import held_parts
 from .frames import Generation, Settings, Task
 from .outbox import Outbox
 from .packing import pack
@@ -113,6 +114,9 @@ def page_html(
     script, style, plotly = inline(bundle.page_js()), bundle.css() + PAGE_CSS, b64encode(bundle.plotly_js()).decode()
     static = _static(generations[0], size, layer)
     left = LIMIT_BYTES - len((script + style + static).encode()) - len(plotly) - 100_000  # the rest: sessions, steps, marks
+    tell(0, 1, "parts of the DAG")
+    dag = held_parts(generations[0], size, left // 3)
+    left -= len(json.dumps(dag))
     frames, layers = _frames(generations, size, layer, left - len(json.dumps(steps)), tell)
     tell(len(frames), len(frames), _status(generations[0], layers))
     tolerances = {"tolerances": sorted({each.padding_tolerance for each in settings})}
@@ -122,7 +126,8 @@ def page_html(
     sessions = [session | shown for session in sessions]
     if len(sessions) == 1:
         sessions[0]["disabled"]["tolerance"] = sessions[0]["disabled"]["batch-size"]
-    page = {"sessions": sessions, "frames": frames, "steps": steps, "plotly": plotly, "status": _status(generations[0], layers), "live": LIVE}
+    page = {"sessions": sessions, "frames": frames, "dag": dag, "steps": steps, "plotly": plotly, "live": LIVE}
+    page["status"] = _status(generations[0], layers)
     return PAGE.format(title=escape(f"{entry.label} - pcviz"), style=style, static=static, script=script, page=inline_json(page))
 
 

@@ -3,6 +3,7 @@
 class PageModel {
   constructor(page) {
     this.page = page;
+    this.dag = new PageDag(page);
     this.hear = null;
   }
 
@@ -19,7 +20,7 @@ class PageModel {
   }
 
   send(message) {
-    const answer = { ready: () => this.open(this.page.sessions[0]), painted: () => this.painted(), plotly: () => this.plotly(), dag: () => this.hear({ kind: "answer", ask: message.ask, error: this.page.live }), compared: () => this.hear({ kind: "answer", ask: message.ask, error: this.page.live }), set: () => this.set(message), restore: () => this.restore(message.state), scene: () => this.hear({ kind: "session", ...this.shown, scene: null }) }[message.kind];
+    const answer = { ready: () => this.open(this.page.sessions[0]), painted: () => this.painted(), plotly: () => this.plotly(), dag: () => this.dag.answer(message).then((found) => this.hear({ kind: "answer", ask: message.ask, ...found })), compared: () => this.hear({ kind: "answer", ask: message.ask, error: this.page.live }), set: () => this.set(message), restore: () => this.restore(message.state), scene: () => this.hear({ kind: "session", ...this.shown, scene: null }) }[message.kind];
     const quiet = ["want", "commit", "state", "part"];
     if (answer) setTimeout(answer);
     else if (!quiet.includes(message.kind)) this.refuse(this.page.live);
@@ -61,6 +62,68 @@ class PageModel {
 
   refuse(text) {
     this.hear({ kind: "status", role: "message", text, level: "error" });
+  }
+}
+
+// Parts of the DAG that the page holds: the kernel's answers, or what is missing and where to find it.
+class PageDag {
+  constructor({ dag, live }) {
+    this.held = dag;
+    this.live = live;
+    this.pieces = new Map(dag.pieces.flatMap((piece) => piece.keys.map((key) => [`${piece.size}|${key}`, piece])));
+  }
+
+  async answer(message) {
+    if (message.flow !== null && message.flow !== undefined) return { error: this.live };
+    try {
+      const found = message.find === undefined ? { key: message.open } : await this.find(message.find);
+      if (found.key === undefined) return found;
+      const part = await this.part(found.key, message);
+      return part ? { ...found, part, samples: 0 } : { error: this.held.says };
+    } catch (error) {
+      return { error: error.message };
+    }
+  }
+
+  // What layers and runs of vectors open into is the same at every block size; what it costs is not.
+  async part(key, { block_size: size, tolerance, costs }) {
+    const own = this.pieces.get(`${size}|${key}`), piece = own ?? (/^(layer|vectors):/.test(key) ? this.pieces.get(`${this.held.size}|${key}`) : null);
+    if (!piece) return null;
+    const part = { ...(await this.unpacked(piece))[key], blockSize: size };
+    if (own && tolerance === this.held.tolerance) return part;
+    const glyphs = part.glyphs.map((glyph) => ({ ...glyph, ...Object.fromEntries(this.held.costs.map((name) => [name, null])) }));
+    const alone = `This page has the costs of its parts at block size ${this.held.size} and tolerance ${this.held.tolerance} alone.`;
+    return { ...part, glyphs, caption: costs ? `${part.caption} ${alone}` : part.caption };
+  }
+
+  unpacked(piece) {
+    return (piece.parts ??= unpackFrame(fromBase64(piece.data)));
+  }
+
+  async find(text) {
+    const words = text.trim().replaceAll(",", "").toLowerCase(), number = words.match(/^(?:(node|layer|vector) )?#?(\d+)$/);
+    if (words === "input" || words === "inputs") return { key: "layer:0" };
+    if (!number) return this.named(words);
+    const kind = number[1] || "node", value = Number(number[2]), starts = await this.starts(), vectors = starts.length - 1;
+    const most = { node: starts[vectors], vector: vectors, layer: this.held.layers + 1 }[kind];
+    if (value >= most) return { error: `There is no ${kind} ${pv_count(value)}: they are numbered 0 to ${pv_count(most - 1)}.` };
+    const key = `${kind}:${value}`, vector = starts.findLastIndex((start) => start <= value);
+    if (kind !== "node" || this.pieces.has(`${this.held.size}|${key}`)) return { key };
+    if (!this.pieces.has(`${this.held.size}|vector:${vector}`)) return { error: `Node ${pv_count(value)} belongs to vector ${pv_count(vector)}. ${this.held.says}` };
+    return { matches: [[`vector:${vector}`, `vector ${pv_count(vector)}, which has node ${pv_count(value)}; the node alone is not in this page`]], total: 1 };
+  }
+
+  async starts() {
+    const bytes = (await unpackFrame(fromBase64(this.held.starts))).starts;
+    return new Uint32Array(bytes.slice().buffer);
+  }
+
+  async named(words) {
+    const names = new Map();
+    for (const piece of this.held.pieces) for (const [key, part] of Object.entries(await this.unpacked(piece))) if (key.startsWith("vector:")) names.set(key, part.crumbs.at(-1)[1]);
+    const matches = words ? [...names].filter(([, name]) => name.toLowerCase().includes(words)) : [], exact = matches.filter(([, name]) => name.toLowerCase() === words);
+    if (!matches.length) return { error: `No vector that this page holds is called “${words.slice(0, 60)}”. Search for a node number, a layer (layer 3) or a part of a vector's name.` };
+    return matches.length === 1 || exact.length === 1 ? { key: (exact[0] ?? matches[0])[0] } : { matches: matches.slice(0, 12), total: matches.length };
   }
 }
 

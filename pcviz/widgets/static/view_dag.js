@@ -150,7 +150,7 @@ function dag_bar(view, scene, mode, frame) {
   const glyphs = mode === "part" ? view.part.glyphs : mode === "regions" ? scene.regions.glyphs.filter((glyph) => glyph.column) : null;
   const known = (glyphs ? glyphs.map((glyph) => dag_value(view, glyph)) : scene.columns.map((column) => dag_of_column(view, column))).filter((v) => v !== null && v !== undefined);
   view.range = known.length ? [Math.min(...known), Math.max(...known)] : null;
-  view.low.textContent = view.range ? q.text(view.range[0]) : "no value yet";
+  view.low.textContent = view.range ? q.text(view.range[0]) : "no value";
   view.high.textContent = view.range ? `${q.text(view.range[1])} per ${{ part: "glyph", regions: "region", layers: "layer" }[mode]}` : "";
   view.kind.textContent = q.model ? "model" : q.kind;
   view.ramp.style.background = `linear-gradient(90deg, ${[0, 0.33, 0.67, 1].map((t) => dag_colour(t, frame.theme)).join(", ")})`;
@@ -190,7 +190,9 @@ function dag_say(view, text, wrong = false) {
 
 function dag_caption(view, scene, mode, q, brief) {
   const what = q.flow ? dag_flow_says(view) : q.times ? dag_times_says(view, scene, mode) : q.model ? `Colour: ${q.says}, ${mode === "layers" ? "a layer" : "a glyph's share of its layer"}'s launches (${scene.model || "none yet"}).` : q.says ? `Colour: ${q.says}.` : "";
-  if (mode === "part") return [dag_stale(view) ? `Opening this at block size ${view.frame.state.blockSize} …` : view.part.caption, brief ? "" : what].filter(Boolean).join(" ");
+  const now = view.frame.state.blockSize, refused = view.refused?.startsWith(`${view.open}|${now}|`);
+  const stale = refused ? `This is the picture at block size ${view.part?.blockSize}, there is none at ${now}.` : `Opening this at block size ${now} …`;
+  if (mode === "part") return [dag_stale(view) ? stale : view.part.caption, brief ? "" : what].filter(Boolean).join(" ");
   const how = mode === "layers" ? "Height: number of nodes, on a square-root scale; a double click opens." : "A glyph is a region (a vector of sums), lines lead to what it reads; a double click opens.";
   return brief ? what || how : ["Inputs left, root right.", how, what, mode === "regions" ? scene.regions.caption : "", scene.caption].filter(Boolean).join(" ");
 }

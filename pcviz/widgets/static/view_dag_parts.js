@@ -182,7 +182,7 @@ function dag_found(view, matches, total) {
   }), { title: name })));
   if (!matches.length) return;
   if (total > matches.length) view.found.append(pv_el("span", "pcv-muted", `and ${pv_count(total - matches.length)} more: type more of the name`));
-  dag_say(view, `${pv_count(total)} names fit`);
+  dag_say(view, total === 1 ? "1 name fits" : `${pv_count(total)} names fit`);
   view.found.querySelector("button").focus();
 }
 

@@ -448,10 +448,24 @@ def test_close_frees_widgets_and_theme_is_followed(lab):
         lab.page.wait_for_function("theme => [...document.querySelectorAll('.pcv-view')].every(view => view.dataset.pcvTheme === theme)", arg=theme)
         assert lab.screenshot(f"explorer-{theme}.png").stat().st_size > 20_000
         lab.page.wait_for_function(f"{notebook}.scrollTop === 300")  # JupyterLab alone would leave it at the top
+    reload_page(lab)
     lab.kernel_eval("explorer.close()")
     assert lab.kernel_eval("len(__import__('ipywidgets').widgets.widget._instances)") == 0
     lab.page.wait_for_selector(ROOT, state="detached")
     lab.assert_clean()
+
+
+def reload_page(lab):
+    """A page that is loaded again goes on where the last one was, whichever subshell that one had."""
+    lab.page.locator("[data-pcv=slider]").press("End")
+    lab.page.click("[data-pcv=settings]")
+    lab.page.select_option("[data-pcv=device]", index=1)
+    wait_quiet(lab)
+    lab.page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
+    for _ in range(2):
+        lab.page.reload()
+        lab.page.wait_for_function(READY, arg=len(SIZES), timeout=30_000)
+        assert lab.page.get_attribute(ROOT, "data-block-size") == str(SIZES[-1]) and lab.page.input_value("[data-pcv=device]") == "cpu"
 
 
 def test_show_draws_a_run(lab):

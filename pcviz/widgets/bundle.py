@@ -56,6 +56,19 @@ class PageWidget(anywidget.AnyWidget):
                 on_message(content)
 
         self.on_msg(receive)
+        self._answers_go_anywhere(self.comm)
+
+    def _send(self, msg, buffers=None) -> None:
+        comm = self.comm
+        super()._send(msg, buffers)
+        self._answers_go_anywhere(comm)
+
+    @staticmethod
+    def _answers_go_anywhere(comm) -> None:
+        """ipykernel 7.4 hands what a page sends to the subshell that caused our last message, and drops it where that is gone: a page that
+        was loaded again would stay empty. Without a note of it each message goes where the page says."""
+        if comm is not None:
+            vars(comm).pop("_reply_subshell_id", None)
 
 
 @cache

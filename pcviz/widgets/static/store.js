@@ -105,12 +105,13 @@ class Hub {
     model.on("comm_live_update", this.onLive);
   }
 
-  // The kernel hears of block size, layer and tolerance with the next message only: a move of a slider sends none.
+  // The kernel hears of block size, layer and tolerance with the next message only: a move of a slider sends none. A page that has
+  // nothing yet, such as one that was loaded again, has no place of its own.
   send(message) {
     const { blockSize, layer, tolerance } = this.store.get();
     if (this.closed) return;
     try {
-      this.model.send({ block_size: blockSize, layer, tolerance, ...message });
+      this.model.send({ ...(this.frames ? { block_size: blockSize, layer, tolerance } : {}), ...message });
     } catch (error) {
       this.lost(error);
     }

@@ -164,20 +164,18 @@ def _compiler(queue: list[KernelCall], target, launcher, report: int) -> Callabl
 
 
 def _compile_as_child(queue: list[KernelCall], cores: int, target, launcher, report: int) -> NoReturn:
-    """Compile the queue with helpers. In a process whose first kernels these are, the last and shortest comes first: what Triton does
-    once in a process, half a second, is then done for all helpers. Ends without any clean-up."""
+    """Compile the queue with helpers. Ends without any clean-up."""
     status = 1
     try:
         os.setpgid(0, 0)  # to be ended together
         gc.disable()  # nothing on the GPU may be given back from here
-        compile_one, rest = _compiler(queue, target, launcher, report), len(queue)
-        if not _kernels:
-            rest -= 1
-            compile_one(rest)
+        compile_one = _compiler(queue, target, launcher, report)
+        if not _kernels:  # the first of this process: what Triton does once, half a second, with the shortest kernel and for all helpers
+            queue[-1].compiled()
         take, give = os.pipe()
-        os.write(give, b"".join(number.to_bytes(2, "little") for number in range(rest)))
+        os.write(give, b"".join(number.to_bytes(2, "little") for number in range(len(queue))))
         os.close(give)
-        for _ in range(min(cores, rest) - 1):
+        for _ in range(min(cores, len(queue)) - 1):
             if os.fork() == 0:
                 break
         while number := os.read(take, 2):

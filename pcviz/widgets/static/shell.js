@@ -1,6 +1,6 @@
 // The explorer's frame: top bar, headline, stages and status line. Views draw into the stages; the kernel fills the hub.
 
-const LEAST_HEIGHT = { wide: 560, narrow: 640 }; // pixels in which every stage shows all it has
+const LEAST_HEIGHT = { wide: 560, narrow: 640, presenter: 800 }; // pixels in which every stage shows all it has
 const hubs = new WeakMap();
 let rootCount = 0;
 
@@ -147,14 +147,12 @@ class Shell {
     const full = document.fullscreenElement === this.root;
     const width = this.root.clientWidth;
     if (!width) return;
+    const { presenter } = this.store.get(), scale = presenter ? 1.4 : 1; // of the text
     const visible = full ? window.innerHeight : (host ? host.clientHeight : window.innerHeight) - 28;
-    this.root.style.height = `${Math.max(LEAST_HEIGHT[width < 700 ? "narrow" : "wide"], Math.round(visible))}px`;
-    this.root.classList.toggle("pcv-wide", width >= 1480 && !this.store.get().presenter);
-    this.root.classList.toggle("pcv-compact", width < 1000 || this.store.get().presenter);
-    this.root.classList.toggle("pcv-tight", width < 1000 && this.store.get().presenter);
-    this.root.classList.toggle("pcv-narrow", width < 700);
-    this.root.classList.toggle("pcv-tiny", width < 560);
-    const scale = this.store.get().presenter ? 1.4 : 1; // of the text
+    const least = LEAST_HEIGHT[width >= 700 ? "wide" : presenter ? "presenter" : "narrow"];
+    this.root.style.height = `${Math.max(least, Math.round(visible))}px`;
+    const is = { wide: width >= 1480 && !presenter, compact: width < 1000 || presenter, tight: width < (presenter ? 1000 : 700), narrow: width < 700, tiny: width < 560 * scale };
+    for (const [name, so] of Object.entries(is)) this.root.classList.toggle(`pcv-${name}`, so);
     const count = width < 900 * scale ? 1 : width <= 1600 * scale ? 2 : 3;
     if (count !== this.visibleCount) {
       this.visibleCount = count;

@@ -177,7 +177,7 @@ function blocks_bar(view, scene) {
   }
   view.select.value = String(scene.layer);
   blocks_show_tolerance(view);
-  view.title.textContent = view.frame.width < 62 * view.frame.font ? "" : `block size ${scene.blockSize}`;
+  view.title.textContent = view.frame.width < 74 * view.frame.font ? "" : `block size ${scene.blockSize}`;
   for (const button of view.modes) button.setAttribute("aria-pressed", String(button.dataset.mode === view.mode));
   view.map.setAttribute("aria-label", `Block map of layer ${scene.layer} at block size ${scene.blockSize}: ${scene.sumBlocks} sum blocks by ${scene.childBlocks} child blocks, ${scene.counts.groups} groups. Arrows move the cursor, with Shift the picture; plus, minus and 0 zoom.`);
 }

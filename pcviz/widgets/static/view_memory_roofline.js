@@ -51,25 +51,36 @@ function memory_axes(view, s, link) {
   text(s.x + s.w / 2, s.y + s.h + 2.5 * s.font, view.axis ?? `FLOP per byte of ${link.name} traffic`, { "text-anchor": "middle" });
   text(1.1 * s.font, s.y + s.h / 2, unit, { "text-anchor": "middle", transform: `rotate(-90 ${1.1 * s.font} ${s.y + s.h / 2})` });
   const peaks = view.scene.peaks, top = Math.max(...peaks.map((peak) => peak.tflops));
-  view.scene.links.filter((each) => each.tbPerS).forEach((each, i) => memory_roof(out, s, each, top, each.name === link.name ? ink.text : ink.muted, each.name === link.name, i));
+  const roofed = view.scene.links.filter((each) => each.tbPerS), crowded = s.nameless || memory_crowded(s, roofed, top);
+  roofed.forEach((each, i) => memory_roof(out, s, each, top, each.name === link.name ? ink.text : ink.muted, each.name === link.name, i, crowded));
   const roofs = view.scene.links.map((each) => each.tbPerS).filter(Boolean), own = link.tbPerS;
   peaks.forEach((peak, i) => {
     const from = own ? peak.tflops / own : 10 ** s.x0;
     line(s.px(from), s.py(peak.tflops), s.x + s.w, s.py(peak.tflops), { stroke: ink.text, "stroke-width": 1.6 });
     if (own && roofs.length > 1) line(s.px(peak.tflops / Math.max(...roofs)), s.py(peak.tflops), s.px(from), s.py(peak.tflops), { stroke: ink.muted, "stroke-dasharray": "3,3" });
     const under = i && s.py(peak.tflops) - s.py(peaks[i - 1].tflops) < 1.4 * s.font; // no room between the lines
-    text(s.x + s.w, s.py(peak.tflops) + (under ? 1.1 * s.font : -4), `${peak.name}: ${memory_flops(view, peak.tflops)}`, { "text-anchor": "end" });
+    const name = s.w < 20 * s.font ? peak.name.split(", ").at(-1) : peak.name;
+    text(s.x + s.w, s.py(peak.tflops) + (under ? 1.1 * s.font : -4), `${name}: ${memory_flops(view, peak.tflops)}`, { "text-anchor": "end" });
+  });
+}
+
+// Whether the names along the slanted roofs would lie on each other: lines closer than a line of text, names not past each other.
+function memory_crowded(s, roofs, top) {
+  const decade = [s.w / (s.x1 - s.x0), s.h / (s.y1 - s.y0)], slope = Math.hypot(...decade);
+  const long = (Math.log10(top) - s.y0) * slope, name = 7.5 * s.font;
+  return roofs.slice(1).some((each, i) => {
+    const apart = (Math.abs(Math.log10(roofs[i].tbPerS / each.tbPerS)) * decade[0] * decade[1]) / slope;
+    return apart < 1.15 * s.font && 0.16 * long < name;
   });
 }
 
 // A slanted roof: bandwidth times intensity, up to the highest peak; its name stands along it.
-function memory_roof(out, s, each, top, colour, own, i) {
+function memory_roof(out, s, each, top, colour, own, i, crowded) {
   const low = Math.max(10 ** s.x0, 10 ** s.y0 / each.tbPerS), high = top / each.tbPerS;
   const [x1, y1, x2, y2] = [s.px(low), s.py(low * each.tbPerS), s.px(high), s.py(top)];
   out.append(pv_svg("line", { x1, y1, x2, y2, stroke: colour, "stroke-width": own ? 2 : 1, ...(own ? {} : { "stroke-dasharray": "3,3" }) }));
-  const narrow = s.nameless || s.h < 11 * s.font; // too little room for all names
-  if (narrow && !own) return;
-  const share = narrow ? 0.06 : 0.06 + 0.16 * i, x = x1 + share * (x2 - x1), y = y1 + share * (y2 - y1), angle = (Math.atan2(y2 - y1, x2 - x1) * 180) / Math.PI;
+  if (crowded && !own) return;
+  const share = crowded ? 0.06 : 0.06 + 0.16 * i, x = x1 + share * (x2 - x1), y = y1 + share * (y2 - y1), angle = (Math.atan2(y2 - y1, x2 - x1) * 180) / Math.PI;
   out.append(pv_svg("text", { x, y: y - 4, fill: colour, "font-size": s.font, "font-weight": own ? 600 : 400, transform: `rotate(${angle} ${x} ${y})` }, `${each.name} ${memory_bandwidth(each.tbPerS)}`));
 }
 

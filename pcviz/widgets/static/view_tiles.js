@@ -112,7 +112,7 @@ function tiles_reason(view, [m, k, b]) {
 
 function tiles_grid(view) {
   const { sides } = view.scene, { launch } = view, table = pv_el("table", "pcv-tiles-grid"), head = pv_el("tr"), top = pv_el("thead"), body = pv_el("tbody");
-  const words = pv_el("div", "pcv-muted", `tile_m, ${tiles_role(launch, "tile_m")} sums ↓ · tile_k, ${tiles_role(launch, "tile_k")} children →, darker: more time`);
+  view.words = pv_el("div", "pcv-muted");
   head.append(pv_el("th"), ...sides.tile_k.map((k) => pv_el("th", "", String(k))));
   top.append(head);
   const empty = (i, side) => String(!launch.tiles.some((tile) => tile[i] === side));
@@ -132,7 +132,7 @@ function tiles_grid(view) {
     body.append(row);
   }
   table.append(top, body);
-  view.main.replaceChildren(words, table);
+  view.main.replaceChildren(view.words, table);
 }
 
 function tiles_go(view, tile) {
@@ -156,10 +156,11 @@ function tiles_key(view, event) {
 
 function tiles_paint(view) {
   const { launch, tile } = view, times = launch.tiles.map((each, i) => view.table[i * view.scene.metrics.length]);
-  const [low, high] = [Math.min(...times), Math.max(...times)];
+  const [low, high] = [Math.min(...times), Math.max(...times)], unit = tiles_unit(view, high);
+  view.words.textContent = `tile_m, ${tiles_role(launch, "tile_m")} sums ↓ · tile_k, ${tiles_role(launch, "tile_k")} children →, darker: more time${unit ? `, in ${unit[0]}` : ""}`;
   for (const { cell, m, k } of view.cells) {
     const here = [m, k, tile[2]], figures = tiles_figures(view, here), share = figures && high > low ? Math.log(figures.time_ms / low) / Math.log(high / low) : 0;
-    cell.textContent = figures ? pv_ms(figures.time_ms) : "";
+    cell.textContent = !figures ? "" : unit ? pv_digits(figures.time_ms * unit[1]) : pv_ms(figures.time_ms);
     cell.title = figures ? `tile_m ${m}, tile_k ${k}: ${pv_ms(figures.time_ms)} (model)` : tiles_reason(view, here);
     cell.dataset.possible = String(Boolean(figures));
     cell.dataset.rule = String(tiles_is(here, launch.rule));
@@ -176,6 +177,13 @@ function tiles_paint(view) {
   tiles_facts(view);
   if (view.frame.el.dataset.shows !== "grid") tiles_roofline(view);
   Object.assign(view.frame.el.dataset, { tile: tile.join(" "), blockSize: view.scene.blockSize });
+}
+
+// The unit of all times and its number in a ms, where the cells are too narrow for one each; null where they are not.
+function tiles_unit(view, longest) {
+  const head = view.main.querySelector("thead").rows[0], shown = [...head.cells].slice(1).filter((cell) => cell.offsetWidth);
+  if (!shown.length || shown[0].offsetWidth > 4.6 * view.frame.font) return null;
+  return longest >= 1 ? ["ms", 1] : ["µs", 1000];
 }
 
 function tiles_facts(view) {

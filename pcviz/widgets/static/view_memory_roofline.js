@@ -64,13 +64,13 @@ function memory_axes(view, s, link) {
   });
 }
 
-// Whether the names along the slanted roofs would lie on each other: lines closer than a line of text, names not past each other.
+// Whether the names along the slanted roofs would lie on each other: lines closer than letters are high, names not past each other.
 function memory_crowded(s, roofs, top) {
   const decade = [s.w / (s.x1 - s.x0), s.h / (s.y1 - s.y0)], slope = Math.hypot(...decade);
   const long = (Math.log10(top) - s.y0) * slope, name = 7.5 * s.font;
   return roofs.slice(1).some((each, i) => {
     const apart = (Math.abs(Math.log10(roofs[i].tbPerS / each.tbPerS)) * decade[0] * decade[1]) / slope;
-    return apart < 1.15 * s.font && 0.16 * long < name;
+    return apart < 0.85 * s.font && 0.16 * long < name;
   });
 }
 

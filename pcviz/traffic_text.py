@@ -87,13 +87,13 @@ def _time_formula(record: TrafficRecord) -> str:
 def sum_formulas(records) -> dict[str, str]:
     """For each summed number: the number of launches, the sum, and the formula of the launch that contributes most."""
     result = {}
-    units = {"time_ms": (1, "ms"), "flops": (1e9, "GFLOP"), "hbm_bytes": (1e9, "GB"), "l2_bytes": (1e9, "GB"), "l1_bytes": (1e9, "GB")}
-    for name, (scale, unit) in units.items():
+    for name in ("time_ms", "flops", "hbm_bytes", "l2_bytes", "l1_bytes"):
         total = sum(getattr(record, name) for record in records)
         top = max(records, key=lambda record: getattr(record, name))
         share = getattr(top, name) / total if total else 0.0
+        found = milliseconds(total) if name == "time_ms" else quantity(total, "FLOP" if name == "flops" else "B")
         where = f"{top.phase.replace('_', ' ')} of layer {top.layer}, group {top.group}"
-        result[name] = f"{total / scale:,.4g} {unit} in {len(records)} launches; the largest, {where}, has {share:.0%}: {top.formulas[name]}"
+        result[name] = f"{found} in {len(records)} launches; the largest, {where}, has {share:.0%}: {top.formulas[name]}"
     return result
 
 

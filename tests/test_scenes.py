@@ -302,6 +302,7 @@ def test_em_and_a_training_step_are_the_same_everywhere(summaries):
     memory, cost = scenes.scene_memory("PD", reports), scenes.scene_cost("PD", summaries, reports)
     for i, size in enumerate(SIZES):
         table, phases = scenes.scene_table(summaries[size], reports[size])["layers"], scene_headline(summaries[size], reports[size])["phases"]
+        assert f" in {reports[size].forward.launches} launches; the largest, " in phases["forward"]["formulas"]["time"]
         for name, parts in (("em", ("em",)), ("step", passes)):
             for key in ("time_ms", "hbm_bytes", "l2_bytes", "l1_bytes"):
                 want = sum(getattr(reports[size].of_pass(part), key) for part in parts)

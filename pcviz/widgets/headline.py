@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..traffic_text import sum_formulas
 from .scenes.common import PASSES_OF
 
 FIGURES = ("time_ms", "l2_bytes", "hbm_bytes")
@@ -17,6 +18,7 @@ def scene_headline(summary, report=None, recorded: dict | None = None, measured=
     if measured is not None and cpu:
         phases["forward"]["time_ms"] = measured.median_ms
         phases["forward"]["kinds"]["time"] = f"measured ({measured.repeats} runs)"
+        phases["forward"].get("formulas", {}).pop("time", None)
     phases["forward"]["launches"] = summary.forward_launches
     phases["backward"]["launches"] = None if report is None else report.backward.launches
     phases["both"] = _both(phases["forward"], phases["backward"])
@@ -38,7 +40,9 @@ def _model_figures(report, phase: str, cpu: bool) -> dict:
     passes = [report.of_pass(name) for name in PASSES_OF[phase]]
     time_ms, l2_bytes, hbm_bytes = (sum(getattr(each, key) for each in passes) for key in ("time_ms", "l2_to_l1_bytes", "hbm_bytes"))
     kind = "model, this CPU" if cpu else f"model, {report.device.name}"
-    return _figures(time_ms, l2_bytes, hbm_bytes, kind, "model")
+    texts = sum_formulas([record for record in report.records if record.direction in PASSES_OF[phase]]) if report.records else {}
+    formulas = {name: texts[key] for name, key in (("time", "time_ms"), ("hbm", "hbm_bytes")) if key in texts}
+    return _figures(time_ms, l2_bytes, hbm_bytes, kind, "model") | {"formulas": formulas}
 
 
 def _recorded_figures(row) -> dict:

@@ -31,6 +31,7 @@ function drawHeadline(el, now, before, state) {
     change.textContent = text && tile.name === "time" ? `${text} ${text === "same" ? "as" : "than"} at ${before.block_size}` : text;
     change.title = text && `compared with block size ${before.block_size}`;
     kind.textContent = figures ? figures.kinds[tile.name] ?? "" : "";
+    node.title = figures?.formulas?.[tile.name] ?? "";
   }
 }
 

@@ -22,8 +22,8 @@ from pcviz.pruning import prune_edges
 from pcviz.structures.pd import PD
 from pcviz.traffic import estimate
 from pcviz.widgets import bundle
-from pcviz.widgets.circuits import legal_sizes, user_entry
-from pcviz.widgets.frames import Settings
+from pcviz.widgets.circuits import figure_5_entry, legal_sizes, user_entry
+from pcviz.widgets.frames import Generation, Settings, Task
 from pcviz.widgets.outbox import Outbox
 from pcviz.widgets.packing import pack, unpack
 from pcviz.widgets.session import Session
@@ -179,6 +179,14 @@ def test_what_is_compared_with_may_be_under_any_settings(page):
     assert scene["values"]["forward"]["time_ms"][scene["sizes"].index(4)] == report.forward.time_ms
     page.send("compared", ask=2, **place | {"circuit": "mine"})
     assert "no circuit called 'mine'" in unpack(page.wait(lambda content: content.get("ask") == 2)[1][0])["error"]
+
+
+def test_recorded_figures_are_shown_with_the_batch_that_they_are_of():
+    for batch_size in (64, 512):
+        views = [Generation(1, figure_5_entry(), Settings(batch_size=batch_size)).scene(Task(view, None, None)) for view in ("cost", "compare")]
+        lines, sections = views[0]["recorded"], views[1]["seen"]
+        assert (len(lines) > 0) == (len(sections) > 0) == (batch_size == 512)
+        assert {line["batchSize"] for line in lines} <= {512}
 
 
 def test_headline_equals_summary_and_estimate(page):

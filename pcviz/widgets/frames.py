@@ -157,10 +157,10 @@ class Generation:
         return [row for row in figure_5_rows(own_launches()) if row.batch_size == self.settings.batch_size]
 
     def _recorded_points(self) -> list[dict]:
-        """What was recorded on this circuit, or on the reference circuit of its size, by any engine."""
+        """What was recorded on this circuit, or on the reference circuit of its size, by any engine, with as many samples."""
         from ..recorded import layer_times, steps_of_size
 
-        points = recorded_points([*self.entry.recorded, *self._own_rows()])
+        points = recorded_points([*(row for row in self.entry.recorded if row.batch_size == self.settings.batch_size), *self._own_rows()])
         if self.settings.cpu:
             return points
         if self.entry.name == FIGURE_5:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -103,12 +104,15 @@ def _tune(pc: TensorCircuit, x, end: float, cache: Path | None) -> Iterator[Tune
 
 @dataclass(frozen=True)
 class _Run:
-    """One launch: ``prepare`` fills what it reads, ``launch(config)`` runs it, ``result`` is what it wrote, ``clear`` before each run."""
+    """One launch: ``prepare`` fills what it reads, ``launch(config)`` runs it, ``result`` is what it wrote, ``clear`` before each run.
+    ``begin(configs)`` starts to compile for several, on all cores, ``ready(config)`` waits for one."""
 
     prepare: Callable[[], None]
     launch: Callable[[LaunchConfig], None]
     result: Callable[[], torch.Tensor]
     clear: Callable[[], None]
+    begin: Callable[[Iterable[LaunchConfig]], None]
+    ready: Callable[[LaunchConfig], None]
 
 
 def _runs_by_shape(engine, batch: int) -> list[tuple[Shape, list[_Run]]]:
@@ -122,10 +126,11 @@ def _runs_by_shape(engine, batch: int) -> list[tuple[Shape, list[_Run]]]:
 
 
 def _run(engine, layer, phase: str, launch, batch: int) -> _Run:
-    from pcviz_kernels import triton_blocks as kernels  # not at the top: needs triton
+    from pcviz_kernels import ahead  # not at the top: needs triton
+    from pcviz_kernels import triton_blocks as kernels
     from pcviz_kernels.calls import run_all
 
-    buffers = engine.buffers
+    buffers, compiles = engine.buffers, engine.device.type == "cuda"
 
     def prepare() -> None:
         run_all(kernels.product_forward(layer.products, buffers, batch))
@@ -133,13 +138,12 @@ def _run(engine, layer, phase: str, launch, batch: int) -> _Run:
             for each in layer.sums:
                 run_all(kernels.sum_ratios(each, buffers, batch))
 
-    def run(config: LaunchConfig) -> None:
+    def calls(config: LaunchConfig):
         if phase == "forward":
-            run_all(kernels.sum_forward(launch, config, layer.products, engine.params, engine.half_params, buffers, batch))
-        elif phase == "element_flows":
-            run_all(kernels.element_flows(launch, config, engine.half_params, buffers, batch, add=False))
-        else:
-            run_all(kernels.param_flows(launch, config, buffers, engine.edge_flows, batch))
+            return kernels.sum_forward(launch, config, layer.products, engine.params, engine.half_params, buffers, batch)
+        if phase == "element_flows":
+            return kernels.element_flows(launch, config, engine.half_params, buffers, batch, add=False)
+        return kernels.param_flows(launch, config, buffers, engine.edge_flows, batch)
 
     results = {"forward": buffers.logs, "element_flows": buffers.element_flows, "param_flows": engine.edge_flows}
     if phase == "forward":
@@ -149,9 +153,11 @@ def _run(engine, layer, phase: str, launch, batch: int) -> _Run:
     target = results[phase]
     return _Run(
         prepare=prepare,
-        launch=run,
+        launch=lambda config: run_all(calls(config)),
         result=(lambda: target.clone()) if phase == "param_flows" else (lambda: target[rows.flatten(), :batch].clone()),
         clear=target.zero_ if phase == "param_flows" else (lambda: None),
+        begin=(lambda configs: ahead.begin(chain.from_iterable(map(calls, configs)))) if compiles else (lambda configs: None),
+        ready=(lambda config: ahead.finish(calls(config))) if compiles else (lambda config: None),
     )
 
 
@@ -163,10 +169,11 @@ def _fastest(shape: Shape, rule: LaunchConfig, runs: list[_Run], end: float) -> 
     rule_ms = best_ms = _milliseconds(run, rule)
     best, seen, wrong, improved = rule, {rule}, 0, True
     while improved and time.monotonic() < end:
-        improved = False
-        for config in neighbours(best, *shape[:3]):
-            if config in seen or time.monotonic() > end:
-                continue
+        improved, untried = False, [config for config in neighbours(best, *shape[:3]) if config not in seen]
+        run.begin(untried)
+        for config in untried:
+            if time.monotonic() > end:
+                break
             seen.add(config)
             result = _result(run, config)
             if result is None:
@@ -186,6 +193,7 @@ def _result(run: _Run, config: LaunchConfig) -> torch.Tensor | None:
 
     run.clear()
     try:
+        run.ready(config)
         run.launch(config)
     except OutOfResources:
         return None

@@ -1,14 +1,17 @@
 """Tuned LaunchConfigs: a table in the rule's place, kept in a file; autotune itself runs in interpreted_triton.py and on a GPU."""
 
+import time
 from dataclasses import replace
 
 import pytest
+import torch
 from circuits import random_circuit
 from pcviz_kernels.config import PHASES, LaunchConfig, default_config
 from pcviz_kernels.tiles import resources, why_not, with_sides
 from pcviz_kernels.tuned import UNIT, TunedConfigs, neighbours
 
 import pcviz as pcv
+from pcviz.tuning import _fastest, _Run
 
 SHAPES = [(phase, m, k) for phase in PHASES for m, k in ((1, 1), (4, 8), (8, 32), (16, 16), (32, 8), (64, 64), (128, 128), (1, 256))]
 
@@ -85,3 +88,19 @@ def test_only_the_triton_engine_is_tuned():
     assert pc.configs is default_config
     with pytest.raises(ValueError, match="autotune tunes impl='triton'.*runs impl='torch'"):
         pcv.autotune(pc, [[0]])
+
+
+def test_what_may_be_tried_compiles_together():
+    """All neighbours of the best config begin before one of them is waited for, and each is ready before it is run."""
+    shape, rule, log = ("forward", 64, 64, 1024), default_config("forward", 64, 64, num_rows=1024), []
+    run = _Run(
+        prepare=lambda: None, launch=lambda config: log.append(("launch", config)), result=lambda: torch.zeros(1), clear=lambda: None,
+        begin=lambda configs: log.append(("begin", tuple(configs))), ready=lambda config: log.append(("ready", config)),
+    )  # fmt: skip
+    record = _fastest(shape, rule, [run], time.monotonic() + 60)
+    begun = [configs for what, configs in log if what == "begin"]
+    assert begun[0] == tuple(neighbours(rule, *shape[:3])) and record.wrong == 0 and record.tried >= len(begun[0]) > 3
+    for config in dict.fromkeys(config for what, config in log if what == "launch"):
+        first = log.index(("launch", config))
+        assert log[first - 1] == ("ready", config)
+        assert config == rule or any(what == "begin" and config in configs for what, configs in log[:first])

@@ -211,7 +211,7 @@ function memory_words(view) {
   const sums = memory_sums(view, view.size, view.layer ?? "all"), was = memory_sums(view, view.before, view.layer ?? "all"), parts = [];
   const what = view.layer === null ? "The circuit" : `Layer ${view.layer}`;
   if (!sums) parts.push(`${what} has no launches in this pass.`);
-  else parts.push(`${what}: ${sums.launches === 1 ? "1 launch" : `${pv_count(sums.launches)} launches`} in ${pv_ms(sums.time_ms)}${memory_change(view, sums, was)}. ${memory_limits(view, sums)}`);
+  else parts.push(`${what}: ${sums.launches === 1 ? "1 launch" : `${pv_count(sums.launches)} launches`} of its sums in ${pv_ms(sums.time_ms)}${memory_change(view, sums, was)}. ${memory_limits(view, sums)}`);
   const error = view.scene.errors[view.size]?.[view.phase];
   if (error) parts.push(`Model ÷ recorded (${view.scene.recorded}): time ${error.time_ms}, L2→L1 ${error.l2_to_l1_bytes}, HBM ${error.hbm_bytes}.`);
   view.words.textContent = parts.join(" ");

@@ -15,9 +15,9 @@ from ..compiler.plan import CircuitPlan
 from ..ir.nodes import Nodes
 from ..traffic import estimate
 from .circuits import legal_sizes
-from .drawn_dot import DotError, draw_with_dot, find_dot
+from .drawn_dot import DotError, dot_layout, find_dot
 from .drawn_files import pdf_file, svg_file
-from .drawn_shapes import shapes_of
+from .drawn_shapes import Layout, columns_layout, shapes_of
 from .scenes.dag import scene_dag
 from .scenes.dag_costs import Costs
 from .scenes.dag_parts import scene_dag_part
@@ -107,11 +107,15 @@ def _drawn(picture: Picture, kind: str, layout: str | None, time_limit: float, t
         try:
             if len(picture.links) > MAX_DOT_LINKS:
                 raise DotError(f"{len(picture.links):,} links are more than {MAX_DOT_LINKS:,}, which takes Graphviz minutes; use layout='columns'.")
-            return draw_with_dot(picture, kind, time_limit, theme, prefix)
+            return _file(picture, dot_layout(picture, time_limit), kind, theme, prefix)
         except DotError as error:
             if layout == "dot":
                 raise ValueError(f"pcv.draw: {error}") from error
-    shapes = shapes_of(picture, theme)
+    return _file(picture, columns_layout(picture), kind, theme, prefix)
+
+
+def _file(picture: Picture, layout: Layout, kind: str, theme: str, prefix: str) -> bytes:
+    shapes = shapes_of(picture, layout, theme)
     return svg_file(shapes, prefix) if kind == "svg" else pdf_file(shapes)
 
 

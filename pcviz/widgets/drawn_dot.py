@@ -1,4 +1,4 @@
-"""A DAG picture laid out by Graphviz's ``dot``, within a time limit."""
+"""A DAG picture laid out by Graphviz's ``dot``, within a time limit. Graphviz says where things stand; the picture is drawn as ours is."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ import subprocess
 
 import graphviz
 
-from .scenes.dag_picture import THEMES, Picture, ink, ramp
+from .drawn_shapes import HEIGHT, ROOM, STEP, WIDTH, Layout
+from .scenes.dag_picture import Picture
+
+INCH = 72.0  # points
 
 
 class DotError(Exception):
@@ -15,52 +18,59 @@ class DotError(Exception):
 
 
 def find_dot() -> str | None:
-    """Path of Graphviz's program, or None."""
+    """Path of Graphviz's program (which pygraphviz runs, too), or None."""
     return shutil.which("dot")
 
 
-def draw_with_dot(picture: Picture, kind: str, time_limit: float, theme: str, prefix: str) -> bytes:
-    """The file, "svg" or "pdf". DotError: it failed or took longer than ``time_limit`` seconds; FileNotFoundError: no Graphviz."""
+def dot_layout(picture: Picture, time_limit: float) -> Layout:
+    """DotError: dot failed or took longer than ``time_limit`` seconds; FileNotFoundError: no Graphviz."""
     program = find_dot()
     if program is None:
         raise FileNotFoundError("Graphviz's program dot is not installed (Debian: apt-get install graphviz); layout='columns' needs none.")
-    source = dot_source(picture, theme, prefix)
     try:
-        done = subprocess.run([program, f"-T{kind}"], input=source.encode(), capture_output=True, timeout=time_limit)
+        done = subprocess.run([program, "-Tplain"], input=dot_source(picture).encode(), capture_output=True, timeout=time_limit)
     except subprocess.TimeoutExpired as error:
         raise DotError(f"Graphviz took longer than time_limit={time_limit:g} seconds; use layout='columns'.") from error
     if done.returncode or not done.stdout:
         raise DotError(f"Graphviz failed: {done.stderr.decode(errors='replace').strip()[:300]}")
-    return done.stdout
+    return _layout(picture, done.stdout.decode())
 
 
-def dot_source(picture: Picture, theme: str, prefix: str) -> str:
-    """The graph in Graphviz's language, from left to right; names from data are plain text, every id starts with ``prefix``."""
-    ground, text, soft, _ = THEMES[theme]
-    note = f"{picture.legend}: {picture.low} (first) to {picture.high} (last colour)\n{picture.caption}"
+def dot_source(picture: Picture) -> str:
+    """The graph in Graphviz's language, from left to right; without names from data. A chain of invisible nodes keeps columns in order."""
     graph = graphviz.Digraph(
-        prefix, graph_attr={"rankdir": "LR", "bgcolor": ground, "label": _plain(f"{picture.title}\n{note}"), "fontcolor": text, "ranksep": "0.7",
-                            "nodesep": "0.08", "id": prefix, "fontname": "Helvetica", "fontsize": "11", "tooltip": _plain(picture.title)},
-        node_attr={"shape": "box", "style": "filled,rounded", "color": text, "margin": "0.08,0.02", "fontname": "Helvetica", "fontsize": "10"},
-        edge_attr={"color": soft, "arrowhead": "none", "tailport": "e", "headport": "w", "penwidth": "0.5"},
-    )  # fmt: skip
-    columns: dict[int, list[str]] = {}
-    for i, glyph in enumerate(picture.glyphs):
-        columns.setdefault(glyph.column, []).append(f"g{i}")
-        more = {"height": f"{0.22 * glyph.tall:.2f}"} | ({"peripheries": "2"} if glyph.repeats > 1 else {})
-        graph.node(f"g{i}", _plain(glyph.label), id=f"{prefix}-{i}", tooltip=_plain(glyph.name), fillcolor=ramp(glyph.share, theme),
-                   fontcolor=ink(glyph.share, theme), penwidth="2" if glyph.main else "0.7", **more)  # fmt: skip
-    for names in columns.values():
+        graph_attr={"rankdir": "LR", "ranksep": f"{(STEP - WIDTH) / INCH:.3f}", "nodesep": f"{(ROOM - HEIGHT) / INCH:.3f}"},
+        node_attr={"shape": "box", "fixedsize": "true", "label": "", "width": f"{WIDTH / INCH:.3f}"},
+        edge_attr={"arrowhead": "none", "tailport": "e", "headport": "w"},
+    )
+    for i in range(len(picture.columns)):
         with graph.subgraph() as column:
             column.attr(rank="same")
-            for name in names:
-                column.node(name)
-    for i, (reader, read) in enumerate(picture.links):
-        graph.edge(f"g{read}", f"g{reader}", id=f"{prefix}-link-{i}", tooltip=" ")
+            column.node(f"c{i}", style="invis", height="0.01")
+            for number, glyph in enumerate(picture.glyphs):
+                if glyph.column == i:
+                    column.node(f"g{number}", height=f"{HEIGHT * glyph.tall / INCH:.3f}")
+        if i:
+            graph.edge(f"c{i - 1}", f"c{i}", style="invis", weight="0")
+    for reader, read in picture.links:
+        graph.edge(f"g{read}", f"g{reader}")
     return graph.source
 
 
-def _plain(text: str) -> str:
-    """Text without Graphviz's own escapes and HTML labels."""
-    printable = "".join(letter if letter.isprintable() or letter == "\n" else " " for letter in text)
-    return graphviz.escape(printable)
+def _layout(picture: Picture, plain: str) -> Layout:
+    """Of dot's plain format: lines "node NAME x y ..." and "edge TAIL HEAD n x1 y1 ... xn yn ...", in inches, y upwards."""
+    rows = [line.split() for line in plain.splitlines()]
+    width, height = (float(value) * INCH for value in rows[0][2:4])
+
+    def point(x: str, y: str) -> tuple[float, float]:
+        return float(x) * INCH, height - float(y) * INCH
+
+    places = {row[1]: point(*row[2:4]) for row in rows if row[0] == "node"}
+    links = {(row[1], row[2]): tuple(point(*row[k : k + 2]) for k in range(4, 4 + 2 * int(row[3]), 2)) for row in rows if row[0] == "edge"}
+    return Layout(
+        tuple(places[f"g{i}"] for i in range(len(picture.glyphs))),
+        tuple(places[f"c{i}"][0] for i in range(len(picture.columns))),
+        tuple(links[f"g{read}", f"g{reader}"] for reader, read in picture.links),
+        width,
+        height,
+    )

@@ -6,7 +6,7 @@ import re
 import zlib
 from xml.sax.saxutils import escape, quoteattr
 
-from .drawn_shapes import Box, Curve, Shapes, Text
+from .drawn_shapes import Box, Path, Shapes, Text
 
 NARROW, WIDE = set("ijltfr.,:;'|![](){}- "), set("mwMW%@–…")  # of Helvetica, for centred text in PDF
 UNDRAWN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")  # characters that XML does not allow
@@ -33,9 +33,9 @@ def _svg_shape(shape, mark: str) -> str:
             name = f"<title>{_xml(shape.name)}</title>" if shape.name else ""
             place = f'x="{shape.x:.4g}" y="{shape.y:.5g}" width="{shape.width:.4g}" height="{shape.height:.4g}"'
             return f'<rect{mark} {place} fill="{shape.fill}"{line}>{name}</rect>'
-        case Curve():
-            x0, y0, x1, y1, bend = shape.x0, shape.y0, shape.x1, shape.y1, 0.45 * (shape.x1 - shape.x0)
-            path = f"M{x0:.5g},{y0:.5g}C{x0 + bend:.5g},{y0:.5g} {x1 - bend:.5g},{y1:.5g} {x1:.5g},{y1:.5g}"
+        case Path():
+            first, *others = [f"{x:.5g},{y:.5g}" for x, y in shape.points]
+            path = f"M{first}C{' '.join(others)}"
             return f'<path d="{path}" fill="none" stroke="{shape.stroke}" stroke-width="0.6" stroke-opacity="0.6"/>'
         case Text():
             weight = ' font-weight="bold"' if shape.bold else ""
@@ -81,10 +81,10 @@ def _pdf_shape(shape, height: float) -> str:
             stroke = f"{_rgb(shape.stroke)} RG {shape.line:.2f} w " if shape.stroke else ""
             place = f"{shape.x:.2f} {height - shape.y - shape.height:.2f} {shape.width:.2f} {shape.height:.2f} re"
             return f"{_rgb(shape.fill)} rg {stroke}{place} {'B' if stroke else 'f'}"
-        case Curve():
-            bend, y0, y1 = 0.45 * (shape.x1 - shape.x0), height - shape.y0, height - shape.y1
-            points = f"{shape.x0 + bend:.2f} {y0:.2f} {shape.x1 - bend:.2f} {y1:.2f} {shape.x1:.2f} {y1:.2f} c"
-            return f"{_rgb(shape.stroke)} RG 0.4 w {shape.x0:.2f} {y0:.2f} m {points} S"
+        case Path():
+            first, *others = [f"{x:.2f} {height - y:.2f}" for x, y in shape.points]
+            curves = " ".join(f"{' '.join(others[i : i + 3])} c" for i in range(0, len(others), 3))
+            return f"{_rgb(shape.stroke)} RG 0.4 w {first} m {curves} S"
         case Text():
             left = shape.x - (_text_width(shape.text, shape.size) / 2 if shape.anchor == "middle" else 0)
             font = "F2" if shape.bold else "F1"

@@ -1,4 +1,4 @@
-"""Our own layered layout of a DAG picture: columns from the inputs to the root, as shapes that a file writer writes."""
+"""A DAG picture as shapes that a file writer writes, and our own layered layout: columns from the inputs to the root."""
 
 from __future__ import annotations
 
@@ -27,13 +27,10 @@ class Box:
 
 
 @dataclass(frozen=True)
-class Curve:
-    """From (x0, y0) to (x1, y1), horizontal at both ends."""
+class Path:
+    """Bezier curves end to end: ``points`` (x, y), the first one and then three for each curve."""
 
-    x0: float
-    y0: float
-    x1: float
-    y1: float
+    points: tuple[tuple[float, float], ...]
     stroke: str
 
 
@@ -59,33 +56,57 @@ class Shapes:
     shapes: tuple
 
 
-def shapes_of(picture: Picture, theme: str) -> Shapes:
-    ground, text, soft, _ = THEMES[theme]
+@dataclass(frozen=True)
+class Layout:
+    """Where a picture's things stand, in points from the upper left corner: middles of ``glyphs`` and of ``columns``, the points of
+    each of its ``links`` (see Path); ``width`` and ``height`` of it all."""
+
+    glyphs: tuple[tuple[float, float], ...]
+    columns: tuple[float, ...]
+    links: tuple[tuple[tuple[float, float], ...], ...]
+    width: float
+    height: float
+
+
+def columns_layout(picture: Picture) -> Layout:
+    """Our own: columns of equal width, in which glyphs stand as in the view."""
     rooms: Counter = Counter()
     for glyph in picture.glyphs:
         rooms[glyph.column] += glyph.tall
     tall = ROOM * max(rooms.values())
-    width = max(2 * MARGIN + STEP * len(picture.columns), 460.0)
-    places = [(MARGIN + (glyph.column + 0.5) * STEP, HEAD + glyph.row * tall) for glyph in picture.glyphs]
+    columns = tuple((i + 0.5) * STEP for i in range(len(picture.columns)))
+    places = tuple((columns[glyph.column], glyph.row * tall) for glyph in picture.glyphs)
+    return Layout(places, columns, tuple(_curve(places[read], places[reader]) for reader, read in picture.links), STEP * len(columns), tall)
+
+
+def _curve(start: tuple[float, float], end: tuple[float, float]) -> tuple[tuple[float, float], ...]:
+    """From the right side of a glyph to the left side of another, horizontal at both ends."""
+    (x0, y0), (x1, y1) = (start[0] + WIDTH / 2, start[1]), (end[0] - WIDTH / 2, end[1])
+    bend = 0.45 * (x1 - x0)
+    return (x0, y0), (x0 + bend, y0), (x1 - bend, y1), (x1, y1)
+
+
+def shapes_of(picture: Picture, layout: Layout, theme: str) -> Shapes:
+    """The picture as the DAG view draws it, by either layout."""
+    ground, text, soft, _ = THEMES[theme]
     shapes: list = [Text(MARGIN, 20, picture.title, text, size=13, bold=True)]
-    shapes += [Text(MARGIN + (i + 0.5) * STEP, HEAD - 8, name, soft, "middle") for i, name in enumerate(picture.columns) if name]
-    for reader, read in picture.links:
-        (x1, y1), (x0, y0) = places[reader], places[read]
-        shapes.append(Curve(x0 + WIDTH / 2, y0, x1 - WIDTH / 2, y1, soft))
-    for glyph, (x, y) in zip(picture.glyphs, places):
-        height = HEIGHT * glyph.tall
-        fill, left, top = ramp(glyph.share, theme), x - WIDTH / 2, y - height / 2
+    shapes += [Text(MARGIN + x, HEAD - 8, name, soft, "middle") for x, name in zip(layout.columns, picture.columns) if name]
+    shapes += [Path(tuple((MARGIN + x, HEAD + y) for x, y in points), soft) for points in layout.links]
+    for glyph, (x, y) in zip(picture.glyphs, layout.glyphs):
+        height, fill = HEIGHT * glyph.tall, ramp(glyph.share, theme)
+        left, top = MARGIN + x - WIDTH / 2, HEAD + y - height / 2
         if glyph.repeats > 1:
             shapes.append(Box(left + 3, top - 2, WIDTH, height, ground, soft))
         shapes.append(Box(left, top, WIDTH, height, fill, text, 1.6 if glyph.main else 0.7, glyph.name))
-        shapes.append(Text(x, y + 0.35 * FONT, glyph.label, ink(glyph.share, theme), "middle"))
-    return Shapes(width, HEAD + tall + FOOT, ground, picture.title, tuple(shapes + _legend(picture, HEAD + tall + 18, theme)))
+        shapes.append(Text(MARGIN + x, HEAD + y + 0.35 * FONT, glyph.label, ink(glyph.share, theme), "middle"))
+    end = HEAD + layout.height
+    return Shapes(max(2 * MARGIN + layout.width, 460.0), end + FOOT, ground, picture.title, tuple(shapes + _legend(picture, end + 18, theme)))
 
 
 def _legend(picture: Picture, y: float, theme: str) -> list:
     _, text, soft, _ = THEMES[theme]
     cell, start = 110.0 / STEPS, MARGIN + 6 * len(picture.low) + 6
     ramped = [Box(start + i * cell, y - 8, cell + 0.3, 10, ramp(i / (STEPS - 1), theme)) for i in range(STEPS)]
-    end = Text(start + 116, y, f"{picture.high}   {picture.legend}", text)
+    end = Text(start + 116, y, f"{picture.high} · {picture.legend}", text)
     note = [Text(MARGIN, y + 20, picture.caption, soft)] if picture.caption else []
     return [Text(MARGIN, y, picture.low, text), *ramped, end, *note]

@@ -30,7 +30,7 @@ function drawHeadline(el, now, before, state) {
     const text = figure !== null && old !== null && old !== undefined ? tile.change(old, figure) : "";
     change.textContent = text && tile.name === "time" ? `${text} ${text === "same" ? "as" : "than"} at ${before.block_size}` : text;
     change.title = text && `compared with block size ${before.block_size}`;
-    kind.textContent = figures ? figures.kinds[tile.name] ?? "" : "";
+    kind.textContent = kind.title = figures ? figures.kinds[tile.name] ?? "" : "";
     node.title = figures?.formulas?.[tile.name] ?? "";
   }
 }

@@ -159,7 +159,7 @@ function cost_keys(view, frame) {
     keys.push(key);
   }
   view.keys.replaceChildren(...keys);
-  view.title.textContent = `pass, batch ${view.scene.batchSize === null ? "–" : pv_count(view.scene.batchSize)}`;
+  view.title.textContent = `batch ${view.scene.batchSize === null ? "–" : pv_count(view.scene.batchSize)}`;
 }
 
 // Where each panel lies in the plot, in pixels, with its ranges (log2 of the block size, log10 of the quantity).
@@ -234,7 +234,7 @@ function cost_marks(view, name) {
 
 function cost_note(view, name) {
   if (name === "loads") return view.source === "model" ? "Of the forward pass." : "Modelled, not recorded.";
-  if (name !== "cpu") return "No estimate yet.";
+  if (name !== "cpu") return view.source === "model" ? "No estimate yet." : "Not recorded of this pass: press model.";
   const other = view.scene.measured.filter((line) => line.points.length).map((line) => line.phase);
   if (other.length) return `Measured for ${[...new Set(other)].join(", ")} only.`;
   if (view.scene.unmeasured) return view.scene.unmeasured;

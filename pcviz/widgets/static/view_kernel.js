@@ -224,7 +224,9 @@ function kernel_paint(frame) {
   const step = kernel_step(scene, at), stored = at > n, part = at === 0 ? "start" : stored ? "store" : "step";
   kernel_words(view, part, step);
   kernel_waves(view, theme);
-  const width = view.body.clientWidth, wide = width > 620, tight = !wide && frame.height < 36 * frame.font;
+  const low = frame.height < 24 * frame.font; // presenter size: the tiles come before words and source
+  frame.el.dataset.low = String(low);
+  const width = view.body.clientWidth, tight = low || (width <= 620 && frame.height < 36 * frame.font), wide = width > 620 && !tight;
   Object.assign(view.body.dataset, { wide: String(wide), shows: !tight ? "both" : view.codeOpen ? "code" : "tiles" });
   view.showCode.hidden = !tight;
   view.showCode.setAttribute("aria-pressed", String(Boolean(view.codeOpen)));
@@ -236,6 +238,7 @@ function kernel_paint(frame) {
   view.code.replaceChildren(pv_el("b", "", `${file}, lines ${spans[own].join("–")}\n`), lines[own].join("\n"));
   const below = (wide ? 4.6 : tight ? 4 : 11.8) * frame.font; // of the tiles: their heads, and five lines of source where it has no column
   const side = Math.max(48, Math.min(wide ? width * 0.205 : width / 3 - 16, view.body.clientHeight - below));
+  const across = low ? width / 3 - 16 : side;
   view.values = view.tiles.map(({ name }) => kernel_values(stored && name === "acc" ? scene.stored : step[name]));
   view.shapes = view.tiles.map((_tile, i) => (stored && i === 2 ? scene.storedShape : step.shapes[i]));
   view.lost = [null, step.lost, at >= n && scene.lost].map((bytes) => (bytes ? pv_u8(bytes) : null));
@@ -244,7 +247,7 @@ function kernel_paint(frame) {
     const text = stored && i === 2 ? scene.storedHead : step.heads[i];
     head.textContent = text;
     head.style.width = `${Math.max(side, wide ? 8.5 * frame.font : width / 3 - 12)}px`;
-    kernel_tile(canvas, at === 0 ? null : view.values[i], view.shapes[i], side, theme, at === 0 ? null : view.lost[i]);
+    kernel_tile(canvas, at === 0 ? null : view.values[i], view.shapes[i], [across, side], theme, at === 0 ? null : view.lost[i]);
     kernel_mark(mark, canvas, view.shapes[i], stored && i === 2 ? scene.storedMark : step.marks[i]);
     canvas.setAttribute("role", "img");
     canvas.setAttribute("aria-label", `${text}; arrow keys read its numbers`);
@@ -269,6 +272,6 @@ function kernel_words(view, part, step) {
   };
   const sides = ["tile_m", "tile_k", "tile_b"].map((name, i) => [name, scene.tile[i]]).filter(([, side]) => side).map((pair) => pair.join(" ")).join(", ");
   view.counter.replaceChildren(`This program ${pv_bytes(own)}; launch so far `, number("kernel-bytes", scene.before + own), " of ", number("kernel-launch-bytes", scene.launchBytes),
-    ` (${scene.kind}). Wave ${scene.wave} of ${scene.waves} on ${scene.device}; ${sides}.`);
+    ` (${scene.kind}).`, pv_el("span", "pcv-kernel-where", ` Wave ${scene.wave} of ${scene.waves} on ${scene.device}; ${sides}.`));
   view.caption.textContent = scene.caption;
 }

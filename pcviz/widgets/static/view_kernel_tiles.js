@@ -33,14 +33,13 @@ function kernel_wave_at(view, event) {
 }
 
 // A logarithmic scale from the least to the largest value of the tile, six decades at most; zero has the ground's colour. ``lost``: cells
-// that are left to the guard, chequered whatever their size.
-function kernel_tile(canvas, values, [rows, cols], side, theme, lost) {
-  const size = Math.max(1, Math.floor((side * devicePixelRatio) / Math.max(rows, cols)));
-  const [w, h] = [Math.max(1, Math.floor((side * devicePixelRatio) / cols)), Math.max(1, Math.floor((side * devicePixelRatio) / rows))];
+// that are left to the guard, chequered whatever their size. It fills what there is across and down, with cells at most 12 times as long as wide.
+function kernel_tile(canvas, values, [rows, cols], [across, down], theme, lost) {
+  const [w, h] = [Math.max(1, Math.floor((across * devicePixelRatio) / cols)), Math.max(1, Math.floor((down * devicePixelRatio) / rows))], size = Math.min(w, h);
   const [dx, dy] = rows === 1 || cols === 1 ? [w, Math.min(h, 24)] : [Math.max(size, Math.min(w, 12 * size)), Math.max(size, Math.min(h, 12 * size))];
   canvas.width = dx * cols;
   canvas.height = dy * rows;
-  const fit = Math.max(1 / devicePixelRatio, side / Math.max(canvas.width, canvas.height)); // cells of a fraction of a pixel more, where whole ones leave much room
+  const fit = Math.max(1 / devicePixelRatio, Math.min(across / canvas.width, down / canvas.height)); // cells of a fraction of a pixel more, where whole ones leave much room
   canvas.style.width = `${canvas.width * fit}px`;
   canvas.style.height = `${canvas.height * fit}px`;
   const ink = PV_INK[theme];

@@ -26,6 +26,7 @@ from pcviz.widgets.scenes import blocks as blocks_module
 from pcviz.widgets.scenes import memory as memory_module
 from pcviz.widgets.scenes import table as table_module
 from pcviz.widgets.scenes.blocks_launches import scene_launches
+from pcviz.widgets.scenes.blocks_window import scene_window
 from pcviz.widgets.scenes.common import STATIC_LIMIT, html_table
 from pcviz.widgets.scenes.dag import MAX_COLUMNS, MAX_GLYPHS, MAX_LINKS
 from pcviz.widgets.scenes.learned import BYTES, LayerFlow, Pictures, image_counts
@@ -618,6 +619,16 @@ def test_blocks_view_shows_the_plan(page):
     page.draw("blocks", blocks_scene(root, 1, 2, 1.0), blockSize=2, layer=1)
     zoom_by_keys(page)
     launches_and_groups(page, root)
+
+
+@pytest.mark.browser
+def test_a_single_cell_uses_the_stage_and_holds_its_parameter(page):
+    root = summate(multiply(*(inputs(var, num_nodes=1, dist=pcv.Categorical(num_cats=2)) for var in (0, 1))), num_nodes=1, params=np.ones((1, 1)))
+    cells = scene_window(LayerBlocks(root, 1, 1, 0.25), True, [0, 1, 0, 1], True)
+    page.draw("blocks", blocks_scene(root, 1, 1, 0.25) | {"window": cells}, blockSize=1, layer=1)
+    box = page.locator(CANVAS).bounding_box()
+    assert box["width"] > 150 and box["height"] > 60 and page.evaluate(SAME_PIXELS)
+    assert "1.000" in page.locator(".pcv-blocks .pcv-overlay text").all_text_contents()
 
 
 def zoom_by_keys(page):

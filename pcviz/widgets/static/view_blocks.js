@@ -261,8 +261,8 @@ function blocks_floats(raster, key) {
 
 // What stands in the way of a finer picture.
 function blocks_notes(view, shown, g) {
-  const coarse = shown.raster.pr > 1 || shown.raster.pc > 1, finer = blocks_wanted(shown, g);
-  view.note.textContent = !finer ? "" : !view.frame.store.live?.() ? `No kernel answers here: ${coarse ? "the picture stays as coarse as it was sent" : "single cells cannot be shown"}.` : "finer cells …";
+  const coarse = shown.raster.pr > 1 || shown.raster.pc > 1, live = Boolean(view.frame.store.live?.()), finer = (live || g.zoomed) && blocks_wanted(shown, g);
+  view.note.textContent = !finer ? "" : !live ? `No kernel answers here: ${coarse ? "the picture stays as coarse as it was sent" : "single cells cannot be shown"}.` : "finer cells …";
   view.note.hidden = !finer;
   view.zooms[0].disabled = view.zooms[2].disabled = !g.zoomed;
   view.zooms[1].disabled = view.zoom.f >= g.most - 1e-9;
@@ -317,7 +317,7 @@ function blocks_brackets(parts, say, shown, g, font) {
     const group = scene.groups[band.group];
     parts.push(pv_svg("path", { d: `M${x + 4},${band.y0 + 0.5}h-4V${Math.max(band.y1 - 0.5, band.y0 + 1)}h4`, class: "pcv-axis pcv-bracket" }));
     const texts = group ? [`launch ${group.launch}`, `${pv_count(group.G)} × ${pv_count(group.E)}`, ...(group.pseudoBlocks ? [`${pv_count(group.pseudoBlocks)} pseudo`] : [])] : ["more"];
-    if (group && band.y1 - band.y0 >= 4 * line) texts.splice(1, 1, `${pv_count(group.G)} sum blocks`, `× ${pv_count(group.E)} child blocks`);
+    if (group && band.y1 - band.y0 >= 4 * line) texts.splice(1, 1, pv_plural(group.G, "sum block"), `× ${pv_plural(group.E, "child block")}`);
     const limit = (i + 1 < bands.length ? Math.max(bands[i + 1].y0, free + least) : g.height) - 2;
     const lines = Math.floor((limit - Math.max(band.y0, free)) / line);
     if (lines < 1 || free + line > g.height) return;

@@ -3,6 +3,7 @@
 // missing rows or columns level stripes, pseudo blocks crossed lines.
 
 const BLOCKS_MOST = 256; // cells of a picture, down and across
+const BLOCKS_TINY = 1024; // single cells of a layer that use the stage as they are: they hold their numbers without a zoom
 
 // The scene seen as "launch" (a column per place in the launch, stored blocks first) or "matrix", with the pictures at hand:
 // the whole one and finer ones that came since, all in units of blocks. R x C: blocks of the whole picture.
@@ -23,7 +24,8 @@ function blocks_raster(scene, one) {
 function blocks_best(shown, g) {
   const covers = (one) => one.r0 <= g.r0 + 1e-9 && one.r1 >= g.r1 - 1e-9 && one.c0 <= g.c0 + 1e-9 && one.c1 >= g.c1 - 1e-9;
   const usable = shown.finer.filter((one) => covers(one) && (!one.cells || blocks_cells_wanted(shown, g)));
-  return usable.reduce((best, one) => (one.pr * one.pc < best.pr * best.pc ? one : best), shown.whole);
+  const size = (one) => one.pr * one.pc - (one.cells ? 1e-9 : 0); // at block size 1 a block is a cell: those with parameters are finer
+  return usable.reduce((best, one) => (size(one) < size(best) ? one : best), shown.whole);
 }
 
 // Single cells are drawn once they are 5 pixels wide and high.
@@ -33,7 +35,8 @@ function blocks_cells_wanted({ scene }, g) {
 }
 
 // Where the map lies, in CSS pixels: sx, sy pixels per block; r0 .. r1, c0 .. c1 the visible blocks. Whole, cells keep an
-// aspect of at most 3:1 (packed rows: wider) and a limited size; zoomed in, both sides grow up to cells that hold a number.
+// aspect of at most 3:1 (packed rows: wider) and a limited size, which large blocks and tiny layers may exceed; zoomed in, both sides
+// grow up to cells that hold a number.
 function blocks_geometry(shown, zoom, width, height, font, dpr) {
   const { scene, whole, R, C } = shown;
   const widest = Math.max(pv_plural(R, "sum block").length, `× ${pv_count(shown.isPacked ? C : 0)} child blocks`.length);
@@ -41,9 +44,10 @@ function blocks_geometry(shown, zoom, width, height, font, dpr) {
   const pseudoMax = shown.rowPseudo ? Math.max(0, ...shown.rowPseudo) / whole.pr : 0;
   const stripRoom = pseudoMax ? pv_clamp(0.22 * (width - gutter - 6), 24, 130) : 0;
   const room = width - gutter - 6 - (pseudoMax ? stripRoom + 8 : 0), tall = height - top - bottom;
-  let cw = Math.min(room / whole.cols, (shown.isPacked ? 6 : 2.5) * font), ch = Math.min(tall / whole.rows, 2.5 * font);
-  cw = Math.min(cw, (shown.isPacked ? 24 : 3) * ch);
-  ch = Math.min(ch, 3 * cw);
+  const tiny = R * scene.sumBlock * C * scene.childBlock <= BLOCKS_TINY, most = (usual, single, size) => (tiny ? single * size : Math.max(usual, Math.min(9 * font, 4.9 * size))); // from 5 pixels on, single cells are asked for
+  let cw = Math.min(room / whole.cols, most((shown.isPacked ? 6 : 2.5) * font, 16 * font, scene.childBlock)), ch = Math.min(tall / whole.rows, most(2.5 * font, 7 * font, scene.sumBlock));
+  cw = Math.min(cw, (shown.isPacked || tiny ? 24 : 3) * ch);
+  ch = Math.min(ch, (tiny ? 12 : 3) * cw);
   const grow = (fit, most, f) => Math.max(fit, Math.min(fit * f, most)), wide = cw * whole.cols / C, high = ch * whole.rows / R;
   const sx = grow(wide, 3.8 * font * scene.childBlock, zoom.f), sy = grow(high, 1.9 * font * scene.sumBlock, zoom.f);
   const mapWidth = Math.round(Math.min(room, C * sx)), mapHeight = Math.round(Math.min(tall, R * sy));

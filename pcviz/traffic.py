@@ -36,7 +36,7 @@ from pcviz_kernels.config import NAIVE, LaunchConfig
 from .compiler.plan import CircuitPlan, PlanSummary
 from .devices import PRECISIONS, DeviceSpec, check_precision, device_spec
 from .tracing import Config, Launch, Operand, check_passes, trace
-from .traffic_time import time_terms, waited_ms
+from .traffic_time import time_terms
 
 SUM_PHASES = ("sum_guard", "ratios", "flow_guard")  # that belong to the sum layer besides its matrix products
 PHASE_OF_ROLE = {"sum_forward": "forward", "product_backward": "product_flows"}  # of a recorded role, where they have other names
@@ -119,17 +119,14 @@ class TrafficRecord:
 
     @cached_property
     def time_ms(self) -> float:
-        """The slowest roof, or HBM and L2 one after the other where steps wait for both, plus the launch overhead."""
-        waited = waited_ms(self.launch, self.device, self.hbm_bytes, self.l2_to_l1_bytes)
-        return max(waited, *(ms for _, ms in self.terms_ms)) + self.device.launch_overhead_us * 1e-3
+        """The slowest roof, plus the launch overhead."""
+        return max(ms for _, ms in self.terms_ms) + self.device.launch_overhead_us * 1e-3
 
     @cached_property
     def bound(self) -> str:
-        """The limiter: "HBM", "L2" (the larger one, where steps wait for both), "L1", "tensor cores", "CUDA cores" ("arithmetic" on a CPU),
+        """The limiter: "HBM", "L2", "HBM + L2" (where steps wait for both), "L1", "tensor cores", "CUDA cores" ("arithmetic" on a CPU),
         "exponentials", "instructions" and "latency" (both fitted, no roofs), or "launch"."""
         name, ms = max(self.terms_ms, key=lambda term: term[1])
-        if waited_ms(self.launch, self.device, self.hbm_bytes, self.l2_to_l1_bytes) > ms:
-            name, ms = max((term for term in self.terms_ms if term[0] in ("HBM", "L2")), key=lambda term: term[1])
         return "launch" if self.device.launch_overhead_us * 1e-3 > ms else name
 
     @cached_property
@@ -259,7 +256,7 @@ def launch_traffic(launch: Launch, spec: DeviceSpec, precision: str, label: str 
         stores += operand.stores * width
         writes += min(operand.stores, operand.unique) * width
         reads += hbm_loads(operand, spec, size) * width
-    terms = time_terms(launch, spec, precision, requests + stores, loads + stores, reads + writes)
+    terms = time_terms(launch, spec, precision, requests + stores, loads + stores, loads, reads + writes)
     return TrafficRecord(launch, spec, precision, loads, stores, reads, writes, terms, requests + stores, label)
 
 

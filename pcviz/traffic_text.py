@@ -7,7 +7,7 @@ from html import escape
 from .devices import PRECISIONS
 from .em_trace import EM_OPERATIONS
 from .traffic import Traffic, TrafficRecord, TrafficReport, add_up, hbm_loads
-from .traffic_time import arithmetic_roof, imbalance, resident, step_ns, waited_ms
+from .traffic_time import arithmetic_roof, imbalance, resident, step_ns
 
 HEADINGS = ("pass", "launches", "programs", "time ms", "HBM GB", "L1-L2 GB", "GFLOP", "bound by")
 
@@ -67,6 +67,7 @@ def _time_formula(record: TrafficRecord) -> str:
     rates = {
         "HBM": f"{quantity(record.hbm_bytes, 'B')} / {spec.hbm_tb_per_s:.3g} TB/s",
         "L2": f"{quantity(record.l2_bytes, 'B')} / {spec.l2_tb_per_s} TB/s",
+        "HBM + L2": f"one after the other, {quantity(record.l2_to_l1_bytes, 'B')} from L2 / {spec.l2_tb_per_s} TB/s",
         "L1": f"{quantity(record.l1_bytes, 'B')} / {spec.l1_tb_per_s} TB/s",
         unit: f"{quantity(launch.tile_flops, 'FLOP')} in whole tiles / {tflops:.4g} TFLOP/s",
         "instructions": f"{launch.total_steps:,} steps x {step_ns(launch, spec):.4g} ns / {spec.num_sms} multiprocessors",
@@ -78,8 +79,6 @@ def _time_formula(record: TrafficRecord) -> str:
     for name, ms in record.terms_ms:
         scale = f" x {uneven:.3g} uneven" if name not in ("HBM", "latency") and uneven > 1.005 else ""
         terms.append(f"{name} {rates[name]}{scale} = {milliseconds(ms)}")
-    if waited := waited_ms(launch, spec, record.hbm_bytes, record.l2_to_l1_bytes):
-        terms.append(f"HBM, then {quantity(record.l2_to_l1_bytes, 'B')} from L2 = {milliseconds(waited)}")
     overhead = f" + launch {spec.launch_overhead_us} us" if spec.launch_overhead_us else ""
     return f"max({'; '.join(terms)}){overhead} = {milliseconds(record.time_ms)}, bound by {record.bound}"
 

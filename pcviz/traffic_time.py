@@ -17,7 +17,9 @@ THREADS = 2048  # of a multiprocessor, compute capability 8.0 and 9.0
 UNROLLED = 4  # children that a thread of the naive parallelization waits for at a time: what compilers make of such a loop
 
 
-def time_terms(launch: Launch, spec: DeviceSpec, precision: str, l1_bytes: int, l2_bytes: int, hbm_bytes: int) -> tuple[tuple[str, float], ...]:
+def time_terms(
+    launch: Launch, spec: DeviceSpec, precision: str, l1_bytes: int, l2_bytes: int, l2_to_l1_bytes: int, hbm_bytes: int
+) -> tuple[tuple[str, float], ...]:
     """Milliseconds that each roof alone would take.
 
     The rates of L1, L2, arithmetic and exponentials belong to all multiprocessors together; with P programs on S of them
@@ -27,6 +29,8 @@ def time_terms(launch: Launch, spec: DeviceSpec, precision: str, l1_bytes: int, 
     terms = [("HBM", hbm_bytes / spec.hbm_tb_per_s * 1e-9)]
     if spec.l2_tb_per_s:
         terms.append(("L2", l2_bytes / spec.l2_tb_per_s * 1e-9 * uneven))
+        if waits_for_both(launch):
+            terms.append(("HBM + L2", terms[0][1] + l2_to_l1_bytes / spec.l2_tb_per_s * 1e-9 * uneven))
     if spec.l1_tb_per_s:
         terms.append(("L1", l1_bytes / spec.l1_tb_per_s * 1e-9 * uneven))
     unit, tflops = arithmetic_roof(launch, spec, precision)
@@ -40,12 +44,11 @@ def time_terms(launch: Launch, spec: DeviceSpec, precision: str, l1_bytes: int, 
     return tuple(terms)
 
 
-def waited_ms(launch: Launch, spec: DeviceSpec, hbm_bytes: int, l2_to_l1_bytes: int) -> float:
-    """Of our kernels on tensor cores: memory to L2 and L2 to L1, one after the other. A step waits for both, and shared memory and
-    registers leave room for two to eight programs on a multiprocessor, too few to fill one transfer with another's. Stores are not waited for."""
-    if not launch.kernel or not launch.multiplies or not launch.config.uses_tensor_cores or not spec.l2_tb_per_s:
-        return 0.0
-    return hbm_bytes / spec.hbm_tb_per_s * 1e-9 + l2_to_l1_bytes / spec.l2_tb_per_s * 1e-9 * imbalance(launch, spec)
+def waits_for_both(launch: Launch) -> bool:
+    """Whether what comes from memory and what passes from L2 to L1 take their time one after the other: in our kernels on tensor cores, as
+    each step waits for both, and shared memory and registers leave room for two to eight programs on a multiprocessor, too few to fill one
+    transfer with another's. Stores to L2 are not waited for."""
+    return bool(launch.kernel) and launch.multiplies and launch.config.uses_tensor_cores
 
 
 def step_ns(launch: Launch, spec: DeviceSpec) -> float:

@@ -474,7 +474,7 @@ def test_show_draws_a_run(lab):
     lab.open(["""
 from types import SimpleNamespace
 import pcviz as pcv
-sizes = dict(block_size=8, batch_size=10)
+sizes = dict(block_size=8, batch_size=10, num_steps=8, num_epochs=8)
 steps = [SimpleNamespace(epoch=i, step=i, num_samples=10 * i, seconds=0.1 * i, train_bpd=3 - i, test_bpd=3 - i, **sizes) for i in range(1, 9)]
 shown = pcv.show(steps)
 shown"""])

@@ -59,7 +59,8 @@ def blocks_scene(root, layer, size, tolerance=0.25):
 def steps(count, block_size=16, first=1, per_epoch=3):
     return [
         SimpleNamespace(epoch=(i - 1) // per_epoch + 1, step=i, num_samples=100 * i, seconds=0.1 * i, train_bpd=3 / i + 1,
-                        test_bpd=3 / i + 1.1 if i % per_epoch == 0 else None, block_size=block_size, batch_size=100)
+                        test_bpd=3 / i + 1.1 if i % per_epoch == 0 else None, block_size=block_size, batch_size=100,
+                        num_steps=100 * per_epoch, num_epochs=100)
         for i in range(first, first + count)
     ]  # fmt: skip
 
@@ -560,7 +561,7 @@ function revive(value) {
   return value && typeof value === "object" ? Object.fromEntries(Object.entries(value).map(([k, v]) => [k, revive(v)])) : value;
 }
 Object.assign(window, {
-  store, draws, revive, blocks_pixels, blocks_picture, extendTraining, table_csv, pv_csv, loadPlotly: () => window.plotlyReady,
+  store, draws, revive, blocks_pixels, blocks_picture, extendTraining, table_csv, training_pieces, pv_csv, loadPlotly: () => window.plotlyReady,
 });
 """
 
@@ -930,6 +931,11 @@ def test_training_view_counts_points_and_says_how_to_begin(page):
     page.click("[data-pcv=training-only]")
     assert keys.all_inner_texts() == ["block size 16", "block size 1"] and expected in page.inner_text(".pcv-training-left .pcv-caption")
     page.click("[data-pcv=training-only]")
+    untested = [SimpleNamespace(**{**vars(step), "test_bpd": None}) for step in [*steps(7), *steps(3, block_size=1)]]
+    page.draw("training", scenes.scene_training(untested))
+    pieces = page.evaluate("training_pieces(scene).map(({ epoch, test }) => [epoch, test.bits])")
+    assert [piece[0] for piece in pieces] == [pytest.approx([i / 3 for i in range(1, n + 1)], rel=1e-5) for n in (7, 3)] and not pieces[0][1]
+    assert page.locator("[data-pcv=training-table] tbody tr").evaluate_all("all => all.map(row => row.cells[7].textContent)") == ["–"] * 3
     page.draw("training", scenes.scene_training([], why="No data <b>here</b>."))
     assert page.inner_text(".pcv-note") == "No data <b>here</b>."
 

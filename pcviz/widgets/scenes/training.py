@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from .common import html_table, rounded
 
-COLUMNS = ("epoch", "step", "num_samples", "seconds", "train_bpd", "test_bpd", "block_size", "batch_size", "run", "start")
+COLUMNS = ("epoch", "step", "num_samples", "seconds", "train_bpd", "test_bpd", "block_size", "batch_size", "run", "start", "epochs_done")
 TEST, STEP, RUN = COLUMNS.index("test_bpd"), COLUMNS.index("step"), COLUMNS.index("run")
 MAX_ROWS = 3000
 
@@ -34,7 +34,8 @@ def static_training(scene: dict) -> str:
 def training_row(step, run: int = 1, start: str = "") -> list:
     """One step as values in the order of ``COLUMNS``. ``start``: the parameters that its run started from, "own" or "random"."""
     values = [getattr(step, name) for name in COLUMNS[:RUN]]
-    return [*(rounded(value, 6) if isinstance(value, float) else value for value in values), run, start]
+    done = rounded(step.step * step.num_epochs / step.num_steps, 6)  # with the part of the present one
+    return [*(rounded(value, 6) if isinstance(value, float) else value for value in values), run, start, done]
 
 
 def thinned(rows: list[list]) -> list[list]:

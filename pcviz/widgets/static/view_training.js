@@ -142,27 +142,21 @@ function training_pieces(scene) {
     const test = row[at.test_bpd] ?? null, last = pieces.findLast((one) => one.run === row[at.run]); // a comparison may lie between
     let piece = last;
     if (last?.size !== row[at.block_size]) pieces.push((piece = training_piece(row, at, last)));
-    piece.samples.push(row[at.num_samples]);
+    piece.epoch.push(row[at.epochs_done]);
     piece.seconds.push(row[at.seconds]);
     piece.train.push(row[at.train_bpd]);
-    piece.perEpoch = piece.perEpoch || (test !== null ? row[at.num_samples] / row[at.epoch] : 0);
+    if (test !== null || row[at.epochs_done] === row[at.epoch]) piece.epochs.push([row[at.epoch], row[at.step], row[at.seconds], row[at.train_bpd], test]);
     if (test === null) continue;
-    piece.test.samples.push(row[at.num_samples]);
+    piece.test.epoch.push(row[at.epochs_done]);
     piece.test.seconds.push(row[at.seconds]);
     piece.test.bits.push(test);
-    piece.epochs.push([row[at.epoch], row[at.step], row[at.seconds], row[at.train_bpd], test]);
-  }
-  for (const piece of pieces) {
-    const per = piece.perEpoch || piece.samples[piece.samples.length - 1];
-    piece.epoch = piece.samples.map((n) => n / per);
-    piece.test.epoch = piece.test.samples.map((n) => n / per);
   }
   return pieces;
 }
 
 function training_piece(row, at, before) {
-  const piece = { run: row[at.run], size: row[at.block_size], batch: row[at.batch_size], start: row[at.start], from: before?.size, samples: [], seconds: [], train: [], epochs: [], perEpoch: before?.perEpoch ?? 0, test: { samples: [], seconds: [], bits: [] } };
-  for (const name of before ? ["samples", "seconds", "train"] : []) piece[name].push(before[name][before[name].length - 1]);
+  const piece = { run: row[at.run], size: row[at.block_size], batch: row[at.batch_size], start: row[at.start], from: before?.size, epoch: [], seconds: [], train: [], epochs: [], test: { epoch: [], seconds: [], bits: [] } };
+  for (const name of before ? ["epoch", "seconds", "train"] : []) piece[name].push(before[name][before[name].length - 1]);
   return piece;
 }
 
@@ -184,19 +178,19 @@ function training_text(view, scene, pieces, frame) {
   }));
   view.chart.setAttribute("aria-label", `Bits per dimension against ${TRAINING_AXES[view.axis]}, ${pv_plural(pieces.length, "curve")}; the table has the numbers`);
   if (pieces.length > shown.length) view.keys.prepend(pv_el("span", "", `${pieces.length - shown.length} earlier · `));
-  if (pieces.length) view.keys.append(pv_el("span", "", "thin line: train, mini-batch · marks: test"));
+  if (pieces.length) view.keys.append(pv_el("span", "", pieces.some((piece) => piece.test.bits.length) ? "thin line: train, mini-batch · marks: test" : "train, mini-batch"));
 }
 
 // The last run of each block size from the same parameters and in the same batches as the last of all.
 function training_alike(pieces) {
-  const own = pieces.filter((piece) => !piece.from && piece.epochs.length), last = own[own.length - 1];
+  const own = pieces.filter((piece) => !piece.from), last = own[own.length - 1];
   return [...new Map(own.filter((piece) => piece.start === last.start && piece.batch === last.batch).map((piece) => [piece.size, piece])).values()];
 }
 
 // What a comparison shows, in its own numbers: the test values of runs that started alike, at the last epoch that all of
 // them have, and how long each took to get there.
 function training_lesson(pieces) {
-  const alike = training_alike(pieces);
+  const alike = training_alike(pieces).filter((piece) => piece.test.bits.length); // without test data there is nothing to say
   if (alike.length < 2) return "";
   const epoch = Math.min(...alike.map((piece) => piece.epochs[piece.epochs.length - 1][0]));
   const found = alike.map((piece) => ({ size: piece.size, row: piece.epochs.find((row) => row[0] === epoch) })).filter((one) => one.row);
@@ -212,7 +206,7 @@ function training_sheet(view, pieces) {
   if (key !== view.sheetKey) {
     view.sheetKey = key;
     const head = ["run", "block size", "from", "epoch", "mini-batches", "seconds", "train", "test"];
-    const body = rows.map(([piece, epoch, step, seconds, train, test]) => [piece.run, piece.size, piece.start || "–", epoch, step, seconds.toFixed(2), train.toFixed(4), test.toFixed(4)]);
+    const body = rows.map(([piece, epoch, step, seconds, train, test]) => [piece.run, piece.size, piece.start || "–", epoch, step, seconds.toFixed(2), train.toFixed(4), test === null ? "–" : test.toFixed(4)]);
     view.sheetCurve.replaceChildren(pv_table("Bits per dimension after each epoch", head, body.length ? body : [["No epoch is over yet."]]));
   }
   const { learned } = view.scene;

@@ -23,6 +23,7 @@ from pcviz.structures.pd import PD
 from pcviz.traffic import estimate
 from pcviz.widgets import bundle
 from pcviz.widgets.circuits import figure_5_entry, legal_sizes, user_entry
+from pcviz.widgets.explorer import explore
 from pcviz.widgets.frames import Generation, Settings, Task
 from pcviz.widgets.outbox import Outbox
 from pcviz.widgets.packing import pack, unpack
@@ -90,6 +91,25 @@ def test_bundle_is_one_module_without_imports():
     for name in ("draw_blocks", "draw_cost", "draw_dag", "draw_training"):
         assert f"function {name}(" in text
     assert ".pcv-view" in bundle.css()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"x": "abc"}, r"x must be data of this circuit, numbers \[samples, 16\] with one sample or more, got str of <U3 \[\]"),
+        ({"x": np.zeros(16)}, r"got ndarray of float64 \[16\]"),
+        ({"x": np.zeros((3, 9))}, r"got ndarray of float64 \[3, 9\]"),
+        ({"x": np.zeros((0, 16))}, r"got ndarray of float64 \[0, 16\]"),
+        ({"x": np.full((2, 16), "1", object)}, r"got ndarray of object \[2, 16\]"),
+        ({"x": [[0], [1, 2]]}, r"x must be data of this circuit, numbers \[samples, 16\]: "),
+        ({"x": np.zeros((3, 16), int), "x_test": np.zeros((3, 15))}, r"x_test must be data of this circuit, .*got ndarray of float64 \[3, 15\]"),
+        ({"x": np.zeros((3, 16), int), "image_shape": 16}, r"image_shape must be \(height, width\) with .* variables, 16, got 16"),
+        ({"x": np.zeros((3, 16), int), "image_shape": (-4, -4)}, r"image_shape must be .* got \(-4, -4\)"),
+    ],
+)
+def test_data_of_another_kind_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        explore(pruned_circuit(), **arguments)
 
 
 GARBAGE = st.recursive(

@@ -2,10 +2,13 @@
 nothing added to the page, nothing broken by their length."""
 
 import ast
+import re
+from xml.etree import ElementTree
 
 import pytest
 from test_access import CLIPPED
 from test_explorer_browser import READY, wait_quiet
+from test_teaching import saved_as
 
 from pcviz.ir.names import readable
 
@@ -66,6 +69,8 @@ def walk(page, kernel: bool):
     if kernel:
         search(page)
     blocks(page)
+    if kernel:
+        page.wait_for_selector("[data-pcv=blocks-canvas][data-cells=single]")
 
 
 def hover_regions(page):
@@ -115,6 +120,8 @@ def test_names_are_shown_as_text(lab, chromium):
     code = lab.page.input_value("[data-pcv=copied]")
     said = {node.id for node in ast.walk(ast.parse(code, mode="eval")) if isinstance(node, ast.Name)}
     assert said == {"pcv", "circuit", "x"} and len(ast.parse(code).body) == 1
+    picture = ElementTree.fromstring(saved_as(lab, "svg"))
+    assert not [node for node in picture.iter() if re.search("script|iframe|object|img", node.tag) and not node.get("src", "").startswith("data:")]
     wait_quiet(lab)
     with lab.page.expect_download() as saved:
         lab.page.click("[data-pcv=save-page]")

@@ -82,19 +82,44 @@ def digits_entry() -> Entry:
 
 def user_entry(root, x=None, x_test=None, image_shape=None) -> Entry:
     """A circuit of the user's; without data it can be looked at, not trained. Data that may be images are taken for images."""
-    if image_shape is not None and x is not None and math.prod(image_shape) != np.shape(x)[1]:
-        raise ValueError(f"image_shape must have as many pixels as x has variables, {np.shape(x)[1]}, got {image_shape!r}.")
+    label = circuit_label(root)
+    x, x_test = (None if data is None else checked_data(root, data, name) for name, data in (("x", x), ("x_test", x_test)))
+    if image_shape is not None and x is not None:
+        check_image_shape(image_shape, x.shape[1])
     return Entry(
         name="yours",
-        label=circuit_label(root),
+        label=label,
         root=root,
         sizes=legal_sizes(root),
         layer=default_layer(root),
-        x=None if x is None else np.asarray(x),
+        x=x,
         x_test=x_test,
         image=None if x is None else image_shape or image_of(root, x),
         why_not="" if x is not None else "No data: call pcv.explore(root, x) to train and measure.",
     )
+
+
+def checked_data(root, data, name: str) -> np.ndarray:
+    """``data`` as an array of numbers [N, V], one column a variable of the circuit; what values they take, the engine checks."""
+    num_vars = root.scope.bit_length()
+    try:
+        array = np.asarray(data)
+    except (ValueError, TypeError, RuntimeError) as error:  # rows of unequal length; a tensor on a GPU
+        raise ValueError(f"{name} must be data of this circuit, numbers [samples, {num_vars}]: {error}") from error
+    if array.ndim != 2 or not len(array) or array.shape[1] != num_vars or array.dtype.kind not in "biuf":
+        found = f"{type(data).__name__} of {array.dtype} {list(array.shape)}"
+        raise ValueError(f"{name} must be data of this circuit, numbers [samples, {num_vars}] with one sample or more, got {found}.")
+    return array
+
+
+def check_image_shape(image_shape, num_vars: int) -> None:
+    try:
+        height, width = image_shape
+        fits = height * width == num_vars and height > 0
+    except (TypeError, ValueError):
+        fits = False
+    if not fits:
+        raise ValueError(f"image_shape must be (height, width) with as many pixels as x has variables, {num_vars}, got {image_shape!r}.")
 
 
 def image_of(root, x) -> tuple[int, int] | None:

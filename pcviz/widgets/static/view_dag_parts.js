@@ -2,6 +2,7 @@
 // Where one is, the search, and the trace of what a glyph reads and what reads it.
 
 const DAG_KEPT = 60; // pictures remembered
+const DAG_RULER = document.createElement("canvas").getContext("2d"); // measures text
 const DAG_TRACES = [["both", "trace both"], ["down", "trace reads"], ["up", "trace readers"], ["none", "no trace"]];
 
 function dag_nav_build(view) {
@@ -196,6 +197,7 @@ function dag_part_structure(view, part, frame) {
   for (const [key, value] of [["width", width], ["height", height]]) view.svg.setAttribute(key, value);
   view.svg.style.fontSize = `${font}px`;
   view.svg.classList.toggle("pcv-dag-zoomed", k > 1);
+  DAG_RULER.font = `${font}px ${getComputedStyle(view.svg).fontFamily}`;
   const places = dag_part_places(part, g), area = pv_svg("svg", { x: g.gutter, y: 0, width: wide, height });
   const heads = part.columns.map((column, i) => pv_svg("text", { x: dag_x(g, i) + step / 2, y: head - 0.4 * font, "text-anchor": "middle", class: column.main ? "" : "pcv-soft" }, column.label));
   area.append(dag_field(g, [...dag_links(view, part, places), ...dag_part_glyphs(view, part, places, g)]), ...heads);
@@ -217,7 +219,7 @@ function dag_part_glyphs(view, part, places, g) {
     if (glyph.repeats > 1 && p.h > 5) shapes.push(pv_svg("rect", { ...box, x: box.x + 3, y: box.y - 2, class: "pcv-dag-behind" }));
     const main = glyph.main ? { "data-main": "" } : {};
     const node = pv_focusable(pv_svg("rect", { ...box, class: `pcv-dag-glyph ${glyph.main ? "pcv-dag-main" : ""}`, "data-column": glyph.column, ...main, ...dag_glyph_button(view, glyph, i) }));
-    const text = p.h >= g.font ? pv_svg("text", { x: p.x, y: p.y + 0.36 * g.font, "text-anchor": "middle" }, dag_fit(glyph, p.w, g.font)) : null;
+    const text = p.h >= g.font ? pv_svg("text", { x: p.x, y: p.y + 0.36 * g.font, "text-anchor": "middle" }, dag_fit(glyph, p.w)) : null;
     view.glyphs.push({ node, text, column: glyph.column, of: glyph, neutral: false });
     if (!view.glyphs.some((each) => each.node.getAttribute("tabindex") === "0") && glyph.main) node.setAttribute("tabindex", "0");
     shapes.push(node);
@@ -226,11 +228,12 @@ function dag_part_glyphs(view, part, places, g) {
   });
 }
 
-function dag_fit(glyph, width, font) {
-  const share = glyph.theta === null ? "" : ` · ${pv_digits(glyph.theta)}`, text = `${glyph.label}${share}`, room = (width - 8) / font, letters = [...text];
-  const wide = (some) => some.reduce((sum, letter) => sum + (letter > "\u10ff" ? 1 : 0.56), 0); // in widths of the font; CJK and symbols fill theirs
-  if (wide(letters) <= room) return text;
-  while (letters.length > 1 && wide(letters) + 0.56 > room) letters.pop();
+// What of a label fits its glyph, cut with an ellipsis; names from data may be in any script.
+function dag_fit(glyph, width) {
+  const share = glyph.theta === null ? "" : ` · ${pv_digits(glyph.theta)}`, text = `${glyph.label}${share}`, letters = [...text].slice(0, 100);
+  const fits = (some) => DAG_RULER.measureText(some).width <= width - 6;
+  if (fits(text)) return text;
+  while (letters.length > 1 && !fits(`${letters.join("")}…`)) letters.pop();
   return `${letters.join("")}…`;
 }
 

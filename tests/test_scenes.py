@@ -960,4 +960,4 @@ def test_headline_says_whose_kernels_were_recorded(summaries):
 
 def test_kernel_view_without_data_says_what_to_do(pd):
     assert "pcv.explore(root, x)" in user_entry(pd).why_no_kernel and "Press 5" in figure_5_entry().why_no_kernel
-    assert user_entry(pd, np.zeros((2, 64), int)).why_no_kernel == ""
+    assert user_entry(pd, np.zeros((2, pd.scope.bit_length()), int)).why_no_kernel == ""

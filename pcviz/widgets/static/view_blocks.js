@@ -275,7 +275,8 @@ function blocks_gutter(svg, shown, g, font) {
   svg.setAttribute("height", g.height);
   const { scene } = shown, parts = [], say = (x, y, text, cls, anchor) => parts.push(pv_svg("text", { x, y, class: cls || "", "text-anchor": anchor || "start" }, text));
   const of = (size) => `of ${scene.mixed ? "≤ " : ""}${size}`, range = (a, b) => (Math.ceil(b) - Math.floor(a) > 1 ? `${pv_count(Math.floor(a))}–${pv_count(Math.ceil(b) - 1)}` : pv_count(Math.floor(a)));
-  say(g.x, font, shown.isPacked ? `up to ${pv_plural(shown.C, "child block")} per sum block →` : `${pv_plural(shown.C, "child block")} →`, "pcv-strong");
+  const across = `${shown.isPacked ? "up to " : ""}${pv_plural(shown.C, "child block")}`, each = shown.isPacked && 0.62 * font * (across.length + 16) < g.width - g.x;
+  say(g.x, font, `${across}${each ? " per sum block" : ""} →`, "pcv-strong");
   say(g.x, 2.2 * font, g.zoomed ? `${range(g.c0, g.c1)} in sight` : shown.isPacked ? `${of(scene.childBlock)}, stored first, then pseudo` : `${of(scene.childBlock)}: ${pv_plural(scene.numProducts, "product")}`, "pcv-soft");
   say(g.x - 12, font, `${pv_plural(shown.R, "sum block")}`, "pcv-strong", "end");
   say(g.x - 12, 2.2 * font, g.zoomed ? range(g.r0, g.r1) : `${of(scene.sumBlock)}: ${pv_plural(scene.numSums, "sum")}`, "pcv-soft", "end");

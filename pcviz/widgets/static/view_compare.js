@@ -143,7 +143,7 @@ function compare_rows(view) {
   view.chosen = rows.find((row) => row.id === view.row) ?? rows[0];
   if (view.top >= rows.length) view.top = 0;
   const lines = compare_lines(view, rows, 0), chart = view.body.dataset.mode === "rows" && view.body.clientHeight > 24 * font ? 9 * font : 0;
-  const fits = () => view.table.offsetHeight <= view.body.clientHeight - chart;
+  const fits = () => view.table.offsetHeight + 4 <= view.body.clientHeight - chart; // with its margins
   body.replaceChildren(...lines);
   if (fits()) view.top = 0;
   else {

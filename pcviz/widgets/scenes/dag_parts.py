@@ -282,6 +282,8 @@ def _blocks(numbering: Numbering, masks: dict[int, np.ndarray], block_size: int)
             label = one if len(run) == 1 else f"{'blocks' if block > 1 else 'nodes'} × {count(len(run))}"
             if block >= len(mask):  # the vector is one block
                 label = vector_name(numbering.vectors[vector], 3)
+            elif len(masks) > 1 and block > 1:
+                label += f", {vector_name(numbering.vectors[vector], 3)}"
             units.append(Unit([vector], rows, label, f"rows:{vector}:{int(run[0]) * block}-{stop}", len(run)))
     return units
 
@@ -318,7 +320,9 @@ def _glyph(numbering: Numbering, unit: Unit, column: int, row: float, flows: np.
     vectors = [numbering.vectors[vector] for vector in unit.vectors]
     rows = unit.rows
     sums = sum(nodes.num_nodes for nodes in vectors) if rows is None else len(rows)
-    edges = sum(nodes.num_edges for nodes in vectors if isinstance(nodes, SumNodes)) if rows is None else int(edges_per_row(vectors[0])[rows].sum())
+    edges = None  # of sums alone, as everywhere else
+    if isinstance(vectors[0], SumNodes):
+        edges = sum(nodes.num_edges for nodes in vectors) if rows is None else int(edges_per_row(vectors[0])[rows].sum())
     return {
         "name": unit_name(numbering, unit), "label": unit.label, "key": unit.key, "column": column, "row": round(row, 5), "main": unit.main,
         "kind": vectors[0].kind, "sums": sums, "repeats": unit.parts, "layer": int(numbering.layers[unit.vectors[0]]), "theta": unit.theta,
@@ -339,10 +343,11 @@ def _flow(numbering: Numbering, unit: Unit, flows: np.ndarray) -> float:
     return float(sum(each.sum() for each in own) if unit.rows is None else own[0][unit.rows].sum())
 
 
-def _num_params(vectors: list[Nodes], edges: int, rows: np.ndarray | None) -> int:
+def _num_params(vectors: list[Nodes], edges: int | None, rows: np.ndarray | None) -> int | None:
+    """One for each edge of sums; products have none."""
     if isinstance(vectors[0], InputNodes):
         return sum(nodes.dist.num_params * (nodes.num_nodes if rows is None else len(rows)) for nodes in vectors)
-    return edges if isinstance(vectors[0], SumNodes) else 0
+    return edges
 
 
 def _is(numbering: Numbering, vector: int, kind: str) -> bool:

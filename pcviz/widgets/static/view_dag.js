@@ -230,11 +230,18 @@ function dag_values(view, scene, frame) {
   dag_columns(view, scene, frame, q);
 }
 
+// Three digits at most: 37.6k.
+function dag_tight(n) {
+  return n < 1000 ? String(n) : n < 1e6 ? `${pv_digits(n / 1000)}k` : pv_short(n);
+}
+
 function dag_columns(view, scene, frame, q) {
-  const layer = frame.state.layer;
+  const layer = frame.state.layer, { step, font } = view.geometry, short = step < 5 * font ? dag_tight : pv_short;
+  const shown = (value) => (q.row === "sums" ? "" : value === null ? "–" : q.short === pv_short ? short(value) : q.short(value));
+  const rows = [["", short(scene.inputs.nodes), ""], ...scene.columns.map((column) => [short(column.products), short(column.sums), shown(dag_of_column(view, column))])];
+  const every = [0, 1, 2].map((k) => Math.ceil((0.58 * font * Math.max(...rows.map((lines) => lines[k].length)) + 4) / step)); // numbers too wide for that stand at every second
   view.columns.forEach(({ node, texts }, i) => {
-    const column = scene.columns[i - 1], value = column ? dag_of_column(view, column) : null;
-    const lines = column ? [pv_short(column.products), pv_short(column.sums), q.row === "sums" ? "" : value === null ? "–" : q.short(value)] : ["", pv_short(scene.inputs.nodes), ""];
+    const column = scene.columns[i - 1], value = column ? dag_of_column(view, column) : null, lines = rows[i].map((line, k) => (i % every[k] ? "" : line));
     texts.forEach((text, k) => { if (text.textContent !== lines[k]) text.textContent = lines[k]; });
     if (!column) return;
     const chosen = layer >= column.layer && layer <= column.last;

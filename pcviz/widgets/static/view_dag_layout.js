@@ -4,7 +4,7 @@
 function dag_structure(view, scene, mode, frame) {
   const width = view.host.clientWidth, height = view.host.clientHeight, { font } = frame, { k } = view.zoom;
   const gutter = 5.2 * font, head = 1.7 * font, wide = width - gutter - 6, n = scene.columns.length + 1, step = (wide * k) / n;
-  const foot = wide / n > 3.1 * font || step > 4.6 * font ? 4.2 * font : 0, high = Math.max(20, height - head - foot - 8);
+  const foot = wide / n > 3.1 * font || step > 4.6 * font ? 4.5 * font : 0, high = Math.max(20, height - head - foot - 8);
   const g = { width, height, gutter, head, wide, high, step, font, foot: height - foot, tall: high * k, left: view.zoom.x, top: view.zoom.y };
   view.geometry = g;
   view.glyphs = [];
@@ -43,8 +43,8 @@ function dag_column(g, i, column, scene) {
   if (column) pv_focusable(node);
   node.append(pv_svg("rect", { class: "pcv-hit", x: x + 1, y: 1, width: Math.max(1, g.step - 2), height: g.height - 2, rx: 3, ...(column ? {} : { fill: "none" }) }));
   const every = Math.max(1, Math.ceil((2.6 * g.font) / g.step)), shown = !column || wide || i % every === 0 || i === scene.columns.length;
-  const label = !column ? "inputs" : wide && column.last === column.layer ? column.label : column.last === column.layer ? String(column.layer) : `${column.layer}–${column.last}`;
-  if (shown && (column || g.step > 3.4 * g.font)) node.append(pv_svg("text", { x: middle, y: g.head - 0.4 * g.font, "text-anchor": "middle" }, label));
+  const label = !column ? (g.step > 3.4 * g.font ? "inputs" : "in") : wide && column.last === column.layer ? column.label : column.last === column.layer ? String(column.layer) : `${column.layer}–${column.last}`;
+  if (shown && (column || g.step > 1.6 * g.font)) node.append(pv_svg("text", { x: middle, y: g.head - 0.4 * g.font, "text-anchor": "middle" }, label));
   if (g.foot < g.height) for (let k = 0; k < 3; k++) {
     const text = pv_svg("text", { x: middle, y: g.foot + (k + 1) * 1.25 * g.font, "text-anchor": "middle" });
     texts.push(text);

@@ -236,10 +236,13 @@ function dag_tight(n) {
 }
 
 function dag_columns(view, scene, frame, q) {
-  const layer = frame.state.layer, { step, font } = view.geometry, short = step < 5 * font ? dag_tight : pv_short;
+  const layer = frame.state.layer, { step, font } = view.geometry;
+  const each = (texts) => Math.ceil((0.58 * font * Math.max(...texts.map((text) => text.length)) + 4) / step); // how many columns a text takes
+  const counts = [scene.inputs.nodes, ...scene.columns.flatMap((column) => [column.products, column.sums, q.short === pv_short ? dag_of_column(view, column) ?? 0 : 0])];
+  const short = each(counts.map(pv_short)) > 1 ? dag_tight : pv_short;
   const shown = (value) => (q.row === "sums" ? "" : value === null ? "–" : q.short === pv_short ? short(value) : q.short(value));
   const rows = [["", short(scene.inputs.nodes), ""], ...scene.columns.map((column) => [short(column.products), short(column.sums), shown(dag_of_column(view, column))])];
-  const every = [0, 1, 2].map((k) => Math.ceil((0.58 * font * Math.max(...rows.map((lines) => lines[k].length)) + 4) / step)); // numbers too wide for that stand at every second
+  const every = [0, 1, 2].map((k) => each(rows.map((lines) => lines[k]))); // what is still too wide stands at every second
   view.columns.forEach(({ node, texts }, i) => {
     const column = scene.columns[i - 1], value = column ? dag_of_column(view, column) : null, lines = rows[i].map((line, k) => (i % every[k] ? "" : line));
     texts.forEach((text, k) => { if (text.textContent !== lines[k]) text.textContent = lines[k]; });

@@ -63,13 +63,13 @@ def taken(lab, view: str) -> Image.Image:
     lab.page.mouse.move(1, 1)
     lab.page.evaluate("() => document.activeElement.blur()")
     last = None
-    for _ in range(40):
+    for _ in range(80):
         lab.page.wait_for_timeout(250)
         shot = stage.screenshot(animations="disabled", caret="hide")
         if shot == last and "Computing" not in stage.inner_text():
-            break
+            return Image.open(io.BytesIO(shot)).convert("RGB")
         last = shot
-    return Image.open(io.BytesIO(shot)).convert("RGB")
+    raise AssertionError(f"the view {view} still changes, or still computes, after 20 s")
 
 
 def different(found: Image.Image, expected: Image.Image) -> float:

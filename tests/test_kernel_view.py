@@ -235,7 +235,13 @@ def test_steps_in_the_page(lab):
     assert f"Program {last} runs in wave" in lab.page.get_attribute("[data-pcv=kernel-waves]", "aria-label")
     lab.page.select_option("[data-pcv=kernel-variant]", "scaled")
     lab.wait(".pcv-kernel[data-variant=scaled]")
-    for phase in ("element_flows", "em", "param_flows"):
+    lab.page.select_option("[data-pcv=kernel-phase]", "element_flows")
+    lab.page.fill("[data-pcv=kernel-sample]", "5")  # before the answer to the choice has come
+    lab.page.keyboard.press("Tab")
+    came = "() => !document.querySelector('[data-fading]') && document.querySelector('[data-pcv=kernel-sample]').value === '5'"
+    lab.wait(".pcv-kernel[data-phase=element_flows]")
+    lab.page.wait_for_function(came)
+    for phase in ("em", "param_flows"):
         lab.page.select_option("[data-pcv=kernel-phase]", phase)
         lab.wait(f".pcv-kernel[data-phase={phase}]")
     lab.page.locator("[data-pcv=kernel-step]").focus()

@@ -17,6 +17,8 @@ function draw_kernel(el, scene, store) {
   const { blockSize, layer, tolerance } = frame.state, chosen = pv_launch(frame.state), follow = chosen !== view.chosen && chosen;
   view.chosen = chosen;
   if (!scene.steps) {
+    if (scene.why && scene !== view.none) kernel_came(view);
+    view.none = scene;
     const wish = `${blockSize}|${layer}|${tolerance}`;
     if (scene.others && follow) kernel_ask(frame, kernel_place(follow)); // from a layer's EM without a launch to another of its launches
     if (!scene.why && view.wish !== wish) kernel_ask(frame, { variant: view.variant, ...kernel_place(chosen) });
@@ -28,6 +30,7 @@ function draw_kernel(el, scene, store) {
     const last = view.scene && view.scene.phase === scene.phase && view.scene.numSteps === scene.numSteps && view.scene.layer === scene.layer;
     Object.assign(view, { scene, at: last ? view.at : 1, variant: scene.variant || view.variant, sample: scene.sample ?? view.sample });
     view.waiting = false;
+    kernel_came(view);
     kernel_controls(frame);
   }
   view.frame = frame;
@@ -45,10 +48,37 @@ function kernel_choose(frame, phase, group) {
   pv_choose_launch(frame.store, frame.view.scene.layer, phase, group);
 }
 
+const KERNEL_PATIENCE_MS = 200; // before the old picture fades
+const KERNEL_LIMIT_MS = 30_000; // an answer that has not come by then failed, as the status line says
+
+// Asks for another program, or for other steps of this one. What was asked before and has not come yet is part of the wish.
 function kernel_ask(frame, wish) {
-  const scene = frame.view.scene || {};
-  const kept = { group: scene.group, program: scene.program, sample: scene.sample ?? frame.view.sample, variant: scene.variant || frame.view.variant, phase: scene.phase, step: frame.view.at };
-  frame.store.send({ kind: "kernel", ...kept, ...wish });
+  const { view, state } = frame, scene = view.scene || {}, place = [state.blockSize, state.layer, state.tolerance].join();
+  const shown = { group: scene.group, program: scene.program, sample: scene.sample ?? view.sample, variant: scene.variant || view.variant, phase: scene.phase, step: view.at };
+  const asked = view.asked?.place === place ? view.asked : { place, wish: shown, left: 0 };
+  view.asked = { place, wish: { ...asked.wish, ...wish }, left: asked.left + 1 };
+  const { follow, ...lasting } = view.asked.wish;
+  frame.store.send({ kind: "kernel", ...view.asked.wish });
+  view.asked.wish = lasting;
+  if (frame.store.live?.()) kernel_wait(view);
+}
+
+// While an answer is on its way the picture of before fades: it is not of what the controls say.
+function kernel_wait(view) {
+  clearTimeout(view.fading);
+  view.fading = setTimeout(() => {
+    view.body.dataset.fading = "true";
+    view.text.textContent = "Computing the steps of a program …";
+    view.fading = setTimeout(() => kernel_came(view, true), KERNEL_LIMIT_MS);
+  }, KERNEL_PATIENCE_MS);
+}
+
+function kernel_came(view, all) {
+  if (view.asked) view.asked.left -= 1;
+  if (view.asked?.left > 0 && !all) return;
+  view.asked = null;
+  clearTimeout(view.fading);
+  delete view.body.dataset.fading;
 }
 
 function kernel_build(frame) {

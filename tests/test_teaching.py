@@ -170,7 +170,7 @@ def wait_place(lab, scene, size):
 
 
 def saved_as(lab, name):
-    with lab.page.expect_download() as saved:
+    with lab.page.expect_download(timeout=60_000) as saved:  # a page takes seconds of two idle cores
         lab.page.click(f"[data-pcv=save-{name}]")
     saved.value.save_as(lab.folder / "saved")
     return (lab.folder / "saved").read_bytes()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from .packing import pack
 from .scenes.common import count
@@ -18,19 +18,21 @@ MAX_PARTS = 3000  # for more there is no time
 TOGETHER = 32  # parts that are compressed as one piece
 
 
-def held_parts(generation, size: int, left: int) -> dict:
+def held_parts(generation, size: int, left: int, made: Callable[[int], None] = lambda parts: None) -> dict:
     """What page.js answers from, at most ``left`` characters: "pieces" of packed parts, each of one block size; "starts", the first node of
     each vector; "says", what is held and what to do for more. Layers come first, at every block size, then at ``size`` what they open
-    into, coarse before fine.
+    into, coarse before fine. ``made`` hears how many parts there are as they grow.
     """
     numbering, sizes = generation.layering.numbering, generation.entry.sizes
     left = min(left, DAG_BYTES)
     pieces, held = [], dict.fromkeys(LEVELS, 0)
+    made(0)
     for one in _pieces(generation, size, (size, *(other for other in sizes if other != size))):
         left -= len(one["data"]) + 20 * len(one["keys"])
         if left < 0:
             break
         pieces.append(one)
+        made(sum(len(piece["keys"]) for piece in pieces))
         for key in one["keys"] if one["size"] == size else ():
             held[key.split(":")[0]] += 1
     starts = pack({"starts": numbering.starts.astype("<u4").tobytes()})

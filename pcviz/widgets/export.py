@@ -114,8 +114,7 @@ def page_html(
     script, style, plotly = inline(bundle.page_js()), bundle.css() + PAGE_CSS, b64encode(bundle.plotly_js()).decode()
     static = _static(generations[0], size, layer)
     left = LIMIT_BYTES - len((script + style + static).encode()) - len(plotly) - 100_000  # the rest: sessions, steps, marks
-    tell(0, 1, "parts of the DAG")
-    dag = held_parts(generations[0], size, left // 3)
+    dag = held_parts(generations[0], size, left // 3, lambda parts: tell(0, 1, f"parts of the DAG, {parts:,} so far"))
     left -= len(json.dumps(dag))
     frames, layers = _frames(generations, size, layer, left - len(json.dumps(steps)), tell)
     tell(len(frames), len(frames), _status(generations[0], layers))

@@ -117,13 +117,18 @@ def _layering(root: Nodes) -> Layering:
 
 def _longest(members: dict[int, list[SumNodes]]) -> dict[int, dict[int, int]]:
     """Per layer, ``Layer.longest``. What shares a block size is joined by children within a layer and by ties across layers."""
+    ties = tie_classes(nodes for sums in members.values() for nodes in sums)
+    every = {child.num_nodes for sums in members.values() for nodes in sums for child in nodes.children}
+    if not ties and len(every) == 1:  # most large circuits: whatever is joined, the longest is as long as the others
+        length = every.pop()
+        return {index: {id(each): length for nodes in sums for each in (nodes, *nodes.children)} for index, sums in members.items()}
     parts, lengths = DisjointSets(), {}
     for index, sums in members.items():
         for nodes in sums:
             for child in nodes.children:
                 parts.merge(id(nodes), (index, id(child)))
                 lengths[index, id(child)] = child.num_nodes
-    for first, *others in tie_classes(nodes for sums in members.values() for nodes in sums):
+    for first, *others in ties:
         for other in others:
             parts.merge(id(first), id(other))
     most: dict[object, int] = {}

@@ -9,6 +9,7 @@ compared by a time that is corrected by it. With data, choices are measured, and
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from .advice_text import reason, table, text
 from .compiler.counting import plan_summary
 from .compiler.layering import layering, legal_sizes
 from .compiler.plan import CircuitPlan, PlanSummary
+from .console import one_line
 from .devices import DeviceSpec, device_spec
 from .footprint import MemoryUse
 from .ir.nodes import Nodes, ProdNodes, init_params, topological
@@ -134,7 +136,13 @@ class Recommendation:
 
 
 def recommend(
-    root, device: DeviceSpec | str = "H100-SXM", batch_size: int = 512, *, padding_tolerance: float = 0.25, x=None
+    root,
+    device: DeviceSpec | str = "H100-SXM",
+    batch_size: int = 512,
+    *,
+    padding_tolerance: float = 0.25,
+    x=None,
+    tell: Callable[[int, int, str], None] | None = None,
 ) -> Recommendation:
     """Time and memory of a training pass at every block size and variant that the circuit ``root`` allows, and which to take.
 
@@ -143,7 +151,7 @@ def recommend(
     memory, ``memory.micro_batch`` of them run at a time. Nothing is compiled or run, unless data ``x`` [N, V] are given: then every
     choice runs their first ``batch_size`` rows here (again from the first one on where they are fewer), on the CPU or on the GPU of
     this machine as ``device`` is of one or the other kind, checked against float64: seconds for a small circuit, minutes for one of
-    100M edges.
+    100M edges. tell: called with (measurements done, of how many, the next one); by default a line in the terminal or notebook.
 
     Raises CircuitError for a wrong structure, ValueError for arguments and for ``x`` without a GPU to measure on, RuntimeError where
     no choice fits into the memory of the machine that measures, and
@@ -163,7 +171,7 @@ def recommend(
             memory = model_memory(layers, summary, batch_size, spec.kind, spec.memory_bytes)
             choices.append(_choice(variant, summary, records, memory, errors, recorded))
     if x is not None:
-        choices = _measured(root, spec.kind, padding_tolerance, x[:batch_size], batch_size, choices)
+        choices = _measured(root, spec.kind, padding_tolerance, x[:batch_size], batch_size, choices, tell or one_line())
     modelled = "all launches" if spec.kind == "gpu" and spec.fp16_tflops else "the sum layers' launches"
     return Recommendation(spec.name, spec.kind, batch_size, padding_tolerance, counted[3], counted[2], modelled, _compared(choices, spec.kind))
 
@@ -248,7 +256,7 @@ def _check_device(kind: str) -> None:
         raise ValueError("recommend(x=...) measures on this machine, where no CUDA device is found; leave x out for the model, or pass device='cpu'.")
 
 
-def _measured(root: Nodes, kind: str, padding_tolerance: float, x, batch_size: int, choices: list[Choice]) -> list[Choice]:
+def _measured(root: Nodes, kind: str, padding_tolerance: float, x, batch_size: int, choices: list[Choice], tell) -> list[Choice]:
     """The same choices with their times on this machine; the rows of ``x`` again where they are fewer than ``batch_size``."""
     import torch
 
@@ -257,7 +265,8 @@ def _measured(root: Nodes, kind: str, padding_tolerance: float, x, batch_size: i
     from .reference import log_likelihood
 
     expected, found = None, []
-    for choice in choices:
+    for done, choice in enumerate(choices):
+        tell(done, len(choices), f"block size {choice.block_size}, {choice.variant}: a forward and backward pass")
         plan = compile_circuit(root, block_size=choice.block_size, padding_tolerance=padding_tolerance)
         if expected is None:  # it is of the circuit alone, and takes as long as many measurements
             init_params(root)
@@ -265,6 +274,7 @@ def _measured(root: Nodes, kind: str, padding_tolerance: float, x, batch_size: i
             expected = log_likelihood(root, x[:CHECKED].numpy())
             x = x[torch.arange(batch_size) % len(x)]
         found.append(_timed(plan, kind, x, expected, choice))
+    tell(len(choices), len(choices), "")
     return found
 
 

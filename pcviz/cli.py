@@ -121,11 +121,11 @@ def _add_bench(commands) -> None:
 
 
 def _export(args: argparse.Namespace) -> int:
-    from .console import progress_of_views
+    from .console import one_line
     from .io import load
     from .widgets.export import LIMIT_BYTES, export_html
 
-    line, said = progress_of_views(), []
+    line, said = one_line(), []
 
     def tell(done: int, most: int, text: str) -> None:
         line(done, most, text)

@@ -1,4 +1,4 @@
-"""Progress in a terminal, of a run of EM or of a page that is saved: one line that is written anew."""
+"""Progress in a terminal, of a run of EM, of a page that is saved, of measurements: one line that is written anew."""
 
 from __future__ import annotations
 
@@ -33,17 +33,22 @@ def progress(steps: Iterable[EMStep], file: TextIO | None = None) -> Iterator[EM
         print(f"\r{progress_line(step)}\x1b[K", file=file, flush=True)
 
 
-def progress_of_views(file: TextIO | None = None) -> Callable[[int, int, str], None]:
-    """What ``pcv.export_html`` takes as ``tell``: a line on ``file`` (standard error) that is gone at the end; nothing in a log."""
+def one_line(file: TextIO | None = None) -> Callable[[int, int, str], None]:
+    """What ``tell`` takes of functions that tell (done, most, text): a line on ``file`` (standard error) that is gone at the end.
+
+    On a terminal or in a notebook; nothing in a log.
+    """
     file = sys.stderr if file is None else file
-    told = -INTERVAL_S
+    shown = file.isatty() or type(file).__module__.startswith("ipykernel")
+    told, width = -INTERVAL_S, 0
 
     def tell(done: int, most: int, text: str) -> None:
-        nonlocal told
-        if file.isatty() and (done == most or time.monotonic() - told >= INTERVAL_S):
-            told = time.monotonic()
-            file.write("\r\x1b[K" if done == most else f"\r{100 * done // most:3d}%  {text}\x1b[K")
+        nonlocal told, width
+        if shown and (done == most or time.monotonic() - told >= INTERVAL_S):
+            told, line = time.monotonic(), "" if done == most else f"{100 * done // most:3d}%  {text}"
+            file.write(f"\r{line:{width}}" + "\r" * (not line))  # spaces over what was there: a notebook knows no other way
             file.flush()
+            width = len(line)
 
     return tell
 

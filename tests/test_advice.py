@@ -198,8 +198,9 @@ def test_memory_that_is_not_there_rules_a_choice_out(monkeypatch):
 
 
 def test_with_data_choices_are_measured_and_compared_by_it(monkeypatch):
-    x = digits(80)
-    found = pcv.recommend(pcv.HCLT(x, 12), CPU, 64, x=x)
+    x, told = digits(80), []
+    found = pcv.recommend(pcv.HCLT(x, 12), CPU, 64, x=x, tell=lambda *step: told.append(step))
+    assert [done for done, *_ in told] == [*range(len(found.choices)), len(found.choices)] and told[0][2].startswith("block size 1, ")
     for choice in found.choices:
         assert choice.measured.median_ms == choice.measured_ms == choice.decides_ms != choice.corrected_ms == choice.time_ms
         assert (choice.measured.block_size, choice.measured.batch_size, choice.measured.phase) == (choice.block_size, 64, "forward+backward")

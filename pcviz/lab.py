@@ -51,7 +51,7 @@ def fingerprint(path: Path) -> str:
         try:
             cells = [[cell["cell_type"], "".join(cell["source"])] for cell in json.loads(data)["cells"]]
             data = json.dumps(cells, ensure_ascii=False, separators=(",", ":")).encode()
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             pass  # no notebook any more: the user's, compare its bytes
     return hashlib.sha256(data).hexdigest()
 
@@ -116,16 +116,19 @@ def _sync_file(source: Path, target: Path, copied_before: str | None) -> str:
 def _write(target: Path, data: bytes) -> None:
     """Writes whole or not at all, and through no link that lies in wait in the folder."""
     part = target.with_name(f"{target.name}.{uuid.uuid4().hex}.part")
-    with open(part, "xb") as file:
-        file.write(data)
-    os.replace(part, target)
+    try:
+        with open(part, "xb") as file:
+            file.write(data)
+        os.replace(part, target)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _read_manifest(folder: Path) -> dict[str, str]:
     """File name -> fingerprint of the version that was copied; empty when the manifest is missing or damaged."""
     try:
         known = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return {str(name): str(value) for name, value in known.items()} if isinstance(known, dict) else {}
 

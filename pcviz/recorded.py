@@ -258,7 +258,7 @@ def _parse(row: dict, name: str, kind: type, where: str):
         value = kind(row[name])
         if not (value.isprintable() if kind is str else math.isfinite(value) and (value >= 0 or name.endswith("_error"))):
             raise ValueError(value)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:  # an int may be larger than any float
         expected = {str: "text on one line", int: "an int of 0 or more", float: "a finite float, not negative"}[kind]
         raise ValueError(f"{where}: column {name!r} expects {expected}, got {row[name][:60]!r}.") from error
     return value

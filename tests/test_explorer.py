@@ -197,8 +197,11 @@ def test_what_is_compared_with_may_be_under_any_settings(page):
     assert scene["place"] == place
     report = estimate(plan_summary(page.session._entry.root, block_size=4, padding_tolerance=0.0), batch_size=64, device="cpu")
     assert scene["values"]["forward"]["time_ms"][scene["sizes"].index(4)] == report.forward.time_ms
+    page.outbox.message("3 ms")
     page.send("compared", ask=2, **place | {"circuit": "mine"})
     assert "no circuit called 'mine'" in unpack(page.wait(lambda content: content.get("ask") == 2)[1][0])["error"]
+    page.send("ready")  # the page has asked, nobody has acted: the message is there for a page that opens
+    assert page.messages.count(({"kind": "status", "role": "message", "of": "", "text": "3 ms", "level": "info"}, None)) == 2
 
 
 def test_recorded_figures_are_shown_with_the_batch_that_they_are_of():

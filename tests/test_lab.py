@@ -67,7 +67,7 @@ def test_deleted_copies_come_back(shipped, tmp_path):
     assert lab_module.sync_lessons(mine).copied == ("01.ipynb",)
 
 
-@pytest.mark.parametrize("manifest", ["", "[1]", "{", None])
+@pytest.mark.parametrize("manifest", ["", "[1]", "{", pytest.param("[" * 100_000, id="deep"), None])
 def test_a_damaged_manifest_overwrites_nothing(shipped, tmp_path, manifest):
     mine = tmp_path / "mine"
     lab_module.sync_lessons(mine)
@@ -91,6 +91,16 @@ def test_impossible_folders_are_refused(shipped, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(lab_module.LabError, match="Choose another folder"):
         lab_module.sync_lessons(tmp_path / "file")
+
+
+def test_a_copy_that_fails_leaves_nothing(shipped, tmp_path, monkeypatch):
+    def full(*_paths):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(lab_module.os, "replace", full)
+    with pytest.raises(lab_module.LabError, match="no space left"):
+        lab_module.sync_lessons(tmp_path / "mine")
+    assert not list((tmp_path / "mine").glob("*.*"))
 
 
 def test_links_in_the_folder_lead_nowhere(shipped, tmp_path):

@@ -106,6 +106,9 @@ def test_a_broken_file_names_line_and_column(tmp_path):
     path.write_text("date,gpu,circuit,batch_size\n2026-11-23,GPU,PD,many\n")
     with pytest.raises(ValueError, match="steps.csv, line 2: column 'batch_size' expects an int of 0 or more, got 'many'"):
         recorded_steps(path)
+    path.write_text(f"date,gpu,circuit,batch_size\n2026-11-23,GPU,PD,{'9' * 400}\n")
+    with pytest.raises(ValueError, match="'batch_size' expects an int of 0 or more, got '9{60}'"):
+        recorded_steps(path)
     path.write_text("date,gpu,circuit\n2026-11-23,GPU,PD\n")
     with pytest.raises(ValueError, match="column 'batch_size' is missing"):
         recorded_steps(path)

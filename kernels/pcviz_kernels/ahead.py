@@ -81,7 +81,7 @@ def finish(calls: Iterable[KernelCall]) -> None:
         with torch.cuda.device(device):  # a thread starts on device 0
             kernel.run  # noqa: B018  (reading it makes the launcher and loads the machine code)
 
-    with ThreadPoolExecutor(_cores()) as threads:
+    with _alone, ThreadPoolExecutor(_cores()) as threads:
         with triton.AsyncCompileMode(threads):
             kernels = {variant: known.get(variant) or call.compiled() for variant, call in different.items()}
         kernels = {variant: kernel.result() if hasattr(kernel, "result") else kernel for variant, kernel in kernels.items()}

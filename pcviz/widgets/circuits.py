@@ -14,7 +14,6 @@ from ..ir.nodes import sum_vectors
 FIGURE_5 = "figure 5"
 DIGITS = "digits"
 FIGURE_5_SIZES = (1, 2, 4, 8, 16, 32, 64)  # those that were recorded
-PRUNE_KEEP = 0.4
 
 
 @dataclass

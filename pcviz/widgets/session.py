@@ -23,7 +23,7 @@ from .state import SETTINGS, VERSION, checked_state, first_view, page_state, sce
 from .teaching import SCENES, Scene, scene_named
 from .training_run import STARTS, Row, Training
 
-UNASKED = ("ready", "painted", "plotly", "want", "part", "kernel", "dag", "state")  # messages of the page that answer no act of a person
+UNASKED = ("ready", "painted", "plotly", "want", "part", "kernel", "dag", "compared", "state")  # messages of the page that answer no act of a person
 
 
 class Session:

@@ -1,7 +1,6 @@
 // Tiles: what a launch moves and takes with each tile that its kernel can run. Rows are tile_m, columns tile_k, the buttons tile_b; tiles
 // that are not possible stay in the picture and say why.
 
-const TILES_WORDS = { tile_m: "sums", tile_k: "children", tile_b: "samples" };
 const TILES_LESSON = "Block size is the data's: the slider cuts and stores the parameters anew. A tile is the launch's: the part that one program works on at a time; the stored data stay.";
 
 function draw_tiles(el, scene, store) {

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from types import SimpleNamespace
 
 import numpy as np
@@ -22,7 +23,7 @@ from pcviz.pruning import prune_edges
 from pcviz.structures.pd import PD
 from pcviz.traffic import estimate
 from pcviz.widgets import bundle
-from pcviz.widgets.circuits import figure_5_entry, legal_sizes, user_entry
+from pcviz.widgets.circuits import digits_entry, figure_5_entry, legal_sizes, user_entry
 from pcviz.widgets.explorer import explore
 from pcviz.widgets.frames import Generation, Settings, Task
 from pcviz.widgets.outbox import Outbox
@@ -277,6 +278,33 @@ def test_a_new_setting_starts_a_new_generation(page):
     assert session["gen"] == 2 and session["batch_size"] == 64
     report = estimate(plan_summary(page.session._entry.root, block_size=1), 64)
     assert page.frame("headline", 1)["phases"]["forward"]["time_ms"] == report.forward.time_ms
+
+
+@pytest.mark.parametrize("outcome", ["cancelled", "failed"])
+def test_a_circuit_that_does_not_come_is_not_waited_for(page, monkeypatch, outcome):
+    """While it is prepared, a state of it and a page that compares with it wait; after that both hear that there is none."""
+
+    def prepare(*_arguments):
+        if outcome == "failed":
+            raise OSError("no digits")
+        return False
+
+    monkeypatch.setattr("pcviz.widgets.session.prepare_digits", prepare)
+    entry = page.session._entries["digits"] = digits_entry()
+    page.send("ready")
+    before, wish = page.session.state, {"circuit": "digits", "batch_size": 64, "padding_tolerance": 0.0, "device": "cpu"}
+
+    def soon(ask: int) -> bool:
+        page.send("compared", ask=ask, **wish)
+        return unpack(page.wait(lambda content: content.get("ask") == ask)[1][0])["soon"]
+
+    page.send("restore", state={"circuit": "digits"})
+    assert page.session.state == before and page.session._outbox._message is None and soon(1)
+    with suppress(OSError):
+        page.session._prepare(entry)
+    page.send("restore", state={"circuit": "digits", "layer": 2})
+    assert page.session.state == before and page.session._outbox._message["text"] == entry.why_not and outcome in entry.why_not
+    assert not soon(2)
 
 
 def test_what_a_person_needs_outlives_the_news_of_work():

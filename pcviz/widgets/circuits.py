@@ -18,7 +18,7 @@ FIGURE_5_SIZES = (1, 2, 4, 8, 16, 32, 64)  # those that were recorded
 
 @dataclass
 class Entry:
-    """One circuit of the menu. ``root`` is None until its circuit is prepared."""
+    """One circuit of the menu. ``root`` is None until its circuit is prepared; ``coming``: that may still happen."""
 
     name: str
     label: str
@@ -31,6 +31,7 @@ class Entry:
     first_size: int = 1
     hint: str = ""
     why_not: str = ""  # why it cannot train here
+    coming: bool = False
     image: tuple[int, int] | None = None  # [height, width], when the variables are the pixels of an image
     measured: list = field(default_factory=list)
     _summaries: dict = field(default_factory=dict)
@@ -76,7 +77,7 @@ def figure_5_entry() -> Entry:
 
 def digits_entry() -> Entry:
     """Place of the default circuit in the menu; ``prepare_digits`` fills it."""
-    return Entry(name=DIGITS, label="Digits: PD (preparing ...)", why_not="The engine is being prepared.")
+    return Entry(name=DIGITS, label="Digits: PD (preparing ...)", why_not="The engine is being prepared.", coming=True)
 
 
 def user_entry(root, x=None, x_test=None, image_shape=None) -> Entry:

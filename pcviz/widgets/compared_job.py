@@ -31,7 +31,7 @@ class NotYet(ValueError):
 
 def prepared(entry: Entry) -> Entry:
     if entry.root is None:
-        raise NotYet(entry.why_not)
+        raise (NotYet if entry.coming else ValueError)(entry.why_not)
     return entry
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from ..compiler.layering import layering
-from .circuits import DIGITS, Entry
+from .circuits import Entry
 from .frames import Settings
 from .settings import brief, changed_settings
 from .state import SETTINGS, page_state
@@ -43,8 +43,10 @@ def placed(state: Mapping, entries: Mapping[str, Entry], entry: Entry, settings:
         settings = changed_settings(settings, name, state[name]) if name in state else settings
     page, chosen = page_state(state), entry_named(entries, circuit)
     entry_named(entries, (page["compare"] or {}).get("circuit", circuit))
-    if chosen.root is None and chosen.name == DIGITS and not chosen.why_not.endswith("again."):
+    if chosen.coming:
         return None
+    if chosen.root is None:
+        raise ValueError(chosen.why_not)
     size = state.get("block_size", block_size if chosen is entry else chosen.first_size)
     if size not in chosen.sizes:
         raise ValueError(f"block_size must be one of {', '.join(map(str, chosen.sizes))} for this circuit, got {brief(size)}.")

@@ -320,7 +320,13 @@ class Session:
 
     def _prepare(self, entry: Entry) -> None:
         self._device.cancelled.clear()
-        done = prepare_digits(entry, self._outbox, self._device.cancelled)
+        try:
+            done = prepare_digits(entry, self._outbox, self._device.cancelled)
+        except Exception:  # the worker says which
+            entry.label, entry.why_not = "Digits: PD (failed)", "Preparing the digits circuit failed: run the cell again."
+            raise
+        finally:
+            entry.coming = False
         if not done:
             entry.label, entry.why_not = "Digits: PD (cancelled)", "The digits circuit was cancelled: run the cell again."
         with self._lock:

@@ -21,7 +21,6 @@ import hashlib
 import json
 import math
 import os
-import uuid
 from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple, get_args
@@ -34,6 +33,7 @@ from .ir.checks import check_circuit
 from .ir.distributions import Distribution
 from .ir.nodes import InputNodes, Nodes, ParamNodes, ProdNodes, SumNodes
 from .ir.ties import tie
+from .whole_files import whole_file
 
 VERSION = 1
 KEY = "pcviz"
@@ -167,14 +167,10 @@ def _digest(text: str, tensors: dict[str, np.ndarray]) -> bytes:
 
 
 def _write(path: Path, tensors: dict[str, np.ndarray], text: str) -> None:
-    part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
-    try:
+    with whole_file(path) as part:
         save_file({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, str(part), metadata={KEY: text})
         with open(part, "rb+") as file:
             os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 # ---- reading ------------------------------------------------------------------------------------------------------------

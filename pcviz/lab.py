@@ -14,7 +14,6 @@ import signal
 import socket
 import subprocess
 import sys
-import uuid
 from dataclasses import dataclass
 from importlib.machinery import PathFinder
 from importlib.metadata import PackageNotFoundError, version
@@ -22,6 +21,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from .assets import asset_path, notebook_names, notebook_path
+from .whole_files import whole_file
 
 DEFAULT_FOLDER = Path("~/pcviz-lessons")
 START = "start.ipynb"
@@ -114,14 +114,8 @@ def _sync_file(source: Path, target: Path, copied_before: str | None) -> str:
 
 
 def _write(target: Path, data: bytes) -> None:
-    """Writes whole or not at all, and through no link that lies in wait in the folder."""
-    part = target.with_name(f"{target.name}.{uuid.uuid4().hex}.part")
-    try:
-        with open(part, "xb") as file:
-            file.write(data)
-        os.replace(part, target)
-    finally:
-        part.unlink(missing_ok=True)
+    with whole_file(target) as part:
+        part.write_bytes(data)
 
 
 def _read_manifest(folder: Path) -> dict[str, str]:

@@ -6,7 +6,6 @@ Graphviz lays it out where its program ``dot`` is installed; elsewhere, or when 
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 
 from ..compiler.counting import plan_summary
@@ -14,6 +13,7 @@ from ..compiler.layering import layering
 from ..compiler.plan import CircuitPlan
 from ..ir.nodes import Nodes
 from ..traffic import estimate
+from ..whole_files import whole_file
 from .circuits import legal_sizes
 from .drawn_dot import DotError, dot_layout, find_dot
 from .drawn_files import pdf_file, svg_file
@@ -120,10 +120,5 @@ def _file(picture: Picture, layout: Layout, kind: str, theme: str, prefix: str) 
 
 
 def _write(target: Path, data: bytes) -> None:
-    """The file appears at once and whole."""
-    part = target.with_name(f"{target.name}.{os.getpid()}.part")
-    try:
+    with whole_file(target) as part:
         part.write_bytes(data)
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)

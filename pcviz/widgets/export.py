@@ -10,7 +10,6 @@ import gzip
 import json
 import re
 import time
-import uuid
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date
@@ -20,6 +19,7 @@ from pathlib import Path
 from ..compiler.plan import CircuitPlan
 from ..ir.names import readable
 from ..ir.nodes import Nodes
+from ..whole_files import whole_file
 from . import bundle
 from .circuits import Entry, figure_5_entry, user_entry
 from .dag_export import held_parts
@@ -146,13 +146,8 @@ def send_page(outbox: Outbox, *shown) -> None:
 
 
 def write(target: Path, text: str) -> None:
-    """The file appears at once and whole."""
-    part = target.with_name(f"{target.name}.{uuid.uuid4().hex}.part")
-    try:
+    with whole_file(target) as part:
         part.write_text(text, encoding="utf-8", newline="\n")
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _frames(generations: list[Generation], size: int, layer: int, left: int, tell: Tell) -> tuple[list[dict], list[int]]:

@@ -38,6 +38,7 @@ NEAR, SMALLER, EQUAL = 1.25, 0.95, 1.01
 """Times within a factor of 1.25 do not decide, as the model is meant to be no closer than that; but memory does, from 5% less on."""
 MEASURED_NEAR = 1.1  # the same of measured times
 CHECKED = 4  # samples of which float64 knows the likelihoods; a large circuit takes seconds for each
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")  # as the GPU's, Linux's and Windows' allocators say
 LONGEST_SECONDS = 20  # a choice whose measurement would take longer is given the time of a single run
 
 
@@ -294,8 +295,8 @@ def _timed(plan: CircuitPlan, kind: str, x: torch.Tensor, expected, choice: Choi
             return replace(choice, measured_ms=1e3 * seconds / (repeats + 2))
         result = measure(pc, x, phase=phase, repeats=repeats, max_seconds=0.2, expected=expected)
         return replace(choice, measured_ms=result.median_ms, measured=result)
-    except RuntimeError as error:  # torch's and the engine's own
-        if "out of memory" not in str(error):
+    except (RuntimeError, MemoryError) as error:  # torch's, the engine's own, numpy's
+        if not isinstance(error, MemoryError) and not any(words in str(error) for words in OUT_OF_MEMORY):
             raise
         return replace(choice, measured_ms=math.inf)
 

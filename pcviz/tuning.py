@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import chain
@@ -171,6 +172,7 @@ def _fastest(shape: Shape, rule: LaunchConfig, runs: list[_Run], end: float) -> 
     while improved and time.monotonic() < end:
         improved, untried = False, [config for config in neighbours(best, *shape[:3]) if config not in seen]
         run.begin(untried)
+        _wait(run, untried, end)
         for config in untried:
             if time.monotonic() > end:
                 break
@@ -186,6 +188,16 @@ def _fastest(shape: Shape, rule: LaunchConfig, runs: list[_Run], end: float) -> 
                 best, best_ms, improved = config, took, True
                 break
     return TunedShape(*shape, rule, best, len(runs) * rule_ms, len(runs) * best_ms, len(seen) - 1, wrong, cached=False)
+
+
+def _wait(run: _Run, configs: list[LaunchConfig], end: float) -> None:
+    """Until all are compiled, or ``end``: compilers would slow down what is timed beside them."""
+    from pcviz_kernels.triton_blocks import OutOfResources  # not at the top: needs triton
+
+    for config in configs:
+        if time.monotonic() < end:
+            with suppress(OutOfResources):  # it shows again in ``_result``
+                run.ready(config)
 
 
 def _result(run: _Run, config: LaunchConfig) -> torch.Tensor | None:

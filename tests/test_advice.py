@@ -185,7 +185,7 @@ def test_memory_that_is_not_there_rules_a_choice_out(monkeypatch):
         assert len(data) == 64 and all(ref() is None for ref in seen)
         seen.append(weakref.ref(pc))
         if pc.block_size < 4:
-            raise torch.OutOfMemoryError("CUDA out of memory.")
+            raise torch.OutOfMemoryError("CUDA out of memory.") if pc.block_size == 2 else RuntimeError("DefaultCPUAllocator: can't allocate memory")
         return SimpleNamespace(median_ms=float(pc.block_size), device_name="a GPU", date="today")
 
     monkeypatch.setattr("pcviz.benchmark.measure", measured)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -30,7 +31,7 @@ class TunedConfigs:
         kept = _read(path)
         kept[key] = [{"shape": list(shape), **asdict(config)} for shape, config in self.configs.items()]
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".part")
+        partial = path.with_suffix(f".{uuid.uuid4().hex}.part")
         partial.write_text(json.dumps(kept, indent=1), encoding="utf-8")
         partial.replace(path)
 

@@ -7,7 +7,7 @@ from .scenes.common import PASSES_OF
 
 FIGURES = ("time_ms", "l2_bytes", "hbm_bytes")
 LAUNCHES = {
-    "forward": "forward pass", "backward": "of sum layers", "both": "both passes", "em": "of sum layers", "step": "all, with EM",
+    "forward": "forward pass", "backward": "of sum layers", "both": "forward + sums", "em": "of sum layers", "step": "forward + sums",
 }  # fmt: skip
 
 

@@ -226,9 +226,9 @@ class Session:
 
     def _do_compared(self, message: dict) -> None:
         """The Compare view's scene of a circuit under settings that are not shown now."""
-        settings = Settings(**{name: message[name] for name in SETTINGS})
 
         def scene() -> dict:
+            settings = Settings(**{name: message[name] for name in SETTINGS})
             with self._lock:
                 entry = entry_named(self._entries, message["circuit"])
             return Generation(0, prepared(entry), settings).scene(Task("compare", None, None))

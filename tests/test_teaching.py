@@ -255,6 +255,9 @@ def test_a_lesson_in_the_page(lab):
     wait_place(lab, "missing rows", 32)
     press(lab, "2")
     wait_place(lab, "block size 1 to 64", 1)
+    assert lab.page.evaluate("document.activeElement.dataset.pcv") == "guess"  # a digit is a guess there
+    press(lab, "Escape")
+    assert lab.page.evaluate("document.activeElement.dataset.pcv") == "lock" and lab.page.is_visible("[data-pcv=scene-look]")
     lab.page.click("[data-pcv=skip]")
     press(lab, "End")
     ms = {row.block_size: row.time_ms for row in figure_5_rows() if row.phase == "forward"}

@@ -10,6 +10,12 @@ class Teaching {
     const { part } = shell;
     part.lock.addEventListener("click", () => this.lock());
     part.guess.addEventListener("keydown", (event) => event.key === "Enter" && this.lock());
+    // A scene's question takes the focus, and digits typed there are a guess: Escape gives keys 1 to 9 back.
+    part.guess.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape") return;
+      event.stopPropagation(); // the scene's text stays
+      part.lock.focus({ preventScroll: true });
+    });
     part.skip.addEventListener("click", () => this.lock(true));
     part["leave-scene"].addEventListener("click", () => this.hub.send({ kind: "scene", name: null }));
     part["scene-about"].addEventListener("click", () => this.about(part["scene-text"].hidden));

@@ -87,7 +87,8 @@ def save(root: Nodes, path, *, extra: dict | None = None) -> None:
 
 
 def load(path) -> SumNodes:
-    """The circuit in the file ``path``, as ``save`` wrote it. Raises ValueError when it is damaged, newer or no such file."""
+    """The circuit in the file ``path``, as ``save`` wrote it. Raises ValueError when it is damaged, newer or no such
+    file of pcviz's, FileNotFoundError when there is none."""
     return load_with_extra(path)[0]
 
 
@@ -98,6 +99,8 @@ def load_with_extra(path) -> tuple[SumNodes, dict]:
         text, tensors = _read(path)
         document = _document(text)
         root = _Reader(document, tensors).circuit()
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{path} cannot be loaded: there is no such file in {path.absolute().parent}.") from error
     except (SafetensorError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} cannot be loaded: {error}") from error
     return root, document["extra"]

@@ -210,7 +210,7 @@ def test_the_same_circuit_makes_the_same_file(tmp_path):
 def test_what_is_no_circuit_is_not_saved(tmp_path):
     with pytest.raises(pcv.CircuitError, match="root must be one sum node"):
         pcv.save(inputs(0, num_nodes=2, dist=COIN), tmp_path / "c")
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match="cannot be loaded: there is no such file in "):
         pcv.load(tmp_path / "c")
 
 

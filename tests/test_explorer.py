@@ -76,6 +76,17 @@ def page():
     made.session.close()
 
 
+def test_closed_explorers_keep_little():
+    """A notebook keeps every explorer that was a cell's result; closed ones may not add up."""
+    page = Page(pruned_circuit())
+    entry, frames = page.session._entry, page.session._frames
+    page.send("ready")
+    page.frame("headline", 8)
+    assert entry._summaries
+    page.session.close()
+    assert not entry._summaries and frames._generation is None and not frames._tasks | frames._asked
+
+
 def test_pack_round_trip():
     scene = {"a": 1, "b": [1.5, None, "x"], "cells": bytes(range(256)), "deep": {"more": b"\x00\x01"}, "bad": float("inf")}
     assert unpack(pack(scene)) == {**scene, "bad": None}

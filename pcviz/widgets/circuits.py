@@ -13,6 +13,7 @@ from ..ir.nodes import sum_vectors
 
 FIGURE_5 = "figure 5"
 DIGITS = "digits"
+MOST_SUMMARIES = 64
 FIGURE_5_SIZES = (1, 2, 4, 8, 16, 32, 64)  # those that were recorded
 
 
@@ -42,8 +43,14 @@ class Entry:
         if key not in self._summaries:
             from ..compiler.counting import plan_summary
 
+            if len(self._summaries) == MOST_SUMMARIES:  # a tolerance slider passes many
+                self._summaries.pop(next(iter(self._summaries)), None)
             self._summaries[key] = plan_summary(self.root, block_size=block_size, padding_tolerance=padding_tolerance)
         return self._summaries[key]
+
+    def forget(self) -> None:
+        """Free what can be made again: a notebook keeps every explorer that a cell has shown, closed ones too."""
+        self._summaries.clear()
 
     @property
     def can_train(self) -> bool:

@@ -290,7 +290,7 @@ class FrameWorker:
                 while not self._closed and not self._ready():
                     self._change.wait()
                 if self._closed:
-                    self._generation = None
+                    self._generation, self._tasks, self._asked, self._parts = None, set(), set(), {}
                     return
                 generation, fresh = self._generation, self._fresh
                 self._fresh = False

@@ -383,6 +383,8 @@ class Session:
         self._device.close()
         self._frames.close()
         self._generation = None
+        for entry in self._entries.values():
+            entry.forget()
         self._entries.clear()
 
 

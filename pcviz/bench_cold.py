@@ -18,10 +18,10 @@ import torch
 
 from .circuit import TensorCircuit
 from .compiler import compile as compile_circuit
-from .compiler.params import gather_params
 from .datasets import load_idx
 from .ir.distributions import Categorical
 from .ir.nodes import SumNodes, init_params
+from .params import gather_params, move_params
 from .structures import HCLT, HMM, PD, RAT_SPN
 
 CIRCUITS = ("HCLT-256", "PD-256", "RAT-256", "HMM-1024")
@@ -86,11 +86,12 @@ def build(root: SumNodes, block_size: int, device: str, before: TensorCircuit | 
     plan = _part(parts, "plan", lambda: compile_circuit(root, block_size=block_size))
     pc = TensorCircuit.__new__(TensorCircuit)
     _part(parts, "launches", lambda: pc._begin(plan, device, None, torch.float32, None, False))  # from here on kernels compile beside the rest
-    if before is not None:
-        _part(parts, "write back", before.write_back)
-    _part(parts, "parameters", lambda: init_params(root))
-    flat, tables = _part(parts, "layout", lambda: gather_params(plan))
-    _part(parts, "copy", lambda: pc.engine.load(torch.from_numpy(flat), [torch.from_numpy(table) for table in tables]))
+    if before is None:
+        _part(parts, "parameters", lambda: init_params(root))
+        flat, tables = _part(parts, "layout", lambda: gather_params(plan))
+        _part(parts, "copy", lambda: pc.engine.load(torch.from_numpy(flat), [torch.from_numpy(table) for table in tables]))
+    else:
+        _part(parts, "parameters", lambda: pc.engine.load(*move_params(before.plan, plan, before.params, before.tables)))
     return pc, parts
 
 

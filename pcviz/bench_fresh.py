@@ -13,8 +13,8 @@ from multiprocessing import get_context
 import numpy as np
 
 from .compiler import compile as compile_circuit
-from .compiler.params import gather_params
 from .ir.nodes import SumNodes, init_params, sum_vectors
+from .params import gather_params
 
 
 @dataclass(frozen=True)

@@ -29,9 +29,9 @@ from .bench_step import LARGEST_ERROR, LARGEST_MEAN_ERROR, MeasuredRow, append_r
 from .benchmark import WrongResult
 from .circuit import LN2, TensorCircuit
 from .compiler import compile as compile_circuit
-from .compiler.params import edge_values
 from .ir.nodes import InputNodes, SumNodes
 from .layer_reference import ExactLayer, coarse_circuit, coarse_edges, exact_layer, regions_of
+from .params import edge_values
 from .structures import figure_5_layer
 
 LAYERS = {"fig5-dense": figure_5_layer, "fig5-drawn": partial(figure_5_layer, conn_block=8)}
@@ -191,10 +191,10 @@ class OurLayer:
 
     def edge_flows(self, exact: ExactLayer) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """(found, expected) per region."""
-        flat = (self.pc.params * self.pc.engine.edge_flows / FLOW_SCALE).cpu().numpy()
+        flat = (self.pc.params * self.pc.engine.edge_flows / FLOW_SCALE).cpu()
         slots = {slot.grid.nodes: slot for slot in self.pc.plan.layers[0].sums}
         for region, expected in zip(exact.regions, exact.edge_flows):
-            yield edge_values(slots[region], flat), expected
+            yield edge_values(slots[region], flat).numpy(), expected
 
 
 class PyJuiceLayer:

@@ -15,11 +15,11 @@ from pcviz_kernels.torch_gaussian import raw_moments
 
 from . import queries
 from .compiler.compile import compile as compile_circuit
-from .compiler.params import edge_values, gather_params, input_values, write_params
 from .compiler.plan import CircuitPlan
 from .domain import Domain, Evidence
 from .footprint import MemoryUse
 from .ir.nodes import InputNodes, Nodes, SumNodes, init_params
+from .params import edge_values, gather_params, input_values, move_params, write_params
 from .torch_engine import TorchEngine
 
 LN2 = math.log(2.0)
@@ -48,7 +48,7 @@ class CircuitFlows:
         for layer in self.plan.layers:
             for slot in layer.sums:
                 if slot.grid.nodes is nodes:
-                    return edge_values(slot, self.edges)
+                    return edge_values(slot, torch.from_numpy(self.edges)).numpy()
         raise ValueError(f"{nodes!r} is no input or sum vector of this circuit.")
 
 
@@ -138,12 +138,11 @@ class TensorCircuit:
         return self.root
 
     def recompile(self, *, block_size: int, padding_tolerance: float | None = None) -> TensorCircuit:
-        """The same circuit with the same parameters at another block size (this one's parameters are written back)."""
+        """The same circuit with this one's parameters at another block size. They stay on the device: see ``write_back``."""
         tolerance = self.plan.padding_tolerance if padding_tolerance is None else padding_tolerance
         plan, other = compile_circuit(self.root, block_size=block_size, padding_tolerance=tolerance), TensorCircuit.__new__(TensorCircuit)
         other._begin(plan, str(self.device), self.impl, self.dtype, self.variant, self.deterministic)
-        self.write_back()  # while kernels compile
-        other.load_params()
+        other.engine.load(*move_params(self.plan, plan, self.params, self.tables))  # while kernels compile
         return other
 
     @staticmethod

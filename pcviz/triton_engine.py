@@ -57,12 +57,21 @@ class TritonEngine:
                 ahead.begin(self._without_memory().step_calls(PITCH, False))
 
     def _without_memory(self) -> TritonEngine:
-        """This engine on tensors that have types and shapes only: its calls are compiled before there are parameters and data."""
+        """This engine on tensors that have types and shapes only: its calls are compiled before there are parameters and data.
+
+        They are made without arithmetic: with the first of it on such tensors torch imports its own compiler, for seconds.
+        """
         twin = copy.copy(self)
         twin.device, twin.buffers, twin._graphs = torch.device("meta"), None, {}
-        twin._accepted, twin.settings = self._accepted.to("meta"), self.settings.to("meta")
-        tables = [torch.empty(len(group.sources), group.stride, group.num_params, device="meta") for group in self.plan.inputs]
-        twin.load(torch.empty(self.plan.num_params, device="meta"), tables)
+        for name, value in vars(self).items():
+            if isinstance(value, torch.Tensor):
+                setattr(twin, name, value.to("meta"))
+        twin.params, twin.half_params, twin.edge_flows = (
+            torch.empty(self.plan.num_params, dtype=dtype, device="meta") for dtype in (torch.float32, torch.float16, torch.float32)
+        )
+        twin._tables = [torch.empty(len(group.sources), group.num_params, group.stride, device="meta") for group in self.plan.inputs]
+        twin._table_flows = [torch.empty(len(group.sources), group.num_flows, group.stride, device="meta") for group in self.plan.inputs]
+        twin._clear_flows_of_nodes = lambda batch: None
         twin._reserve(PITCH)
         return twin
 
@@ -291,12 +300,17 @@ class TritonEngine:
 
     def _backward(self, observed: torch.Tensor | None, batch: int) -> Calls:
         buffers = self.buffers
-        buffers.flows.zero_()
-        buffers.flows[self.root_row, :batch] = (buffers.logs[self.root_row, :batch] > -torch.inf) * self._accepted
+        self._clear_flows_of_nodes(batch)
         for layer in reversed(self.layers):
             yield from self.layer_backward(layer, batch)
         for launch, table, flows in zip(self.inputs, self._tables, self._table_flows):
             yield from kernels.input_flows(launch, table, observed, buffers, flows, batch)
+
+    def _clear_flows_of_nodes(self, batch: int) -> None:
+        """0 for all but the root's, which are 1 where a sample is possible and the batch has passed its checks."""
+        flows, logs = self.buffers.flows, self.buffers.logs
+        flows.zero_()
+        flows[self.root_row, :batch] = (logs[self.root_row, :batch] > -torch.inf) * self._accepted
 
     def layer_backward(self, layer: TritonLayer, batch: int) -> Calls:
         """Parameter flows of a layer, and the flows of its sums' children added to those of the nodes below."""

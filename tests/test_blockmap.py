@@ -11,8 +11,8 @@ import pcviz as pcv
 from pcviz.compiler.blockcells import cell_raster, child_blocks, edge_flows
 from pcviz.compiler.blockmap import ABSENT, EDGE, MISSING, PSEUDO, ZERO, LayerBlocks, block_map
 from pcviz.compiler.layering import layering
-from pcviz.compiler.params import gather_params
 from pcviz.ir.nodes import ProdNodes, sum_vectors, topological
+from pcviz.params import gather_params
 
 BLOCK_SIZES = (1, 2, 4, 8, 16, 32, 64)
 

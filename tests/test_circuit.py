@@ -180,6 +180,9 @@ def test_recompile_takes_trained_parameters_along_and_write_back_returns_them():
     other = pc.recompile(block_size=8, padding_tolerance=0.0)
     assert other.plan.padding_tolerance == 0.0 and pc.recompile(block_size=8).plan.padding_tolerance == 0.25
     torch.testing.assert_close(other(x), trained, rtol=1e-5, atol=1e-6)
+    for nodes, params in before.items():
+        np.testing.assert_array_equal(nodes.params, params, err_msg="nor do they with recompile")
+    other.write_back()
     assert any((nodes.params != before[nodes]).any() for nodes in before)
     fresh = tensor_circuit(root, 1, dtype=torch.float32)
     torch.testing.assert_close(fresh(x), trained, rtol=1e-5, atol=1e-6)

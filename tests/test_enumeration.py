@@ -127,8 +127,9 @@ def check_learning(pc, x, observed):
     slack = 1e-6 if pc.dtype == torch.float64 else 1e-4  # parameters come from float32 and sum to 1 in it
     assert lls[1] >= lls[0] - slack * max(1, abs(lls[0])) and lls[2] >= lls[1] - slack * max(1, abs(lls[1])), lls
     trained, params, tables = pc(x), pc.params.clone(), [table.clone() for table in pc.tables]
-    other = pc.recompile(block_size=4 if pc.block_size != 4 else 1)
+    pc.write_back()
     pc.load_params()
+    other = pc.recompile(block_size=4 if pc.block_size != 4 else 1)
     for found, expected in zip([pc.params, *pc.tables], [params, *tables]):
         np.testing.assert_allclose(found, expected, rtol=2.0**-23, atol=1.2e-38, err_msg="parameters written back")
     expected = log_likelihood(pc.root, x if pc.dtype == torch.float64 or is_discrete(pc.root) else x.astype(np.float32).astype(np.float64))

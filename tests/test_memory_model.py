@@ -7,10 +7,10 @@ from trained import digits
 import pcviz as pcv
 from pcviz import memory_model
 from pcviz.compiler.layering import layering
-from pcviz.compiler.params import gather_params
 from pcviz.footprint import MemoryUse, tensor_bytes
 from pcviz.ir.nodes import init_params
 from pcviz.memory_model import model_memory
+from pcviz.params import gather_params
 from pcviz.recorded import compared_steps
 
 CATS = pcv.Categorical(17)

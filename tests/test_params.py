@@ -2,14 +2,15 @@
 
 import numpy as np
 import pytest
+import torch
 from circuits import small_circuits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from trained import pruned_digits
 
 import pcviz as pcv
-from pcviz.compiler.params import edge_values, gather_params, write_params
 from pcviz.ir.nodes import ProdNodes, topological
+from pcviz.params import edge_values, gather_params, move_params, write_params
 
 sizes = st.sampled_from([1, 2, 4, 8, 16, 32])
 
@@ -87,4 +88,31 @@ def test_pruned_circuit_round_trip(block_size):
     assert np.count_nonzero(flat) <= plan.summary.total("edges")
     for layer in plan.layers:
         for slot in layer.sums:
-            np.testing.assert_array_equal(edge_values(slot, flat), slot.grid.nodes.params)
+            np.testing.assert_array_equal(edge_values(slot, torch.from_numpy(flat)).numpy(), slot.grid.nodes.params)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(small_circuits(), sizes, sizes)
+def test_parameters_move_from_plan_to_plan(root, block_size, other_size):
+    check_move(root, block_size, other_size)
+
+
+@pytest.mark.parametrize("sizes", [(1, 32), (32, 4)])
+def test_pruned_parameters_move_from_plan_to_plan(sizes):
+    check_move(pruned_digits(), *sizes)
+
+
+def check_move(root, block_size, other_size):
+    """As if through the node vectors, which have others meanwhile."""
+    old, new = (pcv.compile(root, block_size=size) for size in (block_size, other_size))
+    (flat, tables), (expected_flat, expected_tables) = gather_params(old), gather_params(new)
+    before = {nodes: nodes.params for nodes in with_params(root)}
+    for nodes, params in before.items():
+        nodes.params = np.full_like(params, np.nan)
+    found_flat, found_tables = move_params(old, new, torch.from_numpy(flat), [torch.from_numpy(table) for table in tables])
+    for nodes, params in before.items():
+        nodes.params = params
+    np.testing.assert_array_equal(found_flat.numpy(), expected_flat)
+    assert len(found_tables) == len(expected_tables)
+    for found, expected in zip(found_tables, expected_tables):
+        np.testing.assert_array_equal(found.numpy(), expected)

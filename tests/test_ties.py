@@ -9,11 +9,11 @@ from circuits import random_circuit, random_data, trained_params
 from oracle import log_likelihood, param_flows, worlds_of
 
 import pcviz as pcv
-from pcviz.compiler.params import gather_params
 from pcviz.ir.checks import check_circuit
 from pcviz.ir.distributions import Gaussian
 from pcviz.ir.nodes import CircuitError, init_params, inputs, multiply, summate, topological
 from pcviz.ir.ties import tie_classes
+from pcviz.params import gather_params
 from pcviz.pruning import prune_edges
 from pcviz.tracing import trace
 

@@ -2,6 +2,8 @@
 (a matrix product on too small a tile, say) fails here."""
 
 import os
+import subprocess
+import sys
 import threading
 from contextlib import nullcontext
 from types import SimpleNamespace
@@ -156,6 +158,21 @@ def test_a_step_is_compiled_ahead(monkeypatch, tmp_path):
     for call in calls:
         call.compiled()
     assert not compiled, f"compiled at a launch: {compiled}"
+
+
+def test_a_circuit_on_a_gpu_waits_for_no_import_of_torch():
+    """Arithmetic on tensors without memory imports torch's own compiler: it was four of the ten seconds of a first step."""
+    script = """if True:
+        import sys, torch, pcviz as pcv
+        from pcviz.triton_engine import TritonEngine
+        root = pcv.PD((2, 2), num_latents=3, dist=pcv.Categorical(3))
+        engine = TritonEngine(pcv.compile(root, block_size=2), torch.device("cpu"))
+        before = set(sys.modules)
+        assert len(list(engine._without_memory().step_calls(128, False))) > 20
+        print(*sorted(set(sys.modules) - before))
+    """
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    assert subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True).stdout == "\n"
 
 
 @pytest.mark.skipif(not hasattr(triton, "AsyncCompileMode"), reason="this Triton compiles at launches only")

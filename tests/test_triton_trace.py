@@ -6,9 +6,9 @@ import pytest
 from circuits import random_circuit
 
 import pcviz as pcv
-from pcviz.compiler.params import gather_params
 from pcviz.ir.nodes import init_params
 from pcviz.launch_records import ceil_div
+from pcviz.params import gather_params
 from pcviz.triton_trace import node_rows
 
 torch = pytest.importorskip("torch")

@@ -1,4 +1,4 @@
-"""Parameters between canonical form (on the node vectors) and the flat buffer of a plan; both ways, bit-exact."""
+"""Parameters between canonical form (on the node vectors) and the flat buffer of a plan, both ways, and from plan to plan; bit-exact."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ import math
 from collections.abc import Iterator
 
 import numpy as np
+import torch
 
-from ..ir.nodes import InputNodes
-from ..ir.threads import for_each
-from .plan import CircuitPlan, InputGroup, SumSlot
-from .tiles import TileGrid, child_columns
+from .compiler.plan import CircuitPlan, InputGroup, SumSlot
+from .compiler.tiles import TileGrid, child_columns
+from .ir.nodes import InputNodes
+from .ir.threads import for_each
 
 
 def gather_params(plan: CircuitPlan, dtype=np.float32) -> tuple[np.ndarray, list[np.ndarray]]:
     """(flat buffer [num_params], one array [tables, stride, num_params] per input group); zeros in every padding."""
     flat = np.zeros(plan.num_params, dtype=dtype)
-    for_each(lambda slot: _store(slot, slot.grid.nodes.params, flat), _first_uses(plan), plan.num_params)
+    for slot in _first_uses(plan):
+        _store(slot, _tensor(slot.grid.nodes.params), torch.from_numpy(flat))
     tables = [np.zeros((len(group.sources), group.stride, group.num_params), dtype=dtype) for group in plan.inputs]
 
     def store(place: tuple[np.ndarray, InputNodes]) -> None:
@@ -28,13 +30,23 @@ def gather_params(plan: CircuitPlan, dtype=np.float32) -> tuple[np.ndarray, list
 
 def write_params(plan: CircuitPlan, flat: np.ndarray, tables: list[np.ndarray]) -> None:
     """The inverse of ``gather_params``: replaces ``params`` of every input and sum vector."""
-
-    def write(slot: SumSlot) -> None:
-        slot.grid.nodes.params = edge_values(slot, flat)
-
-    for_each(write, _first_uses(plan), plan.num_params)
+    for slot in _first_uses(plan):
+        slot.grid.nodes.params = edge_values(slot, torch.from_numpy(flat)).numpy()
     for rows, nodes in _table_places(plan, tables):
         nodes.params = rows[: nodes.num_nodes].copy()
+
+
+def move_params(old: CircuitPlan, new: CircuitPlan, flat: torch.Tensor, tables: list[torch.Tensor]) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """``flat`` and ``tables`` of the plan ``old`` as those of ``new``, a plan of the same circuit, on the same device."""
+    moved = flat.new_zeros(new.num_params)
+    slots = {id(slot.grid.nodes.storage): slot for slot in _first_uses(old)}
+    for slot in _first_uses(new):
+        _store(slot, edge_values(slots[id(slot.grid.nodes.storage)], flat), moved)
+    rows = {id(nodes.storage): rows for rows, nodes in _table_places(old, tables)}
+    moved_tables = [flat.new_zeros(len(group.sources), group.stride, group.num_params) for group in new.inputs]
+    for place, nodes in _table_places(new, moved_tables):
+        place[: nodes.num_nodes] = rows[id(nodes.storage)][: nodes.num_nodes]
+    return moved, moved_tables
 
 
 def _first_uses(plan: CircuitPlan) -> Iterator[SumSlot]:
@@ -42,7 +54,7 @@ def _first_uses(plan: CircuitPlan) -> Iterator[SumSlot]:
     return (slot for layer in plan.layers for slot in layer.sums if slot.first_use)
 
 
-def _table_places(plan: CircuitPlan, tables: list[np.ndarray]) -> Iterator[tuple[np.ndarray, InputNodes]]:
+def _table_places(plan: CircuitPlan, tables: list) -> Iterator[tuple]:
     """(rows of a table, vector whose parameters they are), one for every array of input parameters."""
     return ((rows, nodes) for group, table in zip(plan.inputs, tables) for rows, nodes in zip(table, group.sources))
 
@@ -52,40 +64,46 @@ def input_values(group: InputGroup, table: np.ndarray) -> list[np.ndarray]:
     return [table[t, : nodes.num_nodes].copy() for t, nodes in zip(group.table_ids, group.vectors)]
 
 
-def edge_values(slot: SumSlot, flat: np.ndarray) -> np.ndarray:
+def edge_values(slot: SumSlot, flat: torch.Tensor) -> torch.Tensor:
     """Values of a sum vector's edges, in canonical shape, out of a flat buffer laid out like the parameters."""
     grid, nodes = slot.grid, slot.grid.nodes
     if nodes.edge_ids is not None:
         cells, at = _sub_blocks(slot, flat)
-        return cells[at].transpose(0, 1, 4, 2, 3).reshape(nodes.param_shape)
+        return cells[at].permute(0, 1, 4, 2, 3).reshape(nodes.param_shape)
     tiles = _tiles(slot, flat).reshape(grid.num_rows, grid.num_cols, grid.child_block, grid.sum_block)
-    matrix = tiles.transpose(0, 3, 1, 2).reshape(grid.num_rows * grid.sum_block, grid.num_cols * grid.child_block)
-    return np.concatenate([matrix[: nodes.num_nodes, rows] for rows, _ in _child_slices(grid)], axis=1)
+    matrix = tiles.permute(0, 3, 1, 2).reshape(grid.num_rows * grid.sum_block, grid.num_cols * grid.child_block)
+    return torch.cat([matrix[: nodes.num_nodes, rows] for rows, _ in _child_slices(grid)], dim=1)
 
 
-def _store(slot: SumSlot, params: np.ndarray, flat: np.ndarray) -> None:
+def _store(slot: SumSlot, params: torch.Tensor, flat: torch.Tensor) -> None:
     grid, nodes = slot.grid, slot.grid.nodes
+    params = params.to(flat.dtype)
     if nodes.edge_ids is not None:
         cells, at = _sub_blocks(slot, flat)
         (_, rows, cols), (gc, gr) = at[0].shape, cells.shape[2::2]
-        cells[at] = params.reshape(-1, rows, gr, cols, gc).transpose(0, 1, 3, 4, 2)
+        cells[at] = params.reshape(-1, rows, gr, cols, gc).permute(0, 1, 3, 4, 2)
         return
     matrix = params
     if grid.missing_edges():
-        matrix = np.zeros((grid.num_rows * grid.sum_block, grid.num_cols * grid.child_block), dtype=flat.dtype)
+        matrix = flat.new_zeros(grid.num_rows * grid.sum_block, grid.num_cols * grid.child_block)
         for padded, canonical in _child_slices(grid):
             matrix[: nodes.num_nodes, padded] = params[:, canonical]
-    tiles = matrix.reshape(grid.num_rows, grid.sum_block, grid.num_cols, grid.child_block).transpose(0, 2, 3, 1)
+    tiles = matrix.reshape(grid.num_rows, grid.sum_block, grid.num_cols, grid.child_block).permute(0, 2, 3, 1)
     run = _one_run(slot)
     if run is None:
-        flat.reshape(-1, grid.child_block * grid.sum_block)[_tile_numbers(slot)] = tiles.reshape(grid.num_tiles, -1)
+        flat.view(-1, grid.child_block * grid.sum_block)[_tensor(_tile_numbers(slot)).to(flat.device)] = tiles.reshape(grid.num_tiles, -1)
     else:
-        flat[run].reshape(tiles.shape)[...] = tiles
+        flat[run].view(tiles.shape).copy_(tiles)
 
 
-def _tiles(slot: SumSlot, flat: np.ndarray) -> np.ndarray:
-    run = _one_run(slot)
-    return flat.reshape(-1, slot.grid.child_block * slot.grid.sum_block)[_tile_numbers(slot)] if run is None else flat[run]
+def _tensor(array: np.ndarray) -> torch.Tensor:
+    """``array`` itself, where torch can take it (it warns of arrays that must not be written to)."""
+    return torch.from_numpy(array if array.flags.writeable and array.flags.c_contiguous else array.copy())
+
+
+def _tiles(slot: SumSlot, flat: torch.Tensor) -> torch.Tensor:
+    run, cells = _one_run(slot), slot.grid.child_block * slot.grid.sum_block
+    return flat.view(-1, cells)[_tensor(_tile_numbers(slot)).to(flat.device)] if run is None else flat[run]
 
 
 def _tile_numbers(slot: SumSlot) -> np.ndarray:
@@ -109,7 +127,7 @@ def _child_slices(grid: TileGrid):
         start += child.num_nodes
 
 
-def _sub_blocks(slot: SumSlot, flat: np.ndarray):
+def _sub_blocks(slot: SumSlot, flat: torch.Tensor):
     """(``cells``, ``at``): cells[at] are the parameters of all edges, [E, rows, cols, gc, gr].
 
     Edges join b x b nodes and tiles M x K, so both are made of sub-blocks of gr = gcd(b, M) sums x gc = gcd(b, K)
@@ -125,5 +143,5 @@ def _sub_blocks(slot: SumSlot, flat: np.ndarray):
     within = (children - starts[np.searchsorted(starts, children, side="right") - 1]) % K
     key = (sums // M) * grid.num_cols + cols
     tile = _tile_numbers(slot)[np.searchsorted(grid.tile_rows * grid.num_cols + grid.tile_cols, key)]
-    at = np.broadcast_arrays(tile, within // gc, sums % M // gr)
-    return flat.reshape(-1, K // gc, gc, M // gr, gr), (at[0], at[1], slice(None), at[2], slice(None))
+    at = torch.broadcast_tensors(*(_tensor(index).to(flat.device) for index in (tile, within // gc, sums % M // gr)))
+    return flat.view(-1, K // gc, gc, M // gr, gr), (at[0], at[1], slice(None), at[2], slice(None))

@@ -88,8 +88,7 @@ def build(root: SumNodes, block_size: int, device: str, before: TensorCircuit | 
     _part(parts, "launches", lambda: pc._begin(plan, device, None, torch.float32, None, False))  # from here on kernels compile beside the rest
     if before is None:
         _part(parts, "parameters", lambda: init_params(root))
-        flat, tables = _part(parts, "layout", lambda: gather_params(plan))
-        _part(parts, "copy", lambda: pc.engine.load(torch.from_numpy(flat), [torch.from_numpy(table) for table in tables]))
+        _part(parts, "layout", lambda: pc.engine.load(*gather_params(plan, device=device)))
     else:
         _part(parts, "parameters", lambda: pc.engine.load(*move_params(before.plan, plan, before.params, before.tables)))
     return pc, parts

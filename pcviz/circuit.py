@@ -119,8 +119,7 @@ class TensorCircuit:
     def load_params(self) -> None:
         """Copy the parameters of the node vectors into the plan's layout."""
         init_params(self.root)
-        flat, tables = gather_params(self.plan, np.float64 if self.dtype == torch.float64 else np.float32)
-        self.engine.load(torch.from_numpy(flat), [torch.from_numpy(table) for table in tables])
+        self.engine.load(*gather_params(self.plan, self.dtype, self.device))
 
     @property
     def params(self) -> torch.Tensor:
@@ -134,7 +133,7 @@ class TensorCircuit:
 
     def write_back(self) -> SumNodes:
         """Copy the parameters to the node vectors; returns the root."""
-        write_params(self.plan, self._numpy32(self.params), [self._numpy32(table) for table in self.tables])
+        write_params(self.plan, self.params.float(), [table.float() for table in self.tables])
         return self.root
 
     def recompile(self, *, block_size: int, padding_tolerance: float | None = None) -> TensorCircuit:
@@ -144,10 +143,6 @@ class TensorCircuit:
         other._begin(plan, str(self.device), self.impl, self.dtype, self.variant, self.deterministic)
         other.engine.load(*move_params(self.plan, plan, self.params, self.tables))  # while kernels compile
         return other
-
-    @staticmethod
-    def _numpy32(tensor: torch.Tensor) -> np.ndarray:
-        return tensor.detach().to("cpu", torch.float32).numpy()
 
     # ---- queries ----------------------------------------------------------------------------------------------------
 

@@ -14,26 +14,29 @@ from .ir.nodes import InputNodes
 from .ir.threads import for_each
 
 
-def gather_params(plan: CircuitPlan, dtype=np.float32) -> tuple[np.ndarray, list[np.ndarray]]:
-    """(flat buffer [num_params], one array [tables, stride, num_params] per input group); zeros in every padding."""
-    flat = np.zeros(plan.num_params, dtype=dtype)
+def gather_params(plan: CircuitPlan, dtype: torch.dtype = torch.float32, device="cpu") -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """(flat buffer [num_params], one tensor [tables, stride, num_params] per input group); zeros in every padding.
+
+    On a GPU sums are laid out there: the cores of the CPU are busy with kernels that compile.
+    """
+    flat = torch.zeros(plan.num_params, dtype=dtype, device=device)
     for slot in _first_uses(plan):
-        _store(slot, _tensor(slot.grid.nodes.params), torch.from_numpy(flat))
-    tables = [np.zeros((len(group.sources), group.stride, group.num_params), dtype=dtype) for group in plan.inputs]
+        _store(slot, _tensor(slot.grid.nodes.params).to(device), flat)
+    tables = [torch.zeros(len(group.sources), group.stride, group.num_params, dtype=dtype) for group in plan.inputs]
 
     def store(place: tuple[np.ndarray, InputNodes]) -> None:
         place[0][: place[1].num_nodes] = place[1].params
 
-    for_each(store, _table_places(plan, tables), sum(table.size for table in tables))
-    return flat, tables
+    for_each(store, _table_places(plan, [table.numpy() for table in tables]), sum(table.numel() for table in tables))
+    return flat, [table.to(device) for table in tables]
 
 
-def write_params(plan: CircuitPlan, flat: np.ndarray, tables: list[np.ndarray]) -> None:
-    """The inverse of ``gather_params``: replaces ``params`` of every input and sum vector."""
+def write_params(plan: CircuitPlan, flat: torch.Tensor, tables: list[torch.Tensor]) -> None:
+    """The inverse of ``gather_params``, from any device: replaces ``params`` of every input and sum vector, float32 or float64."""
     for slot in _first_uses(plan):
-        slot.grid.nodes.params = edge_values(slot, torch.from_numpy(flat)).numpy()
-    for rows, nodes in _table_places(plan, tables):
-        nodes.params = rows[: nodes.num_nodes].copy()
+        slot.grid.nodes.params = edge_values(slot, flat).cpu().numpy()
+    for rows, nodes in _table_places(plan, [table.cpu() for table in tables]):
+        nodes.params = rows[: nodes.num_nodes].numpy().copy()
 
 
 def move_params(old: CircuitPlan, new: CircuitPlan, flat: torch.Tensor, tables: list[torch.Tensor]) -> tuple[torch.Tensor, list[torch.Tensor]]:

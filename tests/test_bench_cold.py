@@ -29,7 +29,7 @@ def test_a_circuit_built_in_parts_is_the_circuit():
     """Also at another block size, with what was learned since."""
     x, root = torch.tensor([[0, 1, 2, 0], [2, 2, 1, 0]]), pcv.PD((2, 2), num_latents=8, dist=pcv.Categorical(3), seed=0)
     pc, parts = build(root, 4, "cpu")
-    assert list(parts) == ["plan", "launches", "parameters", "layout", "copy"] and min(parts.values()) >= 0
+    assert list(parts) == ["plan", "launches", "parameters", "layout"] and min(parts.values()) >= 0
     assert torch.equal(pc(x), pcv.TensorCircuit(pcv.compile(root, block_size=4))(x))
     pc.accumulate_flows(x)
     pc.em_step(0.5, 0.1)

@@ -29,7 +29,7 @@ def cells_of_plan(plan, index):
     for mark in (np.ones_like, lambda params: (params == 0).astype(np.float32)):
         for nodes in vectors:
             nodes.params = mark(saved[id(nodes.storage)])
-        buffers.append(gather_params(plan)[0])
+        buffers.append(gather_params(plan)[0].numpy())
     for nodes in vectors:
         nodes.params = saved[id(nodes.storage)]
     layer = plan.layers[index - 1]

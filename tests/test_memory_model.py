@@ -62,7 +62,7 @@ def test_on_a_gpu(circuit, block_size):
     plan = pcv.compile(circuit, block_size=block_size)
     engine = TritonEngine(plan, torch.device("cpu"))
     flat, tables = gather_params(plan)
-    engine.load(torch.from_numpy(flat), [torch.from_numpy(table) for table in tables])
+    engine.load(flat, tables)
     expected = MemoryUse(
         parameters=tensor_bytes(engine.params, engine.half_params, engine._tables),
         flows=tensor_bytes(engine.edge_flows, engine._table_flows),

@@ -54,7 +54,7 @@ def executed(plan, batch, variant="scaled", deterministic=False, masked=False):
     """(engine, its KernelCalls and torch's (name, entries), in order) of a forward and a backward pass and of EM."""
     init_params(plan.root)
     engine, (flat, tables) = TritonEngine(plan, torch.device("cpu"), variant, deterministic), gather_params(plan)
-    engine.load(torch.from_numpy(flat), [torch.from_numpy(table) for table in tables])
+    engine.load(flat, tables)
     engine._reserve(batch)
     log = []
     with Fills(log):

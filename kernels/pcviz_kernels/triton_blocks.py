@@ -85,7 +85,7 @@ def sum_forward(launch: TritonSums, config: LaunchConfig, products: TritonProduc
         launch.nids, launch.cids, launch.pids, launch.units, launch.block_units, launch.num_nodes, half_params, buffers.elements,
         buffers.tops, buffers.logs, buffers.flags, launch.num_runs, launch.block_units.shape[1], num_columns, buffers.pitch,
         _lost_below(launch), M=launch.sum_block, K=launch.run, TILE_M=config.tile_m, TILE_K=config.tile_k, TILE_B=config.tile_b,
-        num_warps=config.num_warps, num_stages=config.num_stages,
+        num_warps=config.num_warps, num_stages=config.num_stages, **_registers(config),
     )  # fmt: skip
     yield from _sum_guard(launch, config, products, params, buffers, batch)
 
@@ -124,6 +124,11 @@ def sum_max(launch: TritonSums, params, buffers: TritonBuffers, batch: int) -> C
         launch.nids, launch.cids, launch.pids, params, buffers.element_flows, buffers.logs, launch.num_runs, num_columns, buffers.pitch,
         launch.sum_block, launch.run, TILE_M=rows, TILE_K=min(32, 4096 // (rows * tile_b)), TILE_B=tile_b,
     )  # fmt: skip
+
+
+def _registers(config: LaunchConfig) -> dict[str, int]:
+    """At most 128 for each thread where eight warps are a program: with more, a multiprocessor has room for one program only."""
+    return {"maxnreg": 128} if config.num_warps == 8 else {}
 
 
 def _lost_below(launch: TritonSums) -> float:

@@ -133,7 +133,7 @@ def param_flows_kernel(users, user_offsets, cids, pids, units, elements, tops, r
                            batch, pitch, lost_log2, run, ONE_UNIT, M, ROWS, TILE_M, TILE_K, TILE_B, TENSOR_CORES)  # fmt: skip
     k = column * TILE_K + tl.arange(0, TILE_K)
     inside = k < num_children * run
-    pid = tl.load(pids + g * num_children + k // run, mask=inside, other=0).to(tl.int64)
+    pid = tl.multiple_of(tl.load(pids + g * num_children + k // run, mask=inside, other=0), [M]).to(tl.int64)
     at = param_flows + (pid + k % run * M)[:, None] + (first_m + tl.arange(0, TILE_M))[None, :]
     mask = (inside & (pid > 0))[:, None]
     if REPEATS and not ORDERED:
@@ -170,7 +170,7 @@ def element_flows_kernel(chids, units, parrows, parunits, parpids, steps, weight
                 at_row, at_pid = tl.load(parrows + first + r).to(tl.int64), tl.load(parpids + first + r).to(tl.int64)
                 at_unit = tl.load(parunits + first + r).to(tl.int64)
             ratio = tl.load(ratios + (at_row + m)[:, None] * pitch + b[None, :])  # [TILE_M, TILE_B]
-            theta = tl.load(weights + at_pid + k[None, :] * M + m[:, None])  # [TILE_M, TILE_K]
+            theta = tl.load(weights + tl.multiple_of(at_pid, 16) + k[None, :] * M + m[:, None])  # [TILE_M, TILE_K]
             above = tl.load(ratio_tops + (at_unit + j // ROWS) * pitch + b)
             acc += tl.dot(tl.trans(ratio), theta) * tl.exp2(tl.minimum(own + above, -lost_log2))[:, None]
     else:  # a step spans parents, each on its own scale: all are brought to the largest

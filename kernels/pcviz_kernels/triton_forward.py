@@ -59,7 +59,10 @@ def product_forward_kernel(unit_starts, unit_rows, factors, logs, elements, tops
 def sum_forward_kernel(nids, cids, pids, units, block_units, num_nodes, weights, elements, tops, logs, flags,
                        num_children, num_units, num_columns, pitch, lost_below,
                        M: tl.constexpr, K: tl.constexpr, TILE_M: tl.constexpr, TILE_K: tl.constexpr, TILE_B: tl.constexpr):  # fmt: skip
-    """p_n = sum_c theta_{n,c} p_c on tensor cores. A program owns [TILE_M, TILE_B] sums and walks over their children."""
+    """p_n = sum_c theta_{n,c} p_c on tensor cores. A program owns [TILE_M, TILE_B] sums and walks over their children.
+
+    A tile of parameters begins at a multiple of its size; told so, the compiler loads 16 bytes at a time, ahead of the step.
+    """
     column, tile = tl.program_id(0) % num_columns, tl.program_id(0) // num_columns
     g = tile // (M // TILE_M)
     m = tile % (M // TILE_M) * TILE_M + tl.arange(0, TILE_M)
@@ -70,7 +73,7 @@ def sum_forward_kernel(nids, cids, pids, units, block_units, num_nodes, weights,
     first = g * num_children
     if K > TILE_K:  # runs of several steps
         for e in range(first, first + num_children):
-            row, pid, unit = tl.load(cids + e).to(tl.int64), tl.load(pids + e).to(tl.int64), tl.load(units + e).to(tl.int64)
+            row, pid, unit = tl.load(cids + e).to(tl.int64), tl.multiple_of(tl.load(pids + e), 16).to(tl.int64), tl.load(units + e).to(tl.int64)
             for j in range(0, K, TILE_K):
                 k = j + tl.arange(0, TILE_K)
                 x = tl.load(elements + (row + k)[:, None] * pitch + b[None, :])  # [TILE_K, TILE_B]
@@ -82,7 +85,7 @@ def sum_forward_kernel(nids, cids, pids, units, block_units, num_nodes, weights,
             k = tl.arange(0, TILE_K)
             row = tl.load(cids + e).to(tl.int64) + k
             x = tl.load(elements + row[:, None] * pitch + b[None, :])
-            theta = tl.load(weights + tl.load(pids + e).to(tl.int64) + k[:, None] * M + m[None, :])
+            theta = tl.load(weights + tl.multiple_of(tl.load(pids + e), 16).to(tl.int64) + k[:, None] * M + m[None, :])
             scale = tl.load(tops + tl.load(units + e).to(tl.int64) * pitch + b)
             acc += tl.dot(tl.trans(x), theta) * tl.exp2(scale - base)[:, None]
     else:  # a step spans child blocks, each on its own scale
@@ -94,7 +97,7 @@ def sum_forward_kernel(nids, cids, pids, units, block_units, num_nodes, weights,
             unit = tl.load(units + e, mask=inside, other=0).to(tl.int64)
             x = tl.load(elements + row[:, None] * pitch + b[None, :]).to(tl.float32)
             x *= tl.exp2(tl.load(tops + unit[:, None] * pitch + b[None, :]) - base[None, :])
-            at = tl.load(pids + e, mask=inside, other=0).to(tl.int64) + k % K * M
+            at = tl.multiple_of(tl.load(pids + e, mask=inside, other=0), [16]).to(tl.int64) + k % K * M
             theta = tl.load(weights + at[:, None] + m[None, :], mask=inside[:, None], other=0.0)
             acc += tl.dot(tl.trans(x.to(tl.float16)), theta)
     value = tl.trans(acc) * 9.313225746154785e-10  # 2^-30: both factors are stored times 2^15

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 
 from .ir.nodes import InputNodes, Nodes, ProdNodes, SumNodes, normalise_edges, sum_vectors, topological
@@ -47,11 +49,16 @@ class _ScoredEdges:
     def __init__(self, ids: np.ndarray, params: np.ndarray, score: np.ndarray, block: int):
         self.ids, self.params, self.score, self.block = ids, params, score, block
 
+    @cached_property
+    def best(self) -> np.ndarray:
+        """The strongest edge of each sum block."""
+        order = np.lexsort((self.score, self.ids[0]))
+        rows = self.ids[0][order]
+        return order[np.append(rows[1:] != rows[:-1], True)]
+
     def keep(self, threshold: float):
         chosen = self.score > threshold
-        best = np.lexsort((self.score, self.ids[0]))
-        last = np.append(self.ids[0][best][1:] != self.ids[0][best][:-1], True)
-        chosen[best[last]] = True
+        chosen[self.best] = True
         return _ScoredEdges(self.ids[:, chosen], self.params[chosen], self.score[chosen], self.block)
 
 

@@ -26,7 +26,8 @@ explorer
 SIZES = [1, 2, 4, 8]
 COUNTS = ("groups", "launches", "edges", "absent", "missing", "pseudo")
 PLAN_COUNTS = """(lambda s, l: {
-    "groups": [len(l.groups), s.num_groups], "launches": [len(l.groups) + l.product_launches, s.forward_launches],
+    "groups": [len(l.groups), s.num_groups],
+    "launches": (lambda made: [made.count(l.index), len(made)])([one.layer for one in pcv.trace(s, 64, passes=("forward",), impl="triton").launches]),
     "edges": [l.edges, s.total("edges")], "absent": [l.absent_edges, s.total("absent_edges")],
     "missing": [l.missing_edges, s.total("missing_edges")], "pseudo": [l.pseudo_edges, s.total("pseudo_edges")],
 })(*(lambda s: (s, s.layers[%d - 1]))(pcv.plan_summary(root, block_size=%d)))"""
@@ -128,11 +129,15 @@ def test_counts_in_the_page_equal_the_plan(lab):
             lab.wait(f"[data-pcv=stage-blocks][data-block-size='{size}'][data-layer='{layer}']")
             shown = {name: [value(lab, f"blocks-{name}"), value(lab, f"blocks-{name}-total")] for name in COUNTS}
             assert shown == lab.kernel_eval(PLAN_COUNTS % (layer, size))
-        assert value(lab, "headline-launches") == lab.kernel_eval(f"pcv.plan_summary(root, block_size={size}).forward_launches")
+        assert value(lab, "headline-launches") == value(lab, "blocks-launches-total")
         for name, figure in (("time", "time_ms"), ("l2", "l2_to_l1_bytes"), ("hbm", "hbm_bytes")):
             expected = lab.kernel_eval(f"pcv.estimate(pcv.plan_summary(root, block_size={size})).forward.{figure}")
             assert value(lab, f"headline-{name}") == pytest.approx(expected)
         slider.press("ArrowRight")
+    lab.page.select_option("[data-pcv=stage-cost] select[aria-label=pass]", "step")  # the headline follows the pass
+    assert lab.wait("[data-pcv=headline-time] .pcv-tile-label").inner_text() == "Time, training step"
+    made = "len(pcv.trace(pcv.plan_summary(root, block_size=8), 64, passes=('forward', 'backward', 'em'), impl='triton').launches)"
+    assert value(lab, "headline-launches") == lab.kernel_eval(made)
     lab.assert_clean()
 
 

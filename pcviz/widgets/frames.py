@@ -21,6 +21,7 @@ from .scenes.blocks_window import scene_window
 from .scenes.common import PASSES_OF
 from .scenes.cost import scene_cost
 from .scenes.kernel import scene_no_kernel
+from .scenes.launch_counts import LaunchCounts
 from .scenes.memory import scene_memory
 from .scenes.table import scene_table
 from .scenes.tiles import scene_tiles
@@ -122,7 +123,7 @@ class Generation:
             case "headline":
                 return self._headline(task.size)
             case "blocks":
-                return scene_blocks(self.summary(task.size), self._block_map(task), task.layer, self._total_zeros())
+                return scene_blocks(self.summary(task.size), self._block_map(task), task.layer, self._total_zeros(), self._launches(task.size))
             case "cost":
                 summaries = {size: self.summary(size) for size in self.entry.sizes}
                 reports = {size: self.report(size) for size in self.entry.sizes}
@@ -143,6 +144,9 @@ class Generation:
             case "training":
                 return scene_training([], self.entry.can_train, self.entry.why_not)  # the page adds the rows as they come
         raise ValueError(f"no view is called {task.view!r}")
+
+    def _launches(self, size: int) -> LaunchCounts:
+        return LaunchCounts(self.summary(size), self.report(size))
 
     def _headline(self, size: int) -> dict:
         measured = [record for record in self.measured() if record.block_size == size]

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from ..traffic_text import sum_formulas
 from .scenes.common import PASSES_OF
+from .scenes.launch_counts import LaunchCounts
 
 FIGURES = ("time_ms", "l2_bytes", "hbm_bytes")
-LAUNCHES = {
-    "forward": "forward pass", "backward": "of sum layers", "both": "forward + sums", "em": "of sum layers", "step": "forward + sums",
-}  # fmt: skip
 
 
 def scene_headline(summary, report=None, recorded: dict | None = None, measured=None, cpu: bool = False) -> dict:
@@ -19,18 +17,16 @@ def scene_headline(summary, report=None, recorded: dict | None = None, measured=
         phases["forward"]["time_ms"] = measured.median_ms
         phases["forward"]["kinds"]["time"] = f"measured ({measured.repeats} runs)"
         phases["forward"].get("formulas", {}).pop("time", None)
-    phases["forward"]["launches"] = summary.forward_launches
-    phases["backward"]["launches"] = None if report is None else report.backward.launches
     phases["both"] = _both(phases["forward"], phases["backward"])
     for name in ("em", "step") if report is not None and "em" in report.passes else ():  # modelled as a whole: no recorded layer has EM
         phases[name] = _model_figures(report, name, cpu)
-        counts = [summary.forward_launches if each == "forward" else report.of_pass(each).launches for each in PASSES_OF[name]]
-        phases[name]["launches"] = sum(counts)
+    launches = LaunchCounts(summary, report)
     for phase, figures in phases.items():
-        figures["padding_share"] = summary.padding_share
-        figures["kinds"] = {**figures["kinds"], "padding": "of the cells", "launches": LAUNCHES[phase]}
+        figures.update(padding_share=summary.padding_share, launches=launches.total(phase))
+        figures["kinds"] = {**figures["kinds"], "padding": "of the cells", "launches": launches.kind}
+        figures["formulas"] = {**figures.get("formulas", {}), "launches": launches.text(phase)}
     counts = {name: summary.total(f"{name}_edges") for name in ("pseudo", "absent", "missing")}
-    counts.update(edges=summary.total("edges"), groups=summary.num_groups, launches=summary.forward_launches)
+    counts.update(edges=summary.total("edges"), groups=summary.num_groups, launches=launches.total("forward"))
     return {"block_size": summary.block_size, "counts": counts, "phases": phases}
 
 
@@ -62,7 +58,7 @@ def _both(forward: dict, backward: dict) -> dict:
     kinds = dict(forward["kinds"])
     if forward["kinds"].get("time") != backward["kinds"].get("time"):
         kinds["time"] = "forward measured, backward model"
-    return {name: add(name) for name in (*FIGURES, "launches")} | {"kinds": kinds}
+    return {name: add(name) for name in FIGURES} | {"kinds": kinds}
 
 
 def short_gpu(name: str) -> str:

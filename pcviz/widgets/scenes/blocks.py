@@ -5,18 +5,19 @@ from __future__ import annotations
 from ...compiler.plan import GroupSummary, LayerSummary, PlanSummary
 from .blocks_cuts import scene_cuts
 from .common import count, html_table, percent
+from .launch_counts import LaunchCounts
 
 MAX_LAYERS = 200  # entries of the layer chooser
 MAX_GROUPS = 64  # launches listed
 
 
-def scene_blocks(summary: PlanSummary, block_map, layer: int, total_zeros: int | None = None) -> dict:
+def scene_blocks(summary: PlanSummary, block_map, layer: int, total_zeros: int | None = None, launches: LaunchCounts | None = None) -> dict:
     """Scene of layer ``layer`` (1 is next to the inputs). ``block_map``: a BlockMap of the same layer and block size;
-    ``total_zeros``: edges of the whole circuit whose parameter is 0."""
+    ``total_zeros``: edges of the whole circuit whose parameter is 0; ``launches``: without them, those of the plan are counted."""
     index = [one.index for one in summary.layers]
     if layer not in index:
         raise ValueError(f"layer must be one of 1 to {max(index)} (1 is next to the inputs), got {layer!r}.")
-    chosen = summary.layers[index.index(layer)]
+    chosen, launches = summary.layers[index.index(layer)], launches or LaunchCounts(summary)
     return {
         "view": "blocks",
         "blockSize": summary.block_size,
@@ -38,9 +39,9 @@ def scene_blocks(summary: PlanSummary, block_map, layer: int, total_zeros: int |
         "rowLabels": list(block_map.row_labels),
         "colLabels": list(block_map.col_labels),
         "groups": [_group_row(i, group) for i, group in enumerate(chosen.groups[:MAX_GROUPS])],
-        "counts": _counts(chosen, chosen.stored_edges, len(chosen.groups), chosen.product_launches + len(chosen.groups))
+        "counts": _counts(chosen, chosen.stored_edges, len(chosen.groups), launches.total("forward", layer))
         | {"zero": block_map.zero_edges},
-        "total": _counts(_Totals(summary), summary.total("stored_edges"), summary.num_groups, summary.forward_launches) | {"zero": total_zeros},
+        "total": _counts(_Totals(summary), summary.total("stored_edges"), summary.num_groups, launches.total("forward")) | {"zero": total_zeros},
         "cuts": scene_cuts(block_map.grouping, block_map.shapes),
         "caption": _caption(block_map, len(chosen.groups)),
     }

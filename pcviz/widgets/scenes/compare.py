@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from ...compiler.plan import PlanSummary
 from ...traffic import TrafficReport
 from .common import PASSES_OF, count, html_table, milliseconds, percent, si_bytes
+from .launch_counts import LaunchCounts
 from .table import SCOPES
 
 # key, name, unit, who computed it
@@ -48,7 +49,8 @@ def scene_compare(
     phases = [phase for phase, passes in PASSES_OF.items() if set(passes) <= set(some.passes)]
     costs = {phase: {key: [_cost(reports[size], phase, key) for size in sizes] for key, *_ in COSTS} for phase in phases}
     counts = [_counts(summaries[size]) for size in sizes]
-    launches = {phase: [_launches(summaries[size], reports[size], phase) for size in sizes] for phase in phases}
+    made = [LaunchCounts(summaries[size], reports[size]) for size in sizes]
+    launches = {phase: [each.total(phase) for each in made] for phase in phases}
     shared = {key: [each[key] for each in counts] for key in counts[0]}
     points = [*recorded, *map(_measured_point, measured)]
     return {
@@ -76,11 +78,6 @@ def static_compare(scene: dict) -> str:
 
 def _cost(report: TrafficReport, phase: str, key: str):
     return sum(getattr(report.of_pass(name), key) for name in PASSES_OF[phase])
-
-
-def _launches(summary: PlanSummary, report: TrafficReport, phase: str) -> int:
-    """As the headline counts them: all of a forward pass, those of the sum layers in a backward one and in EM."""
-    return sum(summary.forward_launches if name == "forward" else report.of_pass(name).launches for name in PASSES_OF[phase])
 
 
 def _counts(summary: PlanSummary) -> dict:

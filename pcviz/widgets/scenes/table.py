@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from ...compiler.plan import LayerSummary, PlanSummary
 from ...traffic import TrafficRecord, TrafficReport
 from .common import PASSES_OF, PHASE_NAMES, count, html_table, milliseconds, rounded, si_bytes
+from .launch_counts import LaunchCounts
 
 MAX_LAYERS, MAX_LAUNCHES = 1000, 600
 COSTS = (
@@ -31,7 +32,7 @@ LAYER_COLUMNS = (
     ("block", "block", "", "sums x products of a block"),
     ("blocks", "blocks", "count", "stored blocks"),
     ("groups", "groups", "count", "a launch of the sum kernel each"),
-    ("launches", "launches", "count", "of this pass; forward: groups and products, in the total the inputs too; backward and EM: sum kernels alone"),
+    ("launches", "launches", "count", "all of this pass: sums, products, guards and others; in the total also those of no layer"),
 )
 LAUNCH_COLUMNS = (
     ("launch", "layer.launch", "", "layer and number of the launch in it"),
@@ -63,6 +64,7 @@ def scene_table(summary: PlanSummary, report: TrafficReport, recorded: Iterable[
     costs = [(key, title, unit, f"model, {report.device.name}") for key, title, unit in COSTS]
     layer_columns, launch_columns = (*LAYER_COLUMNS, *costs, *extra), (*LAUNCH_COLUMNS, *costs, LIMITER)
     of_layers, of_launches = _in_order(LAYERS_FIRST, layer_columns), _in_order(LAUNCHES_FIRST, launch_columns)
+    launches = LaunchCounts(summary, report)
     shown, of_layer = summary.layers[-MAX_LAYERS:], {}
     for record in report.records:
         of_layer.setdefault(record.layer, []).append(record)
@@ -75,10 +77,13 @@ def scene_table(summary: PlanSummary, report: TrafficReport, recorded: Iterable[
         "layers": {
             "columns": [list(column) for column in of_layers(layer_columns)],
             "rows": {
-                name: [of_layers(_layer_row(layer, of_layer.get(layer.index, []), name, labels, points, bool(own))) for layer in shown]
+                name: [
+                    of_layers(_layer_row(layer, of_layer.get(layer.index, []), name, labels, points, bool(own), launches.total(name, layer.index)))
+                    for layer in shown
+                ]
                 for name in PASSES_OF
             },
-            "total": {name: of_layers(_total(summary, report, name, labels, points, own)) for name in PASSES_OF},
+            "total": {name: of_layers(_total(summary, report, name, labels, points, own, launches.total(name))) for name in PASSES_OF},
         },
         "launches": {
             "columns": [list(column) for column in of_launches(launch_columns)],
@@ -104,27 +109,27 @@ def static_table(scene: dict) -> str:
 
 
 def _layer_row(
-    layer: LayerSummary, records: list[TrafficRecord], name: str, labels: list[tuple], points: list[Mapping], has_measured: bool
+    layer: LayerSummary, records: list[TrafficRecord], name: str, labels: list[tuple], points: list[Mapping], has_measured: bool, launches: int
 ) -> list:
     records = [record for record in records if record.direction in PASSES_OF[name]]
-    products = layer.product_launches if "forward" in PASSES_OF[name] else 0
     blocks = sorted({(group.sum_block, group.child_block) for group in layer.groups}, reverse=True)
     block = ", ".join(f"{m} x {k}" for m, k in blocks) if len(blocks) < 3 else f"{len(blocks)} shapes"
     times = [_recorded(points, *label, layer.index, name) for label in labels]
     return [
         layer.index, layer.num_sums, layer.num_products, layer.edges, layer.absent_edges, layer.missing_edges, layer.pseudo_edges,
-        block, layer.stored_blocks, len(layer.groups), products + len(records),
+        block, layer.stored_blocks, len(layer.groups), launches,
         *_costs(records), *times, *([None] if has_measured else []),
     ]  # fmt: skip
 
 
-def _total(summary: PlanSummary, report: TrafficReport, name: str, labels: list[tuple], points: list[Mapping], measured: list) -> list:
+def _total(
+    summary: PlanSummary, report: TrafficReport, name: str, labels: list[tuple], points: list[Mapping], measured: list, launches: int
+) -> list:
     records = [record for record in report.records if record.direction in PASSES_OF[name]]
-    others = summary.forward_launches - summary.sum_launches if "forward" in PASSES_OF[name] else 0
     names = ("num_sums", "num_products", "edges", "absent_edges", "missing_edges", "pseudo_edges")
     own = [m.median_ms for m in measured if m.phase == name]
     return [
-        "all", *(summary.total(each) for each in names), "", summary.total("stored_blocks"), summary.num_groups, others + len(records),
+        "all", *(summary.total(each) for each in names), "", summary.total("stored_blocks"), summary.num_groups, launches,
         *_costs(records), *(_recorded(points, *label, None, name) for label in labels), *([rounded(own[-1]) if own else None] if measured else []),
     ]  # fmt: skip
 

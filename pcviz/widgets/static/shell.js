@@ -261,11 +261,10 @@ class Shell {
     if (options.quiet) return;
     if (changed.includes("blockSize")) {
       this.slider.setSize(state.blockSize);
-      this.showHeadline();
       this.showUse();
     }
+    if (["blockSize", "tolerance", "phase"].some((key) => changed.includes(key))) this.showHeadline();
     if (changed.includes("tolerance")) {
-      this.showHeadline();
       this.showReady();
       setField(this.part.tolerance, state.tolerance);
     }

@@ -145,7 +145,7 @@ function blocks_legend(view) {
   const body = pv_el("tbody");
   view.cells = {};
   view.swatches = {};
-  for (const [key, label, why] of [["groups", "groups", "sum launches: one per group"], ["launches", "launches", "all launches of the forward pass: products and groups; the circuit's count has the inputs too"], ...BLOCKS_LEGEND]) {
+  for (const [key, label, why] of [["groups", "groups", "sum launches: one per group"], ["launches", "launches", "all launches of the forward pass: products and groups, on a GPU a guard after each group; the circuit's count has the inputs too"], ...BLOCKS_LEGEND]) {
     const row = pv_el("tr");
     row.title = why;
     const name = pv_el("th");

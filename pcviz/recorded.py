@@ -18,6 +18,8 @@ OWN_LAUNCHES = "recorded/fig5_pcviz_h100.csv"
 STEPS = "recorded/steps_pyjuice_h100.csv"
 COMPARED_STEPS = "recorded/steps_h100.csv"
 LAYER_TIMES = "recorded/layers_h100.csv"
+KERNELS = "recorded/kernels_h100.csv"
+EPOCHS = "recorded/epochs_h100.csv"
 ROOFS = "recorded/roofs_h100.csv"
 PHASE_OF_ROLE = {
     **{role: "forward" for role in ("sum_forward", "sum_guard")},
@@ -160,6 +162,40 @@ class LayerTime:
 
 
 @dataclass(frozen=True)
+class RecordedKernel:
+    """All ``launches`` of one kernel of pcviz in a circuit's ``passes`` (names as of ``pcv.estimate``, by blanks) of one batch: their time
+    together. ``how``: by what it was measured."""
+
+    block_size: int
+    batch_size: int
+    kernel_hash: str
+    passes: str
+    kernel: str
+    launches: int
+    time_ms: float
+    how: str
+    provenance: Provenance
+
+
+@dataclass(frozen=True)
+class RecordedEpoch:
+    """One epoch of mini-batch EM by one engine, see ``pcviz.bench_epochs.EpochRow``: ``seconds`` of mini-batches so far, bits per dimension."""
+
+    block_size: int
+    batch_size: int
+    kernel_hash: str
+    data: str
+    images: int
+    step_size: float
+    pseudocount: float
+    epoch: int
+    seconds: float
+    train_bpd: float
+    test_bpd: float
+    provenance: Provenance
+
+
+@dataclass(frozen=True)
 class RecordedRoof:
     """One measured roof of a device. ``how``: what was run."""
 
@@ -226,6 +262,16 @@ def own_launches() -> tuple[RecordedLaunch, ...]:
 def layer_times(path: str | Path | None = None) -> tuple[LayerTime, ...]:
     """Both figure-5 layers ("fig5-dense", "fig5-drawn") by pcviz and by PyJuice (``pcviz bench layer --against pyjuice``)."""
     return _read(path, LAYER_TIMES, LayerTime)
+
+
+def recorded_kernels(path: str | Path | None = None) -> tuple[RecordedKernel, ...]:
+    """Times of pcviz's kernels in whole circuits, by circuit and passes."""
+    return _read(path, KERNELS, RecordedKernel)
+
+
+def recorded_epochs(path: str | Path | None = None) -> tuple[RecordedEpoch, ...]:
+    """Epochs of EM by pcviz and by PyJuice on the same mini-batches (``pcviz bench epochs --against pyjuice``)."""
+    return _read(path, EPOCHS, RecordedEpoch)
 
 
 def recorded_roofs(path: str | Path | None = None) -> tuple[RecordedRoof, ...]:

@@ -8,9 +8,9 @@ from pcviz_kernels.tiles import SHARED_BYTES, resources
 from .devices import DeviceSpec
 from .launch_records import Launch, ceil_div
 
-SCALAR_STEP = 4096  # multiply-adds of a step without tensor cores, see pcviz_kernels.config.default_config
-# phase -> kind of DeviceSpec.latencies_us; a step of EM waits for its loads as one without tensor cores does
-LATENCY_OF = {"sum_guard": "guard", "flow_guard": "guard", "product": "product", "ratios": "ratios", "em": "scalar", "em_inputs": "scalar"}
+SCALAR_STEP = 4096  # values of a step on CUDA cores for which DeviceSpec.scalar_steps_ns has the time
+# phase -> kind of DeviceSpec.latencies_us
+LATENCY_OF = {"sum_guard": "guard", "flow_guard": "guard", "product": "product", "ratios": "ratios", "em": "em", "em_inputs": "em"}
 PARAMETERS_WAITED_FOR = ("forward", "element_flows")
 RESIDENT = 8  # programs of four warps on a multiprocessor, by registers
 THREADS = 2048  # of a multiprocessor, compute capability 8.0 and 9.0
@@ -52,12 +52,10 @@ def waits_for_both(launch: Launch) -> bool:
 
 
 def step_ns(launch: Launch, spec: DeviceSpec) -> float:
-    """What a step keeps a multiprocessor busy: in a kernel that multiplies in registers; and on tensor cores where parameters are an
-    operand, because it waits for them (two bytes at a time, not ahead as the other operand) and scales each product before it adds it."""
+    """What a step keeps a multiprocessor busy: where it computes on CUDA cores (products in registers, EM, the indicators of input flows);
+    and on tensor cores where parameters are an operand, because each product is scaled before it is added."""
     tile = launch.config
-    if not launch.multiplies:
-        return 0.0
-    if tile.uses_tensor_cores:
+    if launch.multiplies and tile.uses_tensor_cores:
         rate = spec.scaled_steps_tflops if launch.phase in PARAMETERS_WAITED_FOR else None
         return 2 * tile.tile_m * tile.tile_k * tile.tile_b * spec.num_sms / rate * 1e-3 if rate else 0.0
     fixed, each = next((row[1:] for row in spec.scalar_steps_ns if row[0] == launch.phase), (0.0, 0.0))

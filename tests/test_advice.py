@@ -117,8 +117,7 @@ def test_sum_kernels_are_corrected_by_the_nearest_recorded_block_size(root, foun
         work = sum(record.time_ms - 1e-3 * H100_SXM.launch_overhead_us for record in sums)
         assert choice.corrected_ms == pytest.approx(choice.time_ms - work + work / ratios[nearest])
     recorded = pcv.recommend(pcv.HMM(32, 1024, 4023)).choices[12]
-    real = recorded.recorded.forward_backward_ms
-    assert abs(recorded.corrected_ms - real) < real - recorded.time_ms  # nearer to what it took
+    assert recorded.corrected_ms == pytest.approx(recorded.recorded.forward_backward_ms, rel=0.25)
 
 
 def test_a_recorded_circuit_is_recognised():

@@ -87,7 +87,8 @@ def test_sizes_are_those_of_the_engine():
 
 def test_the_recorded_peaks_of_an_hmm():
     """HMM-1024 as PyJuice builds it: within 1% of the peak that was recorded on an H100."""
-    (row,) = (row for row in compared_steps() if row.circuit == "HMM-1024" and row.provenance.engine.startswith("pcviz"))
+    own = [row for row in compared_steps() if row.circuit == "HMM-1024" and row.provenance.engine.startswith("pcviz")]
+    (row,) = (row for row in own if not row.deterministic)
     root = pcv.HMM(32, 1024, 4023)
     summary = pcv.plan_summary(root, block_size=row.block_size)
     assert model_memory(layering(root), summary, row.batch_size).total / 2**30 == pytest.approx(row.peak_gib, rel=0.01)

@@ -14,7 +14,7 @@ import pcviz as pcv
 from pcviz.devices import H100_SXM, THIS_MACHINE, DeviceSpec, ThisMachine, device_spec
 from pcviz.ir.nodes import init_params, sum_vectors
 from pcviz.pruning import prune_edges
-from pcviz.recorded import compared_steps, figure_5_rows, layer_times, own_launches, recorded_roofs
+from pcviz.recorded import compared_steps, figure_5_rows, layer_times, own_launches, recorded_kernels, recorded_roofs
 from pcviz.traffic import launch_errors, model_error
 
 estimate = partial(pcv.estimate, impl="planned")
@@ -238,19 +238,31 @@ def test_a_gpu_runs_triton_launches_unless_a_precision_is_asked_for():
         pcv.estimate(summary, precision="tf32", impl="triton")
 
 
+def test_kernels_of_whole_circuits(capsys):
+    """All launches of a kernel together, against their recorded time, in circuits that no figure was fitted to: as many launches, and within
+    20 % (median) and 40 % (all) of the time."""
+    roots = {"RAT-256": pcv.RAT_SPN(784, 256, depth=4, num_repetitions=4, dist=pcv.Categorical(256)), "HMM-1024": pcv.HMM(32, 1024, num_emits=4023)}
+    off = []
+    with capsys.disabled():
+        for row in recorded_kernels():
+            if row.provenance.circuit in roots and row.time_ms > 0.05:
+                summary = pcv.plan_summary(roots[row.provenance.circuit], block_size=row.block_size)
+                report = pcv.estimate(summary, row.batch_size, passes=tuple(row.passes.split()))
+                found = [record for record in (*report.records, *report.around) if record.launch.kernel == row.kernel]
+                off.append(sum(record.time_ms for record in found) / row.time_ms - 1)
+                print(f"\n{row.provenance.circuit}, {row.kernel}: modelled / recorded {1 + off[-1]:.2f}", end="")
+                assert len(found) == row.launches
+    assert len(off) == 8 and median(map(abs, off)) < 0.2 and max(map(abs, off)) < 0.4
+
+
 def test_em_takes_less_than_recorded_steps_spend_on_it():
-    """Its time is a lower bound: recorded steps take it, and the host's work, beyond the two passes. Its share is printed."""
-    roots = {"RAT-256": pcv.RAT_SPN(784, 256, depth=4, num_repetitions=4, dist=pcv.Categorical(256)), "HMM-2048": pcv.HMM(32, 2048, num_emits=4023)}
-    for row in compared_steps():
-        if row.circuit in roots and row.provenance.engine.startswith("pcviz"):
-            report = pcv.estimate(pcv.plan_summary(roots[row.circuit], block_size=row.block_size), row.batch_size, passes="em")
-            modelled = sum(record.time_ms for record in (*report.records, *report.around))
-            share = modelled / (row.step_ms - row.forward_backward_ms)
-            print(f"{row.circuit}: EM {modelled:.3g} ms by the model, {share:.2f} of what the recorded step takes beyond its passes")
-            assert 0.25 < share < 1
-            assert report.total.launches == len(report.records) and {record.direction for record in report.around} == {"em"}
-            roots.pop(row.circuit)
-    assert not roots
+    """Recorded steps take it, and the host's work, beyond the two passes."""
+    root, rows = pcv.HMM(32, 2048, num_emits=4023), [row for row in compared_steps() if (row.circuit, row.deterministic) == ("HMM-2048", 0)]
+    (row,) = (row for row in rows if row.provenance.engine.startswith("pcviz"))
+    report = pcv.estimate(pcv.plan_summary(root, block_size=row.block_size), row.batch_size, passes="em")
+    modelled = sum(record.time_ms for record in (*report.records, *report.around))
+    assert 0.25 < modelled / (row.step_ms - row.forward_backward_ms) < 1
+    assert report.total.launches == len(report.records) and {record.direction for record in report.around} == {"em"}
 
 
 def test_this_machine_is_measured_once():

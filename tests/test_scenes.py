@@ -937,6 +937,7 @@ def test_training_view_counts_points_and_says_how_to_begin(page):
     untested = [SimpleNamespace(**{**vars(step), "test_bpd": None}) for step in [*steps(7), *steps(3, block_size=1)]]
     page.draw("training", scenes.scene_training(untested))
     pieces = page.evaluate("training_pieces(scene).map(({ epoch, test }) => [epoch, test.bits])")
+    assert "At epoch 1 the training values of 2 block sizes differ by" in page.inner_text(".pcv-training-left .pcv-caption")
     assert [piece[0] for piece in pieces] == [pytest.approx([i / 3 for i in range(1, n + 1)], rel=1e-5) for n in (7, 3)] and not pieces[0][1]
     assert page.locator("[data-pcv=training-table] tbody tr").evaluate_all("all => all.map(row => row.cells[7].textContent)") == ["–"] * 3
     page.draw("training", scenes.scene_training([], why="No data <b>here</b>."))

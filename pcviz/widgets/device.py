@@ -93,6 +93,8 @@ class DeviceWorker:
     def use_for_training(self, block_size: int) -> None:
         with self._change:
             self._order = lambda training: training.use(block_size)
+            if self.state == "paused":
+                self._jobs.append(self._use_while_paused)
             self._wake()
 
     def measure(self, entry: Entry, block_size: int, settings, *, force: bool) -> None:
@@ -212,6 +214,12 @@ class DeviceWorker:
         self._look_again = 0.0
         if len(training.rows) < before:
             self._on_restart()
+
+    def _use_while_paused(self) -> None:
+        if self._order is not None:
+            self._obey(self.training)
+        self._on_run()
+        self._outbox.message(f"Training is paused and will go on at block size {self.training.block_size}.", of="device")
 
     def _run_is_over(self, training: Training) -> None:
         """Idle, or the next block size of a comparison."""

@@ -146,6 +146,8 @@ class Session:
         self._device.pause()
 
     def _do_resume(self, _message: dict) -> None:
+        if self._device.state == "paused":
+            self._outbox.going("Training goes on …", of="device")
         self._device.resume()
 
     def _do_stop(self, _message: dict) -> None:
@@ -182,7 +184,8 @@ class Session:
             self._scene = None
             self._send_session()
         else:
-            self._restore(scene_state(scene_named(message["name"])) | {"presenter": self._page["presenter"]})
+            presenter = bool(message.get("presenter", self._page["presenter"]))  # the page's own: what it tells of its state comes later
+            self._restore(scene_state(scene_named(message["name"])) | {"presenter": presenter})
 
     def _do_save_page(self, _message: dict) -> None:
         entry, settings, size, layer = self._entry, self._settings, self.block_size, self.layer
@@ -375,6 +378,7 @@ class Session:
             state=device.state,
             block_size=None if training is None else training.block_size,
             circuit=None if training is None else training.entry.name,
+            comparing=training is not None and training.comparing,
             measuring=device.measuring,
         )
 

@@ -85,7 +85,7 @@ class Share {
     if (!chosen) return;
     this.toggle(false, false);
     this.hub.notices.take({ role: "going", of: "page", text: `Opening the scene “${chosen.name}” …` }); // its circuit is built first
-    this.hub.send({ kind: "scene", name: chosen.name });
+    this.hub.send({ kind: "scene", name: chosen.name, presenter: this.hub.store.get().presenter });
   }
 
   key(event) {

@@ -399,8 +399,10 @@ class Shell {
     const { blockSize } = this.store.get();
     const running = this.trains();
     const button = this.part["use-for-training"];
-    button.hidden = !(running && run.block_size !== blockSize);
-    button.textContent = running ? `Trains at block size ${run.block_size}. Use ${blockSize}` : "";
+    button.hidden = !(running && !run.comparing && run.block_size !== blockSize);
+    const word = document.createElement("span"); // left out where the tabs leave little room
+    word.textContent = "block size ";
+    button.replaceChildren("Trains at ", word, `${run.block_size}. Use ${blockSize}`);
   }
 
   showHeadline() {

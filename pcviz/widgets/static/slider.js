@@ -2,6 +2,14 @@
 
 const KEY_COMMIT_MS = 600;
 
+// Which ticks have a label, where all would lie on each other: the present one, the ends, and as many more as there is room for.
+// widths: of the labels with 4 px of padding on each side; pitch: pixels from tick to tick.
+function sliderLabels(widths, pitch, on) {
+  const indices = widths.map((_width, index) => index), order = [on, 0, widths.length - 1, ...indices.filter((i) => i % 2 === 0), ...indices], shown = [];
+  for (const i of order) if (shown.every((j) => i !== j && Math.abs(i - j) * pitch >= (widths[i] + widths[j]) / 2 - 4)) shown.push(i);
+  return shown;
+}
+
 function createSlider(root, { onInput, onCommit }) {
   const id = `${root.closest("[id]").id}-range`; // of the explorer: a page may have several
   root.innerHTML = `
@@ -15,7 +23,8 @@ function createSlider(root, { onInput, onCommit }) {
   const ticks = root.querySelector(".pcv-ticks");
   const value = root.querySelector("output");
   let sizes = [1];
-  let every = 1; // tick has a label
+  let widths = []; // of the labels
+  let pitch = Infinity;
   let timer = null;
   let pointer = false;
 
@@ -24,16 +33,15 @@ function createSlider(root, { onInput, onCommit }) {
     const text = `block size ${size()}`;
     range.setAttribute("aria-valuetext", text);
     value.textContent = size();
-    const on = Number(range.value);
+    const on = Number(range.value), shown = sliderLabels(widths, pitch, on);
     [...ticks.children].forEach((tick, index) => {
       tick.classList.toggle("pcv-on", index === on);
-      tick.classList.toggle("pcv-crowded", index !== on && (index % every > 0 || Math.abs(index - on) < every));
+      tick.classList.toggle("pcv-crowded", !shown.includes(index));
     });
   };
-  // Labels that would lie on each other: every second one then, or every third.
   const thin = () => {
-    const widest = Math.max(0, ...[...ticks.children].map((tick) => tick.offsetWidth));
-    every = ticks.clientWidth ? Math.ceil(widest / (ticks.clientWidth / Math.max(1, sizes.length - 1))) : 1;
+    widths = [...ticks.children].map((tick) => tick.offsetWidth);
+    pitch = ticks.clientWidth ? ticks.clientWidth / Math.max(1, sizes.length - 1) : Infinity;
     show();
   };
   const resized = new ResizeObserver(thin);

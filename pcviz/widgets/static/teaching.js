@@ -65,10 +65,11 @@ class Teaching {
     part["guess-field"].hidden = part.lock.hidden = part.skip.hidden = !open;
     part.guess.disabled = !open;
     part.answer.textContent = "";
+    part.question.dataset.open = String(open);
     if (!question) return;
     part.unit.textContent = { padding: "%", launches: "" }[question.figure] ?? "×";
     if (!guess && this.shown !== name) part.guess.value = "";
-    part.answer.textContent = guess ? this.answer(question, guess) : "";
+    if (guess) part.answer.append(...this.answer(question, guess));
     part.answer.dataset.value = guess ? this.value(question)?.value ?? "" : "";
   }
 
@@ -86,8 +87,10 @@ class Teaching {
   answer(question, guess) {
     const { blockSize } = this.hub.store.get(), found = this.value(question);
     const yours = guess.skipped ? "No guess." : `Locked: ${this.text(question, guess.number)}.`;
-    if (blockSize !== question.size || !found) return `${yours} Now move the slider to ${question.size}.`;
-    return `${yours} It is ${this.text(question, found.value)} (${found.kind}).`;
+    if (blockSize !== question.size || !found) return [`${yours} Now move the slider to ${question.size}.`];
+    const it = document.createElement("span"), kind = question.base === null ? "" : ` (${found.kind})`; // a count is nobody's
+    it.textContent = `It is ${this.text(question, found.value)}${kind}.`; // in one piece, its date, too
+    return [`${yours} `, it];
   }
 
   // The answer from the headline's own numbers; null until the page has them.

@@ -3,7 +3,7 @@
 
 const COST_PANELS = {
   time_ms: { title: "Time", short: "Time", text: pv_ms, why: "Sum of the launches" },
-  l2_bytes: { title: "L1↔L2 traffic", short: "L1↔L2", text: pv_bytes, why: "Bytes between L1 and L2, both directions" },
+  l2_bytes: { title: "L1↔L2 traffic", long: "L1↔L2 traffic, both ways", short: "L1↔L2", text: pv_bytes, why: "Bytes between L1 and L2, both directions" },
   hbm_bytes: { title: "HBM traffic", short: "HBM", text: pv_bytes, why: "Bytes read from and written to memory" },
   l1_bytes: { title: "L1 requests", short: "L1", text: pv_bytes, why: "Bytes that programs request; the model assumes no reuse in L1" },
   loads: { title: "Loads per input", short: "loads per input", text: (n) => (n === null ? "–" : `${pv_digits(n)}×`), why: "How often the forward pass loads a value that a sum layer reads: M times by the naive parallelization, M / tile_m times by a program of tile_m sums" },
@@ -148,9 +148,15 @@ function cost_measured(scene, phase) {
   return scene.measured.filter((line) => line.phase === phase && line.points.length);
 }
 
+// The lines in sight: one panel alone has not all of them.
+function cost_seen(view) {
+  const found = view.lines.filter((line) => line.panel === view.one && line.y.some((v) => v > 0));
+  return view.tight && found.length ? found : view.lines;
+}
+
 function cost_keys(view, frame) {
   const ink = PV_LINES[frame.theme], seen = new Set(), keys = [], prefix = `${view.scene.modelLabel}: `;
-  for (const line of view.lines) {
+  for (const line of cost_seen(view)) {
     if (seen.has(line.name)) continue;
     seen.add(line.name);
     const key = pv_el("span", "pcv-key"), modelled = line.name.startsWith(prefix);
@@ -206,7 +212,8 @@ function cost_heads(view) {
       } else head.append(value);
       view.overlay.append(dot);
     });
-    head.append(pv_el("b", "", narrow && panel.marks.length > 1 ? COST_PANELS[name].short : COST_PANELS[name].title));
+    const { title, long = title, short } = COST_PANELS[name];
+    head.append(pv_el("b", "", !narrow ? long : panel.marks.length > 1 ? short : title));
     panel.rule = pv_el("div", "pcv-rule");
     Object.assign(panel.rule.style, { top: `${box.y}px`, height: `${box.h}px` });
     view.overlay.append(head, panel.rule);

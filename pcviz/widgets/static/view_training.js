@@ -5,7 +5,7 @@ const TRAINING_AXES = { epoch: "epochs", seconds: "seconds of training, measured
 const TRAINING_PACES = [["0", "pace: full"], ["0.25", "pace: 4 per s"], ["1", "pace: 1 per s"]];
 const TRAINING_STARTS = [["own", "own parameters"], ["random", "random parameters"]];
 const TRAINING_PAGES = { curve: "curve", learned: "samples, flow" };
-const TRAINING_NOTE = "No training yet. Press Train: each mini-batch adds a point here, and the test data is evaluated as it goes.";
+const TRAINING_NOTE = "No training yet. Press Train or Compare sizes: each mini-batch adds a point here, and test data is evaluated as it goes.";
 const TRAINING_EPOCHS = 3; // of each block size in a comparison
 
 function draw_training(el, scene, store) {
@@ -187,17 +187,18 @@ function training_alike(pieces) {
   return [...new Map(own.filter((piece) => piece.start === last.start && piece.batch === last.batch).map((piece) => [piece.size, piece])).values()];
 }
 
-// What a comparison shows, in its own numbers: the test values of runs that started alike, at the last epoch that all of
-// them have, and how long each took to get there.
+// What a comparison shows, in its own numbers: the test values of runs that started alike (without test data those of an
+// epoch's last mini-batch), at the last epoch that all of them have, and how long each took to get there.
 function training_lesson(pieces) {
-  const alike = training_alike(pieces).filter((piece) => piece.test.bits.length); // without test data there is nothing to say
+  const tested = pieces.some((piece) => piece.test.bits.length);
+  const alike = training_alike(pieces).filter((piece) => piece.epochs.length && (!tested || piece.test.bits.length));
   if (alike.length < 2) return "";
   const epoch = Math.min(...alike.map((piece) => piece.epochs[piece.epochs.length - 1][0]));
   const found = alike.map((piece) => ({ size: piece.size, row: piece.epochs.find((row) => row[0] === epoch) })).filter((one) => one.row);
   if (found.length < 2) return "";
-  const tests = found.map((one) => one.row[4]), spread = Math.max(...tests) - Math.min(...tests), bySeconds = found.sort((a, b) => a.row[2] - b.row[2]);
+  const bits = found.map((one) => one.row[tested ? 4 : 3]), spread = Math.max(...bits) - Math.min(...bits), bySeconds = found.sort((a, b) => a.row[2] - b.row[2]);
   const fast = bySeconds[0], slow = bySeconds[bySeconds.length - 1], differ = spread < 0.001 ? "less than 0.001" : spread.toFixed(3);
-  return `At epoch ${epoch} the test values of ${found.length} block sizes differ by ${differ} bits; block size ${slow.size} took ${pv_digits(slow.row[2])} s, ${fast.size} took ${pv_digits(fast.row[2])} s.`;
+  return `At epoch ${epoch} the ${tested ? "test" : "training"} values of ${found.length} block sizes differ by ${differ} bits; block size ${slow.size} took ${pv_digits(slow.row[2])} s, ${fast.size} took ${pv_digits(fast.row[2])} s.`;
 }
 
 // An epoch a row; the same numbers as the chart's marks.

@@ -366,6 +366,8 @@ def test_training_streams_stops_and_measures():
         page.wait(lambda content: content["kind"] == "run" and content["state"] == "training" and content["block_size"] == 4)
         page.send("pause")
         page.wait(lambda content: content["kind"] == "run" and content["state"] == "paused")
+        page.send("use_for_training", block_size=8, layer=1)  # at once, although nothing trains
+        page.wait(lambda content: content["kind"] == "run" and content["state"] == "paused" and content["block_size"] == 8)
         started = time.monotonic()
         page.send("stop")
         page.wait(lambda content: content["kind"] == "status" and content["text"].startswith("Training stopped"))

@@ -253,8 +253,11 @@ def test_a_lesson_in_the_page(lab):
     wait_place(lab, "missing rows", 16)
     press(lab, "Control+Shift+z")
     wait_place(lab, "missing rows", 32)
+    lab.page.click("[data-pcv=presenter]")
     press(lab, "2")
     wait_place(lab, "block size 1 to 64", 1)
+    assert lab.page.get_attribute("[data-pcv=presenter]", "aria-pressed") == "true"  # chosen a moment ago, and kept
+    lab.page.evaluate("document.querySelector('[data-pcv=presenter]').click()")  # the guess keeps the focus
     assert lab.page.evaluate("document.activeElement.dataset.pcv") == "guess"  # a digit is a guess there
     press(lab, "Escape")
     assert lab.page.evaluate("document.activeElement.dataset.pcv") == "lock" and lab.page.is_visible("[data-pcv=scene-look]")
@@ -262,7 +265,7 @@ def test_a_lesson_in_the_page(lab):
     press(lab, "End")
     ms = {row.block_size: row.time_ms for row in figure_5_rows() if row.phase == "forward"}
     assert answered(lab, "No guess. It is 32") == pytest.approx(ms[1] / ms[64])
-    press(lab, "Control+z", "Control+z")
+    press(lab, "Control+z", "Control+z", "Control+z")
     wait_place(lab, "missing rows", 32)
     kept_in_compare(lab)
     lab.page.click("[data-pcv=share]")

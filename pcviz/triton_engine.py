@@ -261,7 +261,7 @@ class TritonEngine:
         graph = self._graphs.pop(key, None)
         if graph is None:
             graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph):
+            with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # another thread may load the kernels of its circuit meanwhile
                 run_all(calls())
         self._graphs[key] = graph  # the most recent is last
         if len(self._graphs) > GRAPHS:

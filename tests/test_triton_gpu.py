@@ -220,6 +220,31 @@ def test_any_batch_without_a_new_kernel(trained, monkeypatch):
         pc.accumulate_flows(x[:batch])
 
 
+def test_graphs_are_recorded_while_another_circuit_loads_its_kernels(trained):
+    """As when one circuit trains in the explorer and another is measured. Every new batch size is a new graph."""
+    root, x = trained
+    pc = on_gpu(root, 32)
+    expected, failed, done = pc(x[:600]), [], threading.Event()
+
+    def others() -> None:
+        try:
+            for block_size in (2, 64, 128):
+                on_gpu(root, block_size, variant="paper", deterministic=True).accumulate_flows(x[:50])
+        except Exception as error:  # noqa: BLE001  (told by the test)
+            failed.append(error)
+        finally:
+            done.set()
+
+    thread = threading.Thread(target=others)
+    thread.start()
+    for batch in range(1, 600):
+        torch.testing.assert_close(pc(x[:batch]), expected[:batch], rtol=0, atol=1e-5)
+        if done.is_set():
+            break
+    thread.join()
+    assert not failed, failed
+
+
 @pytest.mark.parametrize("block_size", [4, 64])
 def test_gaussian_inputs(block_size):
     """Likelihoods with hidden values, moments, and ten steps of EM, in default and deterministic mode."""

@@ -14,7 +14,8 @@ def reason(choice, best, choices) -> str:
     """A sentence: how the choice compares, and what is behind it."""
     if not math.isfinite(choice.decides_ms):
         return "does not fit into the memory of this machine"
-    return f"{_comparison(choice, best, choices)}; {', '.join(_causes(choice))}"
+    caution = [choice.measured.caution] if choice.measured is not None and choice.measured.busy else []
+    return "; ".join([_comparison(choice, best, choices), ", ".join(_causes(choice)), *caution])
 
 
 def _comparison(choice, best, choices) -> str:
@@ -84,6 +85,8 @@ def notes(found) -> list[str]:
         ran = next((choice.measured for choice in found.choices if choice.measured is not None), None)
         where = "this machine, one run each" if ran is None else f"{ran.device_name}, {ran.date}"
         lines.append(f"Measured: forward and backward pass, all layers, {where}; choices are compared by it.")
+        if any(choice.measured is not None and choice.measured.busy for choice in found.choices):
+            lines.append("Other programs took the machine meanwhile: times are too long, and their order may be wrong. Measure again when idle.")
     else:
         lines.append("To measure all of it on this machine, give data: pcv.recommend(root, x=x, ...).")
     if found.kind == "cpu" and not measured:

@@ -49,7 +49,7 @@ def bench_digits(repeats: int = 15) -> Iterator[str]:
     )
     for block_size in (1, NUM_LATENTS):
         result = measure(pc.recompile(block_size=block_size), x[:512], repeats=repeats)
-        spread = f"{result.p20_ms:.1f} to {result.p80_ms:.1f}, {result.repeats} runs"
+        spread = f"{result.p20_ms:.1f} to {result.p80_ms:.1f}, {result.repeats} runs{', ' * result.busy}{result.caution}"
         yield f"forward, block size {block_size}, batch 512: {result.median_ms:.1f} ms ({spread})"
     upper = torch.arange(pc.plan.num_vars)[None] < pc.plan.num_vars // 2
     draw = median_ms(lambda: pc.sample(1000), repeats)

@@ -13,10 +13,13 @@ import torch
 
 from .circuit import TensorCircuit
 from .reference import log_likelihood
+from .waiting import longest_wait, waits
 
 PHASES = ("forward", "forward+backward")
 TOLERANCE = 1e-4  # relative, float32 against float64
 CHECKED_SAMPLES = 16
+WAITS = 0.15  # share of the time that a thread waits for a core, above which a machine is called busy; an idle one has a few percent
+SPREAD = 1.5  # p80 over p20 above which it is, where the system does not count that
 LAUNCH_PASSES = 5  # of which each launch's median is taken
 
 
@@ -40,7 +43,8 @@ class Measurement:
     """Times of one configuration on one device: median and spread of ``samples_ms``, taken after a warm-up.
 
     ``max_rel_error``: largest relative error of log p against float64 in the same run. ``impl``: what ran. ``launches``: those of a
-    forward pass one by one, from passes of their own, where they were asked for.
+    forward pass one by one, from passes of their own, where they were asked for. ``waited_share``: share of the time in which the thread
+    that was kept waiting most had no core (see ``pcviz.waiting``), None where the system does not say.
     """
 
     block_size: int
@@ -56,6 +60,17 @@ class Measurement:
     date: str
     samples_ms: tuple[float, ...]
     launches: tuple[LaunchTime, ...] = ()
+    waited_share: float | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether other programs took the cores meanwhile, so that the times are too long."""
+        return self.p80_ms > SPREAD * self.p20_ms if self.waited_share is None else self.waited_share > WAITS
+
+    @property
+    def caution(self) -> str:
+        """What has to be said with the figure; nothing if the machine was idle."""
+        return f"measured while the machine was busy: {min(self.samples_ms):.3g} to {max(self.samples_ms):.3g} ms" if self.busy else ""
 
 
 def device_name(device: torch.device) -> str:
@@ -131,24 +146,29 @@ def measure(
     error = check_likelihoods(pc, x, expected)
     x = pc.check_data(x)
     run = runner(pc, x, phase)
-    samples: list[float] = []
-    for _ in range(2):
-        if stop():
-            return None
-        time_once(run, pc.device)
-    while len(samples) < repeats or sum(samples) + samples[-1] < max_seconds:
-        if stop():
-            return None
-        samples.append(time_once(run, pc.device))
+    if _repeated(run, pc.device, 2, 0.0, stop) is None:
+        return None
+    before = waits()
+    samples = _repeated(run, pc.device, repeats, max_seconds, stop)
+    if samples is None:
+        return None
+    waited = longest_wait(before)
     if phase != "forward":
         pc.clear_flows()
     launches = _launch_times(pc, x, stop) if by_launch else ()
     if launches is None:
         return None
+    return _measurement(pc, len(x), phase, error, samples, waited, launches)
+
+
+def _measurement(
+    pc: TensorCircuit, batch_size: int, phase: str, error: float, samples: list[float], waited: float | None, launches: tuple[LaunchTime, ...]
+) -> Measurement:
+    """``samples`` and ``waited`` in seconds."""
     low, median, high = np.percentile(samples, [20, 50, 80]) * 1e3
     return Measurement(
         block_size=pc.block_size,
-        batch_size=len(x),
+        batch_size=batch_size,
         phase=phase,
         median_ms=float(median),
         p20_ms=float(low),
@@ -160,7 +180,18 @@ def measure(
         date=datetime.date.today().isoformat(),
         samples_ms=tuple(1e3 * sample for sample in samples),
         launches=launches,
+        waited_share=None if waited is None else waited / sum(samples),
     )
+
+
+def _repeated(run: Callable[[], None], device: torch.device, repeats: int, max_seconds: float, stop: Callable[[], bool]) -> list[float] | None:
+    """Seconds of each call: at least ``repeats``, more while ``max_seconds`` last; None once ``stop`` says so."""
+    samples: list[float] = []
+    while len(samples) < repeats or sum(samples) + samples[-1] < max_seconds:
+        if stop():
+            return None
+        samples.append(time_once(run, device))
+    return samples
 
 
 def _launch_times(pc: TensorCircuit, x: torch.Tensor, stop: Callable[[], bool]) -> tuple[LaunchTime, ...] | None:

@@ -185,11 +185,14 @@ def test_memory_that_is_not_there_rules_a_choice_out(monkeypatch):
         seen.append(weakref.ref(pc))
         if pc.block_size < 4:
             raise torch.OutOfMemoryError("CUDA out of memory.") if pc.block_size == 2 else RuntimeError("DefaultCPUAllocator: can't allocate memory")
-        return SimpleNamespace(median_ms=float(pc.block_size), device_name="a GPU", date="today")
+        busy, caution = pc.block_size == 8, "measured while the machine was busy: 7 to 9 ms"
+        return SimpleNamespace(median_ms=float(pc.block_size), device_name="a GPU", date="today", busy=busy, caution=caution)
 
     monkeypatch.setattr("pcviz.benchmark.measure", measured)
     found = pcv.recommend(pcv.HCLT(x, 12), CPU, 64, x=x)
     assert [each.measured_ms for each in found.choices] == [math.inf, math.inf, 4.0, 8.0, 16.0] and found.best.block_size == 4
+    assert [choice.reason.endswith("busy: 7 to 9 ms") for choice in found.choices] == [False, False, False, True, False]
+    assert "their order may be wrong" in str(found)
     assert "too large" in str(found) and found.choices[0].reason == "does not fit into the memory of this machine"
     monkeypatch.setattr("pcviz.benchmark.measure", lambda pc, data, **_: (_ for _ in ()).throw(RuntimeError("out of memory: 128 samples")))
     with pytest.raises(RuntimeError, match="out of memory at every block size"):

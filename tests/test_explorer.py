@@ -391,7 +391,7 @@ def test_this_cpu_shows_its_model_and_then_its_measurement():
         figures = page.frame("headline", 4)["phases"]["forward"]
         assert figures["kinds"]["time"] == "model, this CPU" and figures["time_ms"] > 0
         entry = page.session._entry
-        times = {"median_ms": 1.5, "p20_ms": 1, "p80_ms": 2, "repeats": 10}
+        times = {"median_ms": 1.5, "p20_ms": 1, "p80_ms": 2, "repeats": 10, "busy": False, "caution": ""}
         measured = SimpleNamespace(block_size=4, batch_size=512, phase="forward", device_name="CPU", date="", **times)
         entry.measured.append((measured, 0.25))
         page.messages.clear()

@@ -65,9 +65,9 @@ def steps(count, block_size=16, first=1, per_epoch=3):
     ]  # fmt: skip
 
 
-def measurement(size, median=5.0, phase="forward"):
+def measurement(size, median=5.0, phase="forward", caution=""):
     return SimpleNamespace(device_name="a CPU", phase=phase, batch_size=512, repeats=10, date="2026-11-23", block_size=size,
-                           median_ms=median, p20_ms=0.9 * median, p80_ms=1.2 * median)  # fmt: skip
+                           median_ms=median, p20_ms=0.9 * median, p80_ms=1.2 * median, busy=bool(caution), caution=caution)  # fmt: skip
 
 
 def assert_travels(scene):
@@ -237,10 +237,11 @@ def test_our_recorded_rows_stand_beside_the_model_and_those_of_others_do_not(sum
 
 
 def test_measured_points_keep_the_newest_of_a_size(summaries, reports):
-    scene = scenes.scene_cost("PD", summaries, reports, (), [measurement(16, 9), measurement(1, 20), measurement(16, 7), measurement(4, 3, "step")])
+    busy = measurement(1, 20, caution="busy: 1 to 2 ms")
+    scene = scenes.scene_cost("PD", summaries, reports, (), [measurement(16, 9), busy, measurement(16, 7), measurement(4, 3, "step")])
     forward, step = scene["measured"]
-    assert forward["points"] == [[1, 20, 18, 24], [16, 7, 6.3, 8.4]] and step["phase"] == "step"
-    assert "6.3 ms to 8.4 ms" in scenes.static_cost(scene)
+    assert forward["points"] == [[1, 20, 18, 24, "busy: 1 to 2 ms"], [16, 7, 6.3, 8.4, ""]] and step["phase"] == "step"
+    assert "6.3 ms to 8.4 ms" in scenes.static_cost(scene) and "busy: 1 to 2 ms" in scenes.static_cost(scene)
 
 
 # ---- Table --------------------------------------------------------------------------------------------------------------
@@ -721,7 +722,9 @@ def test_names_from_data_stay_text(page):
 
 @pytest.mark.browser
 def test_cost_view_marks_the_block_size_and_lists_all_values(page, summaries, reports):
-    page.draw("cost", scenes.scene_cost("PD", summaries, reports, (), [measurement(16)]), layer=2, blockSize=4)
+    measured = [measurement(16), measurement(4, caution="busy: 1 to 2 ms")]
+    page.draw("cost", scenes.scene_cost("PD", summaries, reports, (), measured), layer=2, blockSize=4)
+    assert page.locator("[data-pcv=cost-cpu-measured]").inner_text() == "measured 5.00 ms, busy"
     for size in (4, 32):
         page.draw("cost", None, blockSize=size)
         assert page.locator("tr[aria-current=true]").get_attribute("data-size") == str(size)

@@ -265,6 +265,7 @@ class DeviceWorker:
             self._on_measured(entry, result, settings)
             waited = f"; training paused {seconds:.1f} s to measure" if was_training else ""
             spread = f"p20 to p80: {result.p20_ms:.3g} to {result.p80_ms:.3g} ms, {result.repeats} runs, result checked"
+            spread = f"{result.caution}; {result.repeats} runs, result checked" if result.busy else spread
             self._outbox.message(f"Block size {block_size}: {result.median_ms:.3g} ms forward on this CPU ({spread}){waited}.", of="device")
         self._on_run()
 

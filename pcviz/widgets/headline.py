@@ -15,8 +15,8 @@ def scene_headline(summary, report=None, recorded: dict | None = None, measured=
     phases = {phase: _recorded_figures(recorded[phase]) if recorded else _model_figures(report, phase, cpu) for phase in ("forward", "backward")}
     if measured is not None and cpu:
         phases["forward"]["time_ms"] = measured.median_ms
-        phases["forward"]["kinds"]["time"] = f"measured ({measured.repeats} runs)"
-        phases["forward"].get("formulas", {}).pop("time", None)
+        phases["forward"]["kinds"]["time"] = "measured, machine busy" if measured.busy else f"measured ({measured.repeats} runs)"
+        phases["forward"].setdefault("formulas", {})["time"] = measured.caution
     phases["both"] = _both(phases["forward"], phases["backward"])
     for name in ("em", "step") if report is not None and "em" in report.passes else ():  # modelled as a whole: no recorded layer has EM
         phases[name] = _model_figures(report, name, cpu)

@@ -111,7 +111,7 @@ def _add_both(values: dict) -> None:
 
 
 def _measured_point(measurement) -> dict:
-    """A Measurement as a point; a newer one of the same size takes the older one's place."""
-    label = f"measured, {measurement.device_name}, {measurement.date}"
+    """A Measurement as a point; a newer one of the same size takes the older one's place, those of a busy machine stand apart."""
+    label = f"measured, {measurement.device_name}, {measurement.date}{', while the machine was busy' * measurement.busy}"
     same = {"label": label, "scope": "pass", "batch_size": measurement.batch_size, "block_size": measurement.block_size}
     return same | {"phase": MEASURED_PHASES[measurement.phase], "time_ms": measurement.median_ms}

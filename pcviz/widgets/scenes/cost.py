@@ -60,11 +60,15 @@ def static_cost(scene: dict) -> str:
         loads = "-" if model[LOADS][i] is None else f"{model[LOADS][i]:.3g}"
         row = [size, milliseconds(model["time_ms"][i]), *(si_bytes(model[key][i]) for key in QUANTITIES[1:]), loads]
         row += [milliseconds(times.get(size)) for times in recorded]
-        point = measured.get(size)
-        rows.append([*row, f"{milliseconds(point[1])} ({milliseconds(point[2])} to {milliseconds(point[3])})" if point else "-"])
+        rows.append([*row, _measured_text(measured[size]) if size in measured else "-"])
     names = ["block size", "time", "L1-L2", "HBM", "L1", "loads per input"]
     head = [*names, *(line["label"] for line in lines), "measured, this machine (p20 to p80)"]
     return html_table(f"{scene['circuit']}: forward pass, {scene['modelLabel']}", head, rows, scene["caption"])
+
+
+def _measured_text(point: list) -> str:
+    _, median, low, high, caution = point
+    return f"{milliseconds(median)} ({milliseconds(low)} to {milliseconds(high)}){', ' * bool(caution)}{caution}"
 
 
 def _of_layers(report: TrafficReport) -> dict[int | None, list[TrafficRecord]]:
@@ -174,7 +178,7 @@ def _measured_lines(measurements: Iterable) -> list[dict]:
         line = lines.setdefault((m.device_name, m.phase, m.batch_size), {
             "device": str(m.device_name), "phase": m.phase, "batchSize": m.batch_size, "repeats": m.repeats, "date": str(m.date),
             "bySize": {}})  # fmt: skip
-        line["bySize"][m.block_size] = [m.block_size, rounded(m.median_ms), rounded(m.p20_ms), rounded(m.p80_ms)]
+        line["bySize"][m.block_size] = [m.block_size, rounded(m.median_ms), rounded(m.p20_ms), rounded(m.p80_ms), m.caution]
     for line in lines.values():
         line["points"] = [line["bySize"][size] for size in sorted(line["bySize"])]
         del line["bySize"]

@@ -46,6 +46,7 @@ def measured_times(measurements: list, block_size: int, why_not: str) -> Times:
             sums.setdefault(launch.layer, []).append(launch.time_ms)
     inputs = layers.pop(0, 0.0)
     label = f"measured, {last.impl}, {last.device_name}, {last.date}, block size {block_size}, batch {last.batch_size}; inputs take {inputs:.3g} ms"
+    label += f"; {last.caution}" * last.busy
     return Times(label, "", len(found), layers, {layer: np.array(times) for layer, times in sums.items()})
 
 

@@ -60,7 +60,7 @@ def scene_table(summary: PlanSummary, report: TrafficReport, recorded: Iterable[
     own = [m for m in measured if (m.block_size, m.batch_size) == (summary.block_size, report.batch_size)]
     labels = sorted({(point["label"], point["scope"]) for point in points})
     extra = [(f"recorded_{i}_ms", f"time, {label}, {SCOPES[scope]}", "ms", label) for i, (label, scope) in enumerate(labels)]
-    extra += [("measured_ms", "time, measured", "ms", f"measured, {own[-1].device_name}")] if own else []
+    extra += [("measured_ms", "time, measured", "ms", ", ".join(filter(None, (f"measured, {own[-1].device_name}", own[-1].caution))))] if own else []
     costs = [(key, title, unit, f"model, {report.device.name}") for key, title, unit in COSTS]
     layer_columns, launch_columns = (*LAYER_COLUMNS, *costs, *extra), (*LAUNCH_COLUMNS, *costs, LIMITER)
     of_layers, of_launches = _in_order(LAYERS_FIRST, layer_columns), _in_order(LAUNCHES_FIRST, launch_columns)

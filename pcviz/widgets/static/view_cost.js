@@ -139,7 +139,7 @@ function cost_measured_lines(scene, phase) {
   const lines = [];
   for (const line of cost_measured(scene, phase)) {
     const at = (k) => line.points.map((p) => p[k]);
-    lines.push({ key: "measured", name: `measured, ${line.device}, batch ${line.batchSize}: median, bar from p20 to p80`, panel: "cpu", x: at(0), y: at(1), low: at(2), high: at(3), ink: "measured", symbol: "circle" });
+    lines.push({ key: "measured", name: `measured, ${line.device}, batch ${line.batchSize}: median, bar from p20 to p80`, panel: "cpu", x: at(0), y: at(1), low: at(2), high: at(3), caution: at(4), ink: "measured", symbol: "circle" });
   }
   return lines;
 }
@@ -257,7 +257,9 @@ function cost_mark(view, blockSize) {
       const at = line.x.indexOf(blockSize), value = at < 0 ? null : line.y[at];
       dot.hidden = !(value > 0);
       if (value > 0) dot.style.transform = `translate(${left}px, ${box.y + ((yr[1] - Math.log10(value)) / (yr[1] - yr[0])) * box.h}px)`;
-      text.textContent = value > 0 ? `${panel.words[line.key]} ${COST_PANELS[name].text(value)}` : "";
+      const caution = line.caution?.[at] ?? "";
+      text.textContent = value > 0 ? `${panel.words[line.key]} ${COST_PANELS[name].text(value)}${caution && ", busy"}` : "";
+      text.title = caution;
       text.dataset.value = value ?? "";
     }
   }
@@ -301,7 +303,8 @@ function cost_row(size, columns) {
   name.scope = "row";
   row.append(name, ...columns.map((line) => {
     const at = line.x.indexOf(size), value = at < 0 ? null : line.y[at], text = COST_PANELS[line.panel].text;
-    const cell = pv_el("td", "", at >= 0 && line.low ? `${text(value)} (${text(line.low[at])}–${text(line.high[at])})` : text(value));
+    const cell = pv_el("td", "", at >= 0 && line.low ? `${text(value)} (${text(line.low[at])}–${text(line.high[at])})${line.caution?.[at] ? ", busy" : ""}` : text(value));
+    cell.title = line.caution?.[at] ?? "";
     cell.dataset.value = value ?? "";
     return cell;
   }));

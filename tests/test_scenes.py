@@ -934,9 +934,18 @@ def test_training_view_counts_points_and_says_how_to_begin(page):
     page.draw("training", scenes.scene_training(steps(9) + steps(6) + steps(6, block_size=1)))  # a run, then a comparison
     keys = page.locator("#el .pcv-training-left .pcv-key b")
     assert keys.all_inner_texts() == ["run 1, block size 16", "run 2, block size 16", "block size 1"]
+    pressed = lambda: [key.get_attribute("aria-pressed") for key in page.locator(".pcv-key-button").all()]  # noqa: E731
     page.click("[data-pcv=training-only]")
-    assert keys.all_inner_texts() == ["block size 16", "block size 1"] and expected in page.inner_text(".pcv-training-left .pcv-caption")
+    assert pressed() == ["false", "true", "true"] and expected in page.inner_text(".pcv-training-left .pcv-caption")
+    page.locator("[data-pcv=training-key-2-1]").press("Enter")
+    assert " 1 curve;" in page.get_attribute("#el .pcv-chart", "aria-label") and pressed() == ["false", "false", "true"]
+    assert page.evaluate("document.activeElement.dataset.pcv") == "training-key-2-1"
+    page.click("[data-pcv=training-key-2-1]")
     page.click("[data-pcv=training-only]")
+    assert " 3 curves;" in page.get_attribute("#el .pcv-chart", "aria-label")
+    page.draw("training", scenes.scene_training([]))  # another circuit: what was hidden is forgotten
+    page.draw("training", scenes.scene_training(steps(27) + steps(6) + steps(6, block_size=1)))  # a long run leaves the comparison its axis
+    assert pressed() == ["false", "true", "true"] and "click to show" in page.get_attribute("[data-pcv=training-key-1-1]", "title")
     untested = [SimpleNamespace(**{**vars(step), "test_bpd": None}) for step in [*steps(7), *steps(3, block_size=1)]]
     page.draw("training", scenes.scene_training(untested))
     pieces = page.evaluate("training_pieces(scene).map(({ epoch, test }) => [epoch, test.bits])")

@@ -17,7 +17,8 @@ function draw_training(el, scene, store) {
   view.frame = frame;
   const all = training_pieces(scene), empty = all.length === 0, pieces = training_shown(view, all);
   training_arrange(view, frame, Boolean(scene.live || scene.learned));
-  training_text(view, scene, pieces, frame);
+  training_text(view, scene, pieces);
+  training_keys(view, all, pieces, frame);
   training_sheet(view, pieces);
   view.note.hidden = !empty;
   view.note.textContent = scene.why || TRAINING_NOTE;
@@ -30,11 +31,12 @@ function training_build(frame) {
   const view = frame.view;
   view.axis = "epoch";
   view.page = "curve";
-  const again = () => draw_training(frame.el, view.scene, view.frame.store);
+  view.wish = new Map(); // curve -> whether somebody wants it; the others as training_shown has it
+  view.again = () => draw_training(frame.el, view.scene, view.frame.store);
   const choice = (name, values, part) => Object.entries(values).map(([value, text]) => {
     const button = pv_button(text, () => {
       view[name] = value;
-      again();
+      view.again();
     });
     button.dataset.pcv = `training-${part}-${value}`;
     button.dataset[name] = value;
@@ -63,8 +65,9 @@ function training_build(frame) {
   view.plot.append(view.chart, view.note);
   view.caption = pv_el("div", "pcv-caption");
   view.only = pv_button("compared runs only", () => {
-    view.onlyAlike = !view.onlyAlike;
-    again();
+    const wanted = view.only.getAttribute("aria-pressed") === "true";
+    for (const piece of view.others) view.wish.set(piece.id, wanted);
+    view.again();
   });
   view.only.dataset.pcv = "training-only";
   view.foot = pv_el("div", "pcv-training-foot");
@@ -127,21 +130,14 @@ function extendTraining(base, rows) {
   return more.length ? { ...base, rows: base.rows.concat(more), points: (base.points ?? base.rows.length) + more.length } : base;
 }
 
-// All curves, or those that started alike alone: an earlier and longer run leaves them little of the axis of seconds.
-function training_shown(view, all) {
-  const alike = training_alike(all), others = alike.length > 1 && alike.length < all.length;
-  view.only.hidden = !others;
-  view.only.setAttribute("aria-pressed", String(Boolean(others && view.onlyAlike)));
-  return others && view.onlyAlike ? all.filter((piece) => alike.includes(piece)) : all;
-}
-
 // The curves: a run at one block size is one piece; a run that went on at another block size is several, which touch.
 function training_pieces(scene) {
   const at = Object.fromEntries(scene.columns.map((name, i) => [name, i])), pieces = [];
-  for (const row of scene.rows) {
+  for (const [i, row] of scene.rows.entries()) {
     const test = row[at.test_bpd] ?? null, last = pieces.findLast((one) => one.run === row[at.run]); // a comparison may lie between
     let piece = last;
-    if (last?.size !== row[at.block_size]) pieces.push((piece = training_piece(row, at, last)));
+    if (last?.size !== row[at.block_size]) pieces.push((piece = training_piece(row, at, last, pieces)));
+    piece.last = i;
     piece.epoch.push(row[at.epochs_done]);
     piece.seconds.push(row[at.seconds]);
     piece.train.push(row[at.train_bpd]);
@@ -154,37 +150,21 @@ function training_pieces(scene) {
   return pieces;
 }
 
-function training_piece(row, at, before) {
-  const piece = { run: row[at.run], size: row[at.block_size], batch: row[at.batch_size], start: row[at.start], from: before?.size, epoch: [], seconds: [], train: [], epochs: [], test: { epoch: [], seconds: [], bits: [] } };
+// ``last``: the place of its last row among all.
+function training_piece(row, at, before, pieces) {
+  const id = `${row[at.run]}-${pieces.filter((one) => one.run === row[at.run]).length + 1}`;
+  const piece = { id, run: row[at.run], size: row[at.block_size], batch: row[at.batch_size], start: row[at.start], from: before?.size, epoch: [], seconds: [], train: [], epochs: [], test: { epoch: [], seconds: [], bits: [] } };
   for (const name of before ? ["epoch", "seconds", "train"] : []) piece[name].push(before[name][before[name].length - 1]);
   return piece;
 }
 
-function training_text(view, scene, pieces, frame) {
+function training_text(view, scene, pieces) {
   const n = scene.points ?? scene.rows.length;
   const last = scene.rows[scene.rows.length - 1], batch = last?.[scene.columns.indexOf("batch_size")];
   pv_number(view.points, n, n ? `${pv_plural(n, "mini-batch").replace("batchs", "batches")} of ${batch}` : "");
   view.caption.textContent = [training_lesson(pieces), scene.caption].filter(Boolean).join(" ");
   view.caption.hidden = !view.caption.textContent;
-  const most = frame.height < 27 * frame.font ? 2 : 9, shown = pieces.slice(-most), starts = new Set(pieces.map((piece) => piece.start)), batches = new Set(pieces.map((piece) => piece.batch));
-  view.keys.replaceChildren(...shown.map((piece) => {
-    const key = pv_el("span", "pcv-key"), end = piece.train[piece.train.length - 1], test = piece.test.bits[piece.test.bits.length - 1];
-    key.append(pv_swatch_line(training_colour(piece, frame.theme), training_dash(piece, pieces) === "dash" ? "5,3" : "", training_mark(piece)));
-    const text = pv_el("span", ""), twin = pieces.some((other) => other !== piece && other.size === piece.size && other.from === piece.from);
-    const name = `${twin ? `run ${piece.run}, ` : ""}${piece.from ? `${piece.from} → ${piece.size}` : `block size ${piece.size}`}`;
-    text.append(pv_el("b", "", name), starts.size > 1 && piece.start ? `, ${piece.start}` : "", batches.size > 1 ? `, batch ${piece.batch}` : "", test === undefined ? `: train ${end.toFixed(3)}` : `: test ${test.toFixed(3)}`, `, ${pv_digits(piece.seconds[piece.seconds.length - 1])} s`);
-    key.append(text);
-    return key;
-  }));
   view.chart.setAttribute("aria-label", `Bits per dimension against ${TRAINING_AXES[view.axis]}, ${pv_plural(pieces.length, "curve")}; the table has the numbers`);
-  if (pieces.length > shown.length) view.keys.prepend(pv_el("span", "", `${pieces.length - shown.length} earlier · `));
-  if (pieces.length) view.keys.append(pv_el("span", "", pieces.some((piece) => piece.test.bits.length) ? "thin line: train, mini-batch · marks: test" : "train, mini-batch"));
-}
-
-// The last run of each block size from the same parameters and in the same batches as the last of all.
-function training_alike(pieces) {
-  const own = pieces.filter((piece) => !piece.from), last = own[own.length - 1];
-  return [...new Map(own.filter((piece) => piece.start === last.start && piece.batch === last.batch).map((piece) => [piece.size, piece])).values()];
 }
 
 // What a comparison shows, in its own numbers: the test values of runs that started alike (without test data those of an

@@ -60,7 +60,7 @@ function training_layout(view, pieces, frame) {
 function training_chart(view, pieces, frame) {
   const [width, height] = [view.plot.clientWidth, view.plot.clientHeight];
   if (width < 60 || height < 60) return;
-  const key = [view.axis, frame.theme, frame.font, width, height, ...pieces.map((piece) => `${piece.run}-${piece.size}`)].join();
+  const key = [view.axis, frame.theme, frame.font, width, height, ...pieces.map((piece) => `${piece.id}-${piece.size}`)].join();
   const sizes = pieces.flatMap((piece) => [piece.train.length, piece.test.bits.length]);
   view.wanted = { key, sizes, pieces, frame };
   if (view.busy) return;

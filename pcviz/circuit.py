@@ -81,7 +81,7 @@ class TensorCircuit:
             raise ValueError(f"TensorCircuit expects a plan from pcv.compile(root, block_size=...), got {type(plan).__name__}.")
         if dtype not in (torch.float32, torch.float64):
             raise ValueError(f"dtype must be torch.float32 or torch.float64, got {dtype}.")
-        self.plan, self.device, self.dtype, self.variant, self.deterministic = plan, torch.device(device), dtype, variant, deterministic
+        self.plan, self.device, self.dtype, self.variant, self.deterministic = plan, _checked_device(device), dtype, variant, deterministic
         self.impl = choose("torch" if impl is None and dtype == torch.float64 else impl, self.device.type)
         self._null_params = min(group.pids[group.pids > 0].min() for layer in plan.layers for group in layer.groups)
         self.engine = self._engine()
@@ -99,6 +99,13 @@ class TensorCircuit:
         from .triton_engine import TritonEngine  # not at the top: needs triton
 
         return TritonEngine(self.plan, self.device, self.variant, self.deterministic)
+
+    def __repr__(self) -> str:
+        total = self.plan.summary.total
+        size = f"{total('num_sums'):,} sums, {total('edges'):,} edges"
+        settings = {"block_size": self.block_size, "device": str(self.device), "impl": self.impl, "variant": self.variant, "dtype": self.dtype}
+        settings |= {"deterministic": True} if self.deterministic else {}
+        return f"TensorCircuit({size}; {', '.join(f'{name}={value!r}' for name, value in settings.items() if value is not None)})"
 
     @property
     def root(self) -> SumNodes:
@@ -294,3 +301,24 @@ class TensorCircuit:
 
     def _evidence(self, x, observed) -> Evidence:
         return self.domain.deferred(x, observed) if self.engine.defers_checks else self.domain.checked(x, observed)
+
+
+def _checked_device(device) -> torch.device:
+    """The CPU or a GPU that torch can use here."""
+    try:
+        found = torch.device(device)
+    except (RuntimeError, TypeError):
+        found = None
+    if found is None or found.type not in ("cpu", "cuda"):
+        raise ValueError(f"device expects 'cpu', 'cuda' or 'cuda:N', got {device!r}.")
+    count = torch.cuda.device_count() if found.type == "cuda" else 1
+    if found.type == "cuda" and (found.index or 0) >= count:
+        here = "finds no NVIDIA GPU" if count == 0 else f"finds {count}, numbered from 0"
+        raise ValueError(f"device={device!r} needs an NVIDIA GPU; torch {torch.__version__} {here} (see 'pcviz info'). device='cpu' runs anywhere.")
+    return found
+
+
+def check_circuit(pc, what: str) -> None:
+    """ValueError unless ``pc`` is a TensorCircuit, ``what`` asking for it."""
+    if not isinstance(pc, TensorCircuit):
+        raise ValueError(f"{what} expects a TensorCircuit, pcv.TensorCircuit(pcv.compile(root, block_size=16)), got {type(pc).__name__}.")

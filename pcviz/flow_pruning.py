@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .circuit import LN2, TensorCircuit
+from .circuit import LN2, TensorCircuit, check_circuit
 from .compiler.compile import compile as compile_circuit
 from .ir.nodes import SumNodes, sum_vectors
 from .pruning import prune_edges
@@ -48,6 +48,7 @@ def prune(
     x: the data [N, V] whose flows decide; None: parameters alone. ``observed``: bool mask of x, False: missing.
     return_report: return (circuit, PruneReport) with the likelihood of ``x`` before and after.
     """
+    check_circuit(pc, "prune")
     if not 0 < keep <= 1:
         raise ValueError(f"keep must be in (0, 1], the share of sum edges to keep, got {keep!r}.")
     if granularity < 1 or granularity != int(granularity):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from .circuit import LN2, TensorCircuit
+from .circuit import LN2, TensorCircuit, check_circuit
 from .fitstate import FitState, parameters_of, set_parameters
 from .schedules import Schedule
 
@@ -76,6 +76,7 @@ def fit(
     state: of an earlier run on the same data (``Fit.state``); ``pc`` must have the parameters of that moment. ``epochs`` counts
         from the start of that run. The result is that of one uninterrupted run, on a CPU bit for bit.
     """
+    check_circuit(pc, "fit")
     _check_arguments(epochs, batch_size, step_size, pseudocount)
     if patience is not None:
         _check_count("patience", patience)

@@ -20,7 +20,7 @@ from pcviz_kernels.api import kernel_hash
 from pcviz_kernels.config import PHASES, LaunchConfig, default_config
 from pcviz_kernels.tuned import Shape, TunedConfigs, neighbours
 
-from .circuit import TensorCircuit
+from .circuit import TensorCircuit, check_circuit
 
 CACHE = Path("~/.cache/pcviz/launch_configs.json")
 TUNED_BATCH = 512  # samples: a config serves every batch size
@@ -65,6 +65,7 @@ def autotune(pc: TensorCircuit, x, *, seconds: float = 60.0, cache: Path | None 
     versions; None keeps none. ``pcv.estimate(plan, config=pc.configs)`` models the tuned launches.
     Raises ValueError for another implementation or variant "paper".
     """
+    check_circuit(pc, "autotune")
     engine = pc.engine
     if pc.impl != "triton" or engine.variant != "scaled":
         raise ValueError(f"autotune tunes impl='triton', variant='scaled'; this circuit runs impl={pc.impl!r}, variant={pc.variant!r}.")

@@ -342,7 +342,7 @@ def test_a_device_that_is_not_here_is_named(device):
 def test_a_circuit_says_what_it_is():
     pc = pcv.TensorCircuit(pcv.compile(small_pd(num_latents=2), block_size=2), dtype=torch.float64)
     sums = [nodes for nodes in vectors_with_rows(pc.root) if not isinstance(nodes, InputNodes)]
-    size = f"{sum(nodes.num_nodes for nodes in sums)} sums, {sum(nodes.num_edges for nodes in sums)} edges"
+    size = f"{sum(nodes.num_nodes for nodes in sums):,} sums, {sum(nodes.num_edges for nodes in sums):,} edges"
     assert repr(pc) == f"TensorCircuit({size}; block_size=2, device='cpu', impl='torch', dtype=torch.float64)"
     for call in (lambda: pcv.fit(pc.root, None), lambda: pcv.prune(pc.root), lambda: pcv.autotune(pc.root, None)):
         with pytest.raises(ValueError, match="expects a TensorCircuit, .*, got SumNodes"):

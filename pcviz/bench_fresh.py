@@ -13,6 +13,7 @@ from multiprocessing import get_context
 import numpy as np
 
 from .compiler import compile as compile_circuit
+from .footprint import tensor_bytes
 from .ir.nodes import SumNodes, init_params, sum_vectors
 from .params import gather_params
 
@@ -20,7 +21,8 @@ from .params import gather_params
 @dataclass(frozen=True)
 class Preparation:
     """``seconds`` [runs, 3]: compile, initial parameters, their layout in the plan. ``peak_bytes``: the most that Python and numpy
-    held at a time from structure to layout, in one more run (tracemalloc); the structure itself is part of it."""
+    held at a time from structure to layout (tracemalloc), or what they and the tensors hold at the end, if that is more; the structure itself
+    is part of it."""
 
     num_edges: int
     seconds: np.ndarray
@@ -38,10 +40,13 @@ def _prepare(build: Callable[[], SumNodes], block_size: int, repeats: int) -> Pr
     gc.collect()
     tracemalloc.start()
     root = build()
-    _seconds(root, block_size)
-    peak = tracemalloc.get_traced_memory()[1]
+    plan = compile_circuit(root, block_size=block_size)
+    init_params(root)
+    flat, tables = gather_params(plan)
+    numpys, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    return Preparation(sum(nodes.num_edges for nodes in sum_vectors(root)), seconds, peak)
+    tensors = tensor_bytes(flat, tables)
+    return Preparation(sum(nodes.num_edges for nodes in sum_vectors(root)), seconds, max(most, numpys + tensors))
 
 
 def _seconds(root: SumNodes, block_size: int) -> list[float]:

@@ -33,7 +33,7 @@ from .ir.checks import check_circuit
 from .ir.distributions import Distribution
 from .ir.nodes import InputNodes, Nodes, ParamNodes, ProdNodes, SumNodes
 from .ir.ties import tie
-from .whole_files import whole_file
+from .whole_files import check_folder, whole_file
 
 VERSION = 1
 KEY = "pcviz"
@@ -76,6 +76,8 @@ def save(root: Nodes, path, *, extra: dict | None = None) -> None:
     vectors that have none stay without). ``extra``: a dictionary for JSON, at most a megabyte, which ``load_with_extra``
     returns. The file appears at once and whole; an older one is replaced, and kept when writing fails.
     """
+    path = Path(path).resolve()
+    check_folder(path)
     root = root.write_back() if hasattr(root, "write_back") else root
     order = check_circuit(root)
     dists = list(dict.fromkeys(nodes.dist for nodes in order if isinstance(nodes, InputNodes)))
@@ -83,7 +85,7 @@ def save(root: Nodes, path, *, extra: dict | None = None) -> None:
     named = [{"name": type(dist).__name__, **asdict(dist)} for dist in dists]
     text = _json_text({"version": VERSION, "seed": root.seed, "distributions": named, "extra": {} if extra is None else extra})
     tensors["sha256"] = np.frombuffer(_digest(text, tensors), dtype=np.uint8)
-    _write(Path(path).resolve(), tensors, text)
+    _write(path, tensors, text)
 
 
 def load(path) -> SumNodes:

@@ -21,3 +21,9 @@ def whole_file(target: Path) -> Iterator[Path]:
         os.replace(part, target)
     finally:
         part.unlink(missing_ok=True)
+
+
+def check_folder(target: Path) -> None:
+    """FileNotFoundError unless the folder of ``target`` is there: said before the work for a file begins."""
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"{target} cannot be written: there is no folder {target.parent}.")

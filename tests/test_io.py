@@ -563,3 +563,8 @@ def test_every_distribution_comes_back(tmp_path):
     assert [nodes.dist for nodes in found] == dists
     for nodes, leaf in zip(found, leaves):
         np.testing.assert_array_equal(nodes.params, leaf.params)
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere/circuit cannot be written: there is no folder .*nowhere"):
+        pcv.save(random_circuit(0), tmp_path / "nowhere" / "circuit")

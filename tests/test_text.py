@@ -75,3 +75,8 @@ def test_bad_arguments(text, arguments):
         characters(text("abcde"), length=6)
     with pytest.raises(FileNotFoundError):
         characters("nowhere.txt", length=6)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="characters: .*nowhere.txt does not exist"):
+        characters(tmp_path / "nowhere.txt", length=3)

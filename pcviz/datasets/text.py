@@ -34,6 +34,8 @@ def characters(
 
 
 def _read(path: Path, encoding: str) -> str:
+    if not path.exists():
+        raise FileNotFoundError(f"characters: {path} does not exist (from {Path.cwd()}).")
     data = path.read_bytes()
     try:
         text = data.decode(encoding)

@@ -13,7 +13,7 @@ from ..compiler.layering import layering
 from ..compiler.plan import CircuitPlan
 from ..ir.nodes import Nodes
 from ..traffic import estimate
-from ..whole_files import whole_file
+from ..whole_files import check_folder, whole_file
 from .circuits import legal_sizes
 from .drawn_dot import DotError, dot_layout, find_dot
 from .drawn_files import pdf_file, svg_file
@@ -77,8 +77,7 @@ def _checked(target: Path, **choices) -> str:
         if value not in allowed:
             shown = f"a file name that ends in .{' or .'.join(FORMATS)}" if name == "path" else f"one of {', '.join(map(repr, allowed))}"
             raise ValueError(f"pcv.draw: {name} must be {shown}, got {str(target) if name == 'path' else value!r}.")
-    if not target.parent.is_dir():
-        raise FileNotFoundError(f"{target} cannot be written: there is no folder {target.parent}.")
+    check_folder(target)
     return kind
 
 

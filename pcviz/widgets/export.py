@@ -19,7 +19,7 @@ from pathlib import Path
 from ..compiler.plan import CircuitPlan
 from ..ir.names import readable
 from ..ir.nodes import Nodes
-from ..whole_files import whole_file
+from ..whole_files import check_folder, whole_file
 from . import bundle
 from .circuits import Entry, figure_5_entry, user_entry
 from .dag_export import held_parts
@@ -70,8 +70,7 @@ def export_html(
     such folder.
     """
     target = Path(path)
-    if not target.parent.is_dir():
-        raise FileNotFoundError(f"{target} cannot be written: there is no folder {target.parent}.")
+    check_folder(target)
     plan = circuit if isinstance(circuit, CircuitPlan) else getattr(circuit, "plan", None)
     if isinstance(plan, CircuitPlan):
         circuit, block_size, padding_tolerance = plan.root, block_size or plan.block_size, plan.padding_tolerance

@@ -355,6 +355,9 @@ def save_from_everywhere(lab):
         for key in ("x", "d", "d", "Control+s"):
             lab.page.keyboard.press(key)
         assert lab.page.evaluate("window.ran.splice(0)") == ["docmanager:save"], place
+    lab.page.click(".jp-CodeCell .jp-InputPrompt")  # outside: the cell gets its keys back
+    assert lab.page.evaluate("document.activeElement.classList.contains('jp-Cell')")
+    lab.page.focus("[data-pcv=slider]")
 
 
 def read_a_cell(lab):

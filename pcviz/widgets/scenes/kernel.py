@@ -109,7 +109,8 @@ def _step(step, window: slice, size: int, level: tuple[str, str], paper: bool, w
     left, right = step.theta.T[:MAX_CELLS, :MAX_CELLS] * SCALE, step.x[:MAX_CELLS, window].astype(np.float32) * SCALE * factor
     acc = (step.acc * np.float32(2.0**-30))[:MAX_CELLS, window]
     names = [("P", "sums", "children"), ("e", "children", "samples"), ("accumulator", "sums", "samples")]
-    return drawn_step(left, right, acc, names, [-1, at, at], size, f"P[children {step.first}..{last}], {parts}; {then} {own}")
+    filled = f" ({step.count} of the tile's {config.tile_k})" if step.count < config.tile_k else ""  # the rest is masked
+    return drawn_step(left, right, acc, names, [-1, at, at], size, f"P[children {step.first}..{last}]{filled}, {parts}; {then} {own}")
 
 
 def drawn_step(left, right, acc, names, marks: list[int], size: int, text: str, part: str = "step", first: int = 0, **more) -> dict:

@@ -34,7 +34,7 @@ class Share {
     this.forth = button("redo", "Redo", () => this.go(1));
     this.back.title = "Ctrl+Z";
     this.forth.title = "Ctrl+Shift+Z";
-    this.save = button("save-page", "page", () => this.hub.send({ kind: "save_page" }));
+    this.save = button("save-page", "page", () => (this.note(), this.hub.send({ kind: "save_page" }))); // of what is shown now
     this.save.title = "One HTML file that opens without a kernel and without a network";
     row.append(this.back, this.forth, button("copy-code", "Copy as code", () => this.copy(stateAsCode(this.state(), this.session()))), button("copy-state", "Copy state", () => this.copy(JSON.stringify(this.state()))));
     const save = ([kind, title]) => Object.assign(button(`save-${kind}`, kind.toUpperCase(), () => saveShown(this.shell, kind).catch((error) => this.hub.fail(error))), { title });

@@ -37,6 +37,7 @@ class Shell {
     if (hub.frames) this.generation();
     guardShortcuts(this.root);
     keepKeys(this.root);
+    this.undo.push(leaveKeys(this.root));
   }
 
   buildStages() {

@@ -86,6 +86,16 @@ function keepKeys(root) {
   });
 }
 
+// Somebody who clicks on a cell outside the explorer means the cell: JupyterLab gives it the keys only when nothing in the notebook has them.
+function leaveKeys(root) {
+  const left = (event) => {
+    const active = document.activeElement;
+    if (root.contains(active) && !root.contains(event.target) && event.target.closest?.(".jp-Cell")) active.blur();
+  };
+  document.addEventListener("pointerdown", left, true);
+  return () => document.removeEventListener("pointerdown", left, true);
+}
+
 function pageTheme() {
   const lab = document.body.dataset.jpThemeLight;
   if (lab !== undefined) return lab === "true" ? "light" : "dark";

@@ -233,7 +233,9 @@ function compare_curves(view) {
     if (value === null) continue;
     const [x, y] = [px(side.size), py(value)], isB = side.name === "B";
     add(isB ? "circle" : "rect", isB ? { cx: x, cy: y, r: 5.5, fill: side.ink } : { x: x - 5, y: y - 5, width: 10, height: 10, fill: side.ink });
-    add("text", { x, y: isB ? y + 1.6 * font : y - 0.8 * font, "text-anchor": "middle", fill: ink.text, "font-size": font, "font-weight": 600 }, side.name);
+    const beside = isB && y > box.y + box.h - font; // below it stands the axis
+    const where = beside ? { x: x + 0.7 * font, y: y - 0.5 * font } : { x, y: isB ? y + 1.6 * font : y - 0.8 * font, "text-anchor": "middle" };
+    add("text", { ...where, fill: ink.text, "font-size": font, "font-weight": 600 }, side.name);
   }
   chart.setAttribute("aria-label", `${title}, of A and B`);
 }

@@ -31,7 +31,7 @@ function training_traces(pieces, axis, theme) {
     const behind = axis === "epoch" ? pieces.length - 1 - i : 0;
     const color = training_colour(piece, theme), dash = training_dash(piece, pieces), shared = { mode: "lines+markers" }, where = `block size ${piece.size}`;
     return [
-      { ...shared, x: piece[axis].slice(), y: piece.train.slice(), line: { color, width: 1.2, dash }, marker: { size: 3 }, opacity: 0.75, hovertemplate: `${where}, train %{y:.4f}<extra></extra>`, name: "train" },
+      { ...shared, x: piece[axis].slice(), y: piece.train.slice(), line: { color, width: 1.2, dash }, marker: { size: 3, maxdisplayed: 100 }, opacity: 0.75, hovertemplate: `${where}, train %{y:.4f}<extra></extra>`, name: "train" },
       { ...shared, x: piece.test[axis].slice(), y: piece.test.bits.slice(), line: { color, width: 2.4, dash }, marker: training_test_mark(piece, behind), hovertemplate: `${where}, test %{y:.4f}<extra></extra>`, name: "test" },
     ];
   });

@@ -137,7 +137,7 @@ class Session:
         self._check_trainable()
         sizes, start, epochs = list(reversed(self._entry.sizes)), _start(message), max(1, int(message["epochs"]))
         self._outbox.going(f"{epochs} epochs at each block size, from {start} parameters and with the same seed …", of="device")
-        self._device.train(self._entry, sizes[0], self._settings, lambda training: training.compare(sizes, start, epochs))
+        self._device.train(self._entry, self.block_size, self._settings, lambda training: training.compare(sizes, start, epochs))
 
     def _do_pace(self, message: dict) -> None:
         self._device.pace(max(0.0, float(message["seconds"])))

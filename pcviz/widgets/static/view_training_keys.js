@@ -38,7 +38,8 @@ function training_keys(view, all, shown, frame) {
     training_key_says(made.get(piece.id), piece, all, shown.includes(piece), brief, frame);
     return made.get(piece.id);
   });
-  const before = pv_el("span", "", all.length > listed.length ? `${all.length - listed.length} earlier · ` : ""), after = pv_el("span", "", training_lines(all, shown));
+  const sizes = brief && all.length ? "block size " : ""; // which the keys leave out
+  const before = pv_el("span", "", sizes + (all.length > listed.length ? `${all.length - listed.length} earlier · ` : "")), after = pv_el("span", "", training_lines(all, shown));
   if (view.keysOf !== listed.map((piece) => piece.id).join()) {
     view.keysOf = listed.map((piece) => piece.id).join();
     view.keys.replaceChildren(pv_el("span"), ...nodes, pv_el("span"));

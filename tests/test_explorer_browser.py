@@ -134,6 +134,11 @@ def test_counts_in_the_page_equal_the_plan(lab):
             expected = lab.kernel_eval(f"pcv.estimate(pcv.plan_summary(root, block_size={size})).forward.{figure}")
             assert value(lab, f"headline-{name}") == pytest.approx(expected)
         slider.press("ArrowRight")
+    menu, text = lab.page.locator("[data-pcv=blocks-layer]"), "menu => menu.selectedOptions[0].text"
+    closed, whole = menu.evaluate(text), menu.get_attribute("title")
+    assert whole.startswith(f"{closed}, ") and whole.endswith(" edges")  # no name is cut: details go
+    menu.dispatch_event("pointerdown")
+    assert menu.evaluate(text) == whole
     lab.page.select_option("[data-pcv=stage-cost] select[aria-label=pass]", "step")  # the headline follows the pass
     assert lab.wait("[data-pcv=headline-time] .pcv-tile-label").inner_text() == "Time, training step"
     made = "len(pcv.trace(pcv.plan_summary(root, block_size=8), 64, passes=('forward', 'backward', 'em'), impl='triton').launches)"

@@ -154,11 +154,17 @@ class Shell {
     this.root.style.height = `${Math.max(least, Math.round(visible))}px`;
     const is = { wide: width >= 1480 && !presenter, compact: width < 1000 || presenter, tight: width < (presenter ? 1000 : 700), narrow: width < 700, tiny: width < 560 * scale };
     for (const [name, so] of Object.entries(is)) this.root.classList.toggle(`pcv-${name}`, so);
+    this.fitCircuit();
     const count = width < 900 * scale ? 1 : width <= 1600 * scale ? 2 : 3;
     if (count !== this.visibleCount) {
       this.visibleCount = count;
       this.arrange();
     }
+  }
+
+  fitCircuit() {
+    const { circuit } = this.part;
+    if (circuit.pvTexts) pv_fit_options(circuit, circuit.pvTexts);
   }
 
   choose(name) {

@@ -117,7 +117,7 @@ function fillSelect(select, options, value) {
     );
   }
   select.value = value;
-  select.title = select.selectedOptions[0]?.textContent ?? ""; // longer than its box, perhaps
+  pv_fit_options(select, options.map((option) => option.label));
   select.dataset.sent = value;
 }
 

@@ -167,15 +167,17 @@ function blocks_bar(view, scene) {
   const key = scene.layers.map((l) => `${l.index}:${l.groups}:${l.edges}`).join();
   if (view.layersKey !== key) {
     view.layersKey = key;
+    view.layerTexts = scene.layers.map((l) => `layer ${l.index}: ${pv_plural(l.sums, "sum")}, ${pv_plural(l.groups, "group")}, ${pv_short(l.edges)} edges`);
     while (view.select.length > scene.layers.length) view.select.lastChild.remove();
     while (view.select.length < scene.layers.length) view.select.append(pv_el("option"));
-    scene.layers.forEach((l, i) => {
-      const option = view.select.options[i], text = `layer ${l.index}: ${pv_plural(l.sums, "sum")}, ${pv_plural(l.groups, "group")}, ${pv_short(l.edges)} edges`;
-      if (option.text !== text) option.text = text;
-      option.value = String(l.index);
-    });
+    scene.layers.forEach((l, i) => (view.select.options[i].value = String(l.index)));
   }
   view.select.value = String(scene.layer);
+  const fits = `${key}|${scene.layer}|${view.frame.width}|${view.frame.font}`;
+  if (view.fits !== fits) {
+    view.fits = fits;
+    pv_fit_options(view.select, view.layerTexts);
+  }
   blocks_show_tolerance(view);
   view.title.textContent = view.frame.width < 74 * view.frame.font ? "" : `block size ${scene.blockSize}`;
   for (const button of view.modes) button.setAttribute("aria-pressed", String(button.dataset.mode === view.mode));

@@ -55,6 +55,35 @@ function pv_select(options, value, label, onchange) {
   return select;
 }
 
+const pv_ruler = document.createElement("canvas").getContext("2d");
+const PV_ARROW = 1.43; // em of a closed menu
+
+// A closed menu shows as much of the chosen text as it has room for: details go, from the end ("layer 4: 359 sums, 3 groups" ->
+// "layer 4: 359 sums" -> "layer 4"), alike for all options. The open list and tooltips have the texts whole.
+function pv_fit_options(select, texts) {
+  if (!select.pvTexts) {
+    const whole = (event) => (event.type === "pointerdown" || [" ", "Enter"].includes(event.key) || event.altKey) && select.pvTexts.forEach((text, i) => (select.options[i].text = text));
+    for (const opens of ["pointerdown", "keydown"]) select.addEventListener(opens, whole);
+    for (const closes of ["change", "blur"]) select.addEventListener(closes, () => pv_fit_options(select, select.pvTexts));
+  }
+  select.pvTexts = texts;
+  const chosen = Math.max(0, select.selectedIndex);
+  texts.forEach((text, i) => (select.options[i].title = text));
+  if (!select.disabled) select.title = texts[chosen] ?? ""; // otherwise it says why
+  for (let shown = texts; ; shown = shown.map(pv_shorter)) {
+    shown.forEach((text, i) => select.options[i].text !== text && (select.options[i].text = text));
+    const style = getComputedStyle(select), room = select.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight) - PV_ARROW * parseFloat(style.fontSize);
+    pv_ruler.font = `${style.fontWeight} ${style.fontSize} ${style.fontFamily}`;
+    const text = shown[chosen] ?? "";
+    if (room <= 0 || pv_shorter(text) === text || pv_ruler.measureText(text).width <= room) return;
+  }
+}
+
+function pv_shorter(text) {
+  const end = Math.max(text.lastIndexOf(", "), text.lastIndexOf(": "));
+  return end > 0 ? text.slice(0, end) : text;
+}
+
 // The passes that a view adds up, the same in all views; ``view.frame`` has the store.
 function pv_phase_select(view) {
   const select = pv_select(Object.entries(PV_PHASES), "forward", "pass", (value) => view.frame.store.set({ phase: value }, { commit: true }));

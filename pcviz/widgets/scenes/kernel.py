@@ -56,7 +56,7 @@ def scene_kernel(program: ForwardProgram, launch: Launch, levels: list[tuple[str
         "lost": lost.astype(np.uint8).tobytes(), "guard": _guard_text(lost, at, sample), "guardWhy": guard_why(lost_bound(launch)),
         "axes": [["sum", "child"], ["child", "sample"], ["sum", "sample"]], "kind": "model, L1 requests", "reference": reference,
         "startText": f"Start: read {si_bytes(sizes[0])} of {reads}, accumulator = 0.",
-        "storeText": f"Store log p of {config.tile_m} sums: {si_bytes(sizes[-1])}.",
+        "storeText": f"Store log p of {config.tile_m} {'sums' if config.tile_m > 1 else 'sum'}: {si_bytes(sizes[-1])}.",
         "stored": floats(stored), "storedShape": list(stored.shape), "storedHead": f"log p (nats): {shape_text(stored, 'sums', 'samples')}",
         "storedMark": at, "source": source(variant, config.uses_tensor_cores, run, config.tile_k),
         "caption": _caption(launch, high > launch.batch_size, paper),

@@ -31,9 +31,9 @@ function blocks_least({ cuts }, first, rows, wide) {
   for (const text of ["groups", "pseudo", "of stored", ""]) head.append(pv_el("th", "", text));
   cuts.least.slice(first, first + rows).forEach((cost, i) => {
     const g = first + i + 1, row = pv_el("tr", g === cuts.groups ? "pcv-current" : ""), within = cost !== null && cost <= cuts.budget;
-    const said = cost === null ? "– cannot be" : g === cuts.groups ? "✓ chosen" : within ? "✓ more launches" : "✗ too many";
+    const said = cost === null ? "– cannot be" : g === cuts.groups ? "✓ chosen" : within ? "✓ more" : "✗ too many";
     row.append(pv_el("th", "", String(g)), pv_el("td", "", cost === null ? "–" : pv_short(cost)), pv_el("td", "", cost === null ? "–" : pv_percent(cost / cuts.stored)), pv_el("td", "pcv-cuts-said", wide ? said : said[0]));
-    row.title = said.slice(2);
+    row.title = within && g !== cuts.groups ? "more launches than need be" : said.slice(2);
     body.append(row);
   });
   top.append(head);

@@ -214,11 +214,12 @@ function compare_curves(view) {
   const sides = [{ ...a, name: "A", ink: ink.a, dash: "5,3" }, { ...b, name: "B", ink: ink.b, dash: "" }].map((side) => ({ ...side, y: compare_series(side.scene, view.phase, chosen) })).filter((side) => side.y);
   if (height < 7 * font || width < 12 * font || !sides.length) return;
   for (const [name, value] of Object.entries({ width, height, viewBox: `0 0 ${width} ${height}` })) chart.setAttribute(name, value);
-  const { name, unit, section } = chosen, text = COMPARE_TEXT[unit], title = `${name}${section ? `, ${section.split(",")[0]},` : ""} against block size${a.scene === b.scene ? ", one curve: same settings" : ""}`;
+  const { name, unit, section } = chosen, text = COMPARE_TEXT[unit], what = `${name}${section ? `, ${section.split(",")[0]},` : ""} against block size`;
+  const whole = a.scene === b.scene ? `${what}, one curve: same settings` : what, title = whole.length * 0.58 * font < width ? whole : what;
   const sizes = [...new Set(sides.flatMap((side) => side.scene.sizes))].sort((x, y) => x - y), all = sides.flatMap((side) => side.y).filter((y) => y !== null);
   const log = all.every((y) => y > 0), scale = (y) => (log ? Math.log10(y) : y), low = log ? Math.min(...all.map(scale)) : 0, high = Math.max(...all.map(scale), low + (log ? 0.3 : 1e-9));
   const room = 0.14 * (high - low), bottom = low - room, span = high - low + 2 * room; // for "A" above and "B" below their marks
-  const box = { x: 6 * font, y: 2.4 * font, w: width - 7.5 * font, h: height - 5.4 * font };
+  const box = { x: 6 * font, y: 2.7 * font, w: width - 7.5 * font, h: height - 5.7 * font };
   const px = (size) => box.x + (sizes.length > 1 ? (sizes.indexOf(size) / (sizes.length - 1)) * box.w : 0), at = (y) => box.y + box.h - ((y - bottom) / span) * box.h, py = (y) => at(scale(y));
   const add = (tag, attributes, words) => chart.append(pv_svg(tag, attributes, words));
   add("text", { x: 0.5 * font, y: 1.1 * font, fill: ink.text, "font-size": font, "font-weight": 600 }, title);
@@ -234,7 +235,8 @@ function compare_curves(view) {
     const [x, y] = [px(side.size), py(value)], isB = side.name === "B";
     add(isB ? "circle" : "rect", isB ? { cx: x, cy: y, r: 5.5, fill: side.ink } : { x: x - 5, y: y - 5, width: 10, height: 10, fill: side.ink });
     const beside = isB && y > box.y + box.h - font; // below it stands the axis
-    const where = beside ? { x: x + 0.7 * font, y: y - 0.5 * font } : { x, y: isB ? y + 1.6 * font : y - 0.8 * font, "text-anchor": "middle" };
+    const left = side.size === sizes[sizes.length - 1];
+    const where = beside ? { x: x + (left ? -0.7 : 0.7) * font, y: y - 0.5 * font, "text-anchor": left ? "end" : "start" } : { x, y: isB ? y + 1.6 * font : y - 0.8 * font, "text-anchor": "middle" };
     add("text", { ...where, fill: ink.text, "font-size": font, "font-weight": 600 }, side.name);
   }
   chart.setAttribute("aria-label", `${title}, of A and B`);

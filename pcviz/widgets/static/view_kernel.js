@@ -10,7 +10,7 @@ function draw_kernel(el, scene, store) {
   if (!view.bar) kernel_build(frame);
   view.stop?.(scene !== view.scene);
   view.note.hidden = Boolean(scene.steps);
-  pv_waits(view.note, scene.why || "Computing the steps of a program …");
+  pv_waits(view.note, scene.why || KERNEL_COMPUTES);
   for (const part of [view.body, view.counter, view.waves, view.words, view.caption]) part.hidden = !scene.steps;
   view.bar.hidden = !scene.steps && !(scene.others && view.scene); // a launch without a program leaves the choice of others
   [...view.bar.children].slice(2).forEach((part) => (part.hidden = !scene.steps)); // behind the layer and the choice of kernels
@@ -48,6 +48,7 @@ function kernel_choose(frame, phase, group) {
   pv_choose_launch(frame.store, frame.view.scene.layer, phase, group);
 }
 
+const KERNEL_COMPUTES = "Computing the steps of a program …";
 const KERNEL_PATIENCE_MS = 200; // before the old picture fades
 const KERNEL_LIMIT_MS = 30_000; // an answer that has not come by then failed, as the status line says
 
@@ -68,7 +69,7 @@ function kernel_wait(view) {
   clearTimeout(view.fading);
   view.fading = setTimeout(() => {
     view.body.dataset.fading = "true";
-    view.text.textContent = "Computing the steps of a program …";
+    view.text.textContent = KERNEL_COMPUTES;
     view.fading = setTimeout(() => kernel_came(view, true), KERNEL_LIMIT_MS);
   }, KERNEL_PATIENCE_MS);
 }
@@ -288,7 +289,8 @@ function kernel_paint(frame) {
 function kernel_words(view, part, step) {
   const { scene, at } = view, n = kernel_last(scene), sizes = new Uint32Array(pv_u8(scene.stepBytes).slice().buffer);
   const words = step ? `Step ${at} of ${scene.numSteps}: ${step.text}` : `Step ${Math.min(at, n)} of ${scene.numSteps}: being computed …`;
-  view.text.textContent = { start: scene.startText, step: words, store: step ? scene.storeText : words }[part];
+  const waits = view.body.dataset.fading; // somebody steps on while another launch is on its way
+  view.text.textContent = waits ? KERNEL_COMPUTES : { start: scene.startText, step: words, store: step ? scene.storeText : words }[part];
   const own = scene.startBytes + sizes.subarray(0, at > n ? scene.numSteps : at).reduce((a, b) => a + b, 0) + (at > n ? scene.storeBytes : 0);
   const guard = at > 0 ? (at >= n && scene.guard) || step?.guard || "" : "";
   view.guard.hidden = !guard;

@@ -97,7 +97,8 @@ function table_fill(view) {
   pv_number(view.count, view.rows.length, problem || `${range}${pv_count(view.rows.length)} ${view.rows.length === all.length ? "rows" : `of ${pv_count(all.length)} rows`}`);
   view.pager.forEach((button, i) => Object.assign(button, { hidden: !many, disabled: i ? start + TABLE_PAGE >= view.rows.length : start === 0 }));
   view.title.textContent = `${TABLE_MODES[mode]} at block size ${scene.blockSize}, ${PV_PHASES[phase]}; ${scene.model}`;
-  view.caption.textContent = `Block size ${scene.blockSize}: ${scene.model}. ${scene.caption}`;
+  const more = view.sheet.scrollWidth > view.sheet.clientWidth + 1 ? ` ${part.columns.length} columns: scroll →` : "";
+  view.caption.textContent = `Block size ${scene.blockSize}: ${scene.model}. ${scene.caption}${more}`;
   view.sheet.dataset.blockSize = String(scene.blockSize);
 }
 

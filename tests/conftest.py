@@ -1,6 +1,7 @@
 """Options and fixtures shared by all tests."""
 
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -8,6 +9,10 @@ from lab_harness import browser_ready, chromium, lab, lab_server  # noqa: F401  
 
 # pytest tests/test_enumeration.py --hypothesis-profile=night: other random circuits every time, for a whole night
 settings.register_profile("night", max_examples=10_000, derandomize=False, deadline=None, print_blob=True)
+
+
+FIRST = "test_triton.py"  # the longest
+LAST = ("test_explorer_browser.py", "test_budgets_browser.py")  # how fast a page is: measured when nothing else runs
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -24,6 +29,35 @@ def pytest_configure(config: pytest.Config) -> None:
     if worker and config.option.markexpr == "gpu" and hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, cores[int(worker.removeprefix("gw")) % len(cores) :: count])
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """The whole suite runs in up to four processes (``-n 0``: in one), some files as before. A file is never split: its fixtures are made once."""
+    option, whole = config.option, [Path(arg).resolve() for arg in config.args] == [Path(__file__).parent]
+    if not whole or not hasattr(option, "numprocesses") or hasattr(config, "workerinput") or option.markexpr == "gpu":
+        return  # a process of such a run is no reason for more of them
+    if option.usepdb or option.collectonly or option.capture == "no":
+        return
+    if option.numprocesses is None:
+        option.numprocesses = min(4, os.cpu_count() or 1)
+    if option.numprocesses and option.dist == "no":
+        option.dist = "loadgroup"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first and the many short ones after them, so that all processes end together; then, by one of them alone, ``LAST``."""
+    in_browser = {item.path for item in items if item.get_closest_marker("browser")}
+
+    def turn(item: pytest.Item) -> int:
+        name = item.path.name
+        return LAST.index(name) + 3 if name in LAST else 0 if name == FIRST else 1 if item.path in in_browser else 2
+
+    items.sort(key=turn)
+    for item in items:
+        if not item.get_closest_marker("gpu"):
+            item.add_marker(pytest.mark.xdist_group("last" if item.path.name in LAST else item.path.name))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

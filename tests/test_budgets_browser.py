@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from test_explorer_browser import READY, ROOT, slider_within_budget, value
+from test_explorer_browser import READY, ROOT, slider_within_budget, value, wake
 
 pytestmark = pytest.mark.browser
 PD_128 = """
@@ -28,6 +28,7 @@ def test_digits_circuit(lab):
     lab.page.wait_for_function("root => document.querySelector(root).dataset.ready?.split(' ').length === 6", arg=ROOT, timeout=60_000)
     stages(lab, "cost", "blocks")
     before, moves = slider_within_budget(lab, 6)
+    wake(lab)
     assert (sum(lab.ws_bytes()) - before) / moves < 2000 and sum(lab.ws_bytes()) < 6_000_000
     lab.assert_clean()
 
@@ -42,6 +43,7 @@ def test_pd_128(lab):
     print(f"PD-128: {time.monotonic() - start:.1f} s to the frames of all sizes")
     stages(lab, "cost", "dag", "blocks")
     before, moves = slider_within_budget(lab, 8)
+    wake(lab)
     assert (sum(lab.ws_bytes()) - before) / moves < 2000 and sum(lab.ws_bytes()) < 6_000_000
     size = int(lab.page.get_attribute("[data-pcv=headline]", "data-block-size"))
     assert value(lab, "headline-launches") == lab.kernel_eval(

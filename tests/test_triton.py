@@ -17,8 +17,9 @@ HERE = Path(__file__).parent
 @pytest.mark.timeout(600)
 @pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton has no build for this system")
 def test_the_kernels_interpreted():
-    """Everything in interpreted_triton.py; a process can not mix interpreted and compiled kernels. On all cores: the interpreter uses one."""
-    command = [sys.executable, "-W", "ignore::RuntimeWarning", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-n", "logical"]
+    """Everything in interpreted_triton.py; a process can not mix interpreted and compiled kernels. On this process's share of the cores."""
+    share = max(1, (os.cpu_count() or 1) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1)))
+    command = [sys.executable, "-W", "ignore::RuntimeWarning", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-n", str(share)]
     command.append(str(HERE / "interpreted_triton.py"))
     environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTEST_ADDOPTS": "", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=580, check=False)

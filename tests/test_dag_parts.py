@@ -10,6 +10,7 @@ from hypothesis import given, settings
 import pcviz as pcv
 from pcviz.benchmark import measure
 from pcviz.compiler.blockmap import LayerBlocks
+from pcviz.compiler.compile import node_rows
 from pcviz.compiler.layering import layering
 from pcviz.compiler.numbering import edges_per_row, pair_counts, parameters, read_by, readers
 from pcviz.ir.nodes import ProdNodes, SumNodes, init_params, inputs, multiply, summate, topological
@@ -21,7 +22,7 @@ from pcviz.widgets.scenes.dag import MAX_GLYPHS, scene_dag
 from pcviz.widgets.scenes.dag_costs import ESTIMATES, Costs
 from pcviz.widgets.scenes.dag_flow import node_flows, overview_flows
 from pcviz.widgets.scenes.dag_parts import MAX_COLUMN, _vector_units, scene_dag_part
-from pcviz.widgets.scenes.dag_search import MAX_KEPT_NODES, find_part
+from pcviz.widgets.scenes.dag_search import MAX_KEPT_NODES, find_part, row_of
 from pcviz.widgets.scenes.dag_words import ranges
 
 
@@ -217,13 +218,22 @@ def test_odd_names_are_found_as_given_and_as_shown():
 
 
 def test_search_by_number_layer_and_name():
-    numbering = layering(pcv.figure_5_layer(num_regions=3, num_latents=4)).numbering
+    root = pcv.figure_5_layer(num_regions=3, num_latents=4)
+    numbering = layering(root).numbering
     assert find_part(numbering, "1,2") == {"key": "node:12"} and find_part(numbering, "Layer 1") == {"key": "layer:1"}
     vector = find_part(numbering, "region 1")["key"]  # an exact name wins over "region 1, product 0"
     assert numbering.vectors[int(vector.split(":")[1])].name == "region 1"
     several = find_part(numbering, "product 2")
     assert several["total"] == 3 and several["matches"][0][1] == "region 0, product 2 (product, layer 1)"
-    for text in ("nowhere", "node 9999", "layer 7", "vector 999", "", "9" * 5000):
+    for size in (2, 4):
+        rows = node_rows(numbering.cut, block_size=size)
+        assert rows == pcv.compile(root, block_size=size).starts
+        for node in (0, 13, numbering.num_nodes - 1):
+            vector, place = numbering.locate(node)
+            row = rows.get(id(numbering.vectors[vector]))
+            assert row is None or find_part(numbering, f"row {row + place}", rows, size) == {"key": f"node:{node}"}
+    assert row_of(numbering, numbering.num_nodes - 1, rows) == row + place and row_of(numbering, 0, rows) is None
+    for text in ("row 0", "row 9999", "nowhere", "node 9999", "layer 7", "vector 999", "", "9" * 5000):
         with pytest.raises(ValueError):
             find_part(numbering, text)
     for key in ("layer:9", "rows:0:3-99", "vectors:0-40", "node:x", "walk:3", "vector:-1"):
@@ -243,7 +253,8 @@ def test_a_small_circuit_keeps_all_its_parts():
     numbering, costs = layering(root).numbering, Costs(layering(root), 2, summary.padding_tolerance)
     assert {f"node:{node}" for node in range(numbering.num_nodes)} <= scene["parts"].keys()
     for key, part in scene["parts"].items():
-        assert part == scene_dag_part(numbering, key, 2, costs=costs)
+        assert part["caption"].endswith((own := scene_dag_part(numbering, key, 2, costs=costs))["caption"])
+        assert part | {"caption": own["caption"]} == own
         assert all(glyph["key"] in scene["parts"] for glyph in part["glyphs"] if glyph["key"])
     large = pcv.figure_5_layer(num_regions=1, num_latents=MAX_KEPT_NODES)
     assert scene_dag(large, pcv.plan_summary(large, block_size=2))["parts"] == {}

@@ -14,6 +14,7 @@ from test_explorer import pruned_circuit
 import pcviz as pcv
 from pcviz.compiler.blockcells import child_blocks
 from pcviz.compiler.blockmap import PSEUDO, LayerBlocks, block_map
+from pcviz.compiler.layering import layering
 from pcviz.devices import H100_SXM, DeviceSpec
 from pcviz.ir.nodes import inputs, multiply, sum_vectors, summate
 from pcviz.recorded import figure_5_rows, layer_times, own_launches, steps_of_size
@@ -114,7 +115,7 @@ def test_blocks_scene_of_an_unknown_layer(summaries, pd):
 
 def launches_scene(root, layer, size, tolerance=0.25, first=None):
     one = pcv.compile(root, block_size=size, padding_tolerance=tolerance).layers[layer - 1]
-    return one, scene_launches(one.groups, one.sections, LayerBlocks(root, layer, size, tolerance), first)
+    return one, scene_launches(one.groups, one.sections, LayerBlocks(root, layer, size, tolerance), layering(root).numbering, first)
 
 
 @given(root=small_circuits())
@@ -125,13 +126,21 @@ def test_launches_show_the_plans_index_tensors(root):
             one, scene = launches_scene(root, layer, size, 1.0)
             blocks = LayerBlocks(root, layer, size, 1.0)
             children = child_blocks(blocks, True, (0, blocks.sum_blocks, 0, blocks.width(True)))
+            plan, numbering = pcv.compile(root, block_size=size, padding_tolerance=1.0), layering(root).numbering
             for row in scene["rows"]:
+                vector, place = numbering.locate(row["node"])  # figure 4's rows and the DAG's nodes are the same sums
+                assert row["nid"] == plan.starts[id(numbering.vectors[vector])] + place
                 group = one.groups[row["launch"] - 1]
                 assert row["nid"] == group.nids[row["place"]] and row["width"] == group.cids.shape[1]
                 cids, pids, columns, kinds = zip(*row["places"])
                 assert list(cids) == group.cids[row["place"]].tolist()[:12] and list(pids) == group.pids[row["place"]].tolist()[:12]
                 assert list(columns) == children[row["position"]].tolist()[: len(columns)]
                 assert [kind == PSEUDO for kind in kinds] == [pid == 0 for pid in pids]
+            elements = {start: nodes for nodes, start in one.elements}
+            for column, node in zip(scene["columns"], scene["colNodes"]):
+                vector, place = numbering.locate(node)
+                cid = next(cid for row in scene["rows"] for cid, _, at, _ in row["places"] if at == column)
+                assert elements[cid - place] is numbering.vectors[vector]
             assert_travels(scene)
 
 
@@ -666,6 +675,7 @@ def launches_and_groups(page, root):
     cid, pid = one.groups[row["launch"] - 1].cids[row["place"], 1], one.groups[row["launch"] - 1].pids[row["place"], 1]
     told = f"nids[{row['place']}] = {row['nid']}, cids[{row['place']}, 1] = {cid}, pids[{row['place']}, 1] = {pid}."
     assert told in page.inner_text("[data-pcv=blocks-told]")
+    assert f"DAG's node {row['node']}" in page.inner_text("[data-pcv=blocks-told]")
     page.click("[data-pcv=blocks-mode-cuts]")
     assert page.locator("[data-pcv=blocks-least] .pcv-current th").inner_text() == str(len(one.groups))
     assert page.locator("[data-pcv=blocks-program] .pcv-chosen").count() == len(one.groups)

@@ -119,6 +119,7 @@ class LayerBlocks:
         order = _row_order(grids, padding_tolerance)
         starts, _, _ = lay_out_elements(order.grids, width)
         self.elements = sorted(chosen.elements, key=lambda e: starts[id(e)])
+        self.element_width = width
         self.first_col = np.cumsum([0] + [-(-e.num_nodes // width[id(e)]) for e in self.elements])
         column = dict(zip(map(id, self.elements), self.first_col.tolist()))
         self.parts = [Part(grid, positions, column) for grid, positions in zip(order.grids, order.positions)]
@@ -153,17 +154,27 @@ class LayerBlocks:
 
     def row_labels(self, positions) -> list[str]:
         """Name of each sum block: its vector and its number in it."""
+        return [f"{nodes.label}, block {block}" for nodes, block, _ in self.row_places(positions)]
+
+    def col_labels(self, columns) -> list[str]:
+        """Name of each child block: its vector and its number in it."""
+        return [f"{nodes.label}, block {block}" for nodes, block, _ in self.col_places(columns)]
+
+    def row_places(self, positions) -> list[tuple[Nodes, int, int]]:
+        """Of each sum block its vector, its number in it, and its first node in it."""
         owner = np.empty(self.sum_blocks, dtype=np.int64)
         block = np.empty(self.sum_blocks, dtype=np.int64)
         for i, part in enumerate(self.parts):
             owner[part.positions], block[part.positions] = i, np.arange(len(part.positions))
-        return [f"{self.parts[owner[p]].grid.nodes.label}, block {block[p]}" for p in positions]
+        grids = [self.parts[owner[p]].grid for p in positions]
+        return [(grid.nodes, int(block[p]), int(block[p]) * grid.sum_block) for grid, p in zip(grids, positions)]
 
-    def col_labels(self, columns) -> list[str]:
-        """Name of each child block: its vector and its number in it."""
+    def col_places(self, columns) -> list[tuple[Nodes, int, int]]:
+        """Of each child block the same."""
         columns = np.asarray(columns, dtype=np.int64)
         owner = np.searchsorted(self.first_col, columns, side="right") - 1
-        return [f"{self.elements[o].label}, block {c - self.first_col[o]}" for o, c in zip(owner, columns)]
+        found = [(self.elements[o], int(c - self.first_col[o])) for o, c in zip(owner, columns)]
+        return [(nodes, block, block * self.element_width[id(nodes)]) for nodes, block in found]
 
 
 class Part:

@@ -55,6 +55,16 @@ def layer_groups(
     return forward_groups(chosen, block_size, padding_tolerance, cursor)
 
 
+def node_rows(layers: Layering, *, block_size: int, padding_tolerance: float = 0.25) -> dict[int, int]:
+    """First row in the buffer of node values of every input and sum vector, by its id, as the plan of ``compile`` has them."""
+    widest = _widest_block(layers, block_size)
+    cursor = Cursor(node_row=widest, param=widest**2, starts={}, tiles={})
+    _lay_out_inputs(layers, block_size, cursor)
+    for layer in layers.layers:
+        pass_layer(layer, block_size, padding_tolerance, cursor, set())
+    return cursor.starts
+
+
 def _widest_block(layers: Layering, block_size: int) -> int:
     """Largest block in use. The null block in front of the nodes has as many rows, the zero block of parameters that
     many squared, so that every block behind them is aligned."""

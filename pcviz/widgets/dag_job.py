@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ..compiler.compile import node_rows
 from .circuits import FIGURE_5
 from .headline import is_own
 from .scenes.dag import scene_dag
 from .scenes.dag_costs import Costs
 from .scenes.dag_flow import overview_flows
 from .scenes.dag_parts import scene_dag_part
-from .scenes.dag_search import find_part
+from .scenes.dag_search import find_part, row_text
 from .scenes.dag_times import Times, measured_times, recorded_times
 
 
@@ -20,6 +21,7 @@ class DagJob:
     def __init__(self, generation):
         self._generation = generation
         self._costs: dict[tuple[int, int], Costs] = {}
+        self._rows_of: tuple[int, dict[int, int]] = (0, {})
 
     def scene(self, size: int) -> dict:
         of = self._generation
@@ -35,11 +37,20 @@ class DagJob:
         flows, samples = (None, 0) if flow is None else flows_of(None if flow == "data" else int(flow))
         if "regions" in wish:
             return overview_flows(numbering, flows, wish["regions"]) | {"samples": samples}
-        found = {"key": wish["open"]} if "open" in wish else find_part(numbering, wish["find"])
+        found = {"key": wish["open"]} if "open" in wish else find_part(numbering, wish["find"], self._rows(size), size)
         if "key" not in found:
             return found
         costs = self.costs(size) if wish.get("costs") else None
-        return found | {"part": scene_dag_part(numbering, found["key"], size, flows, costs), "samples": samples}
+        part = scene_dag_part(numbering, found["key"], size, flows, costs)
+        part["caption"] = row_text(numbering, part, self._rows(size), self._generation.settings.padding_tolerance) + part["caption"]
+        return found | {"part": part, "samples": samples}
+
+    def _rows(self, size: int) -> dict[int, int]:
+        """First row of every vector in the buffer of values, as figure 4 of Blocks has them; of the last block size that was asked for."""
+        if self._rows_of[0] != size:
+            of = self._generation
+            self._rows_of = size, node_rows(of.layering, block_size=size, padding_tolerance=of.settings.padding_tolerance)
+        return self._rows_of[1]
 
     def _times(self, size: int) -> dict[str, Times]:
         from ..recorded import layer_times

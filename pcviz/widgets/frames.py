@@ -203,7 +203,7 @@ class Generation:
             scene = scene_window(self.blocks(size, layer), wish["packed"], wish["window"], wish["cells"])
             return scene | {"hasFlows": self.entry.x is not None}
         if name == "launches":
-            return scene_launches(*self._groups(size, layer), self.blocks(size, layer), wish.get("first"))
+            return scene_launches(*self._groups(size, layer), self.blocks(size, layer), self.layering.numbering, wish.get("first"))
         raise ValueError(f"no part of a view is called {name!r}")
 
     def _groups(self, size: int, layer: int):

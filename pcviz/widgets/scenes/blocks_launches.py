@@ -6,20 +6,27 @@ from __future__ import annotations
 import numpy as np
 
 from ...compiler.blockmap import LayerBlocks
+from ...compiler.numbering import Numbering
 from ...compiler.plan import Section, SumGroup
+from ...ir.nodes import Nodes
 from .common import count
 
 MAX_ROWS = 12
 MAX_PLACES = 12
 
 
-def scene_launches(groups: tuple[SumGroup, ...], sections: tuple[Section, ...], blocks: LayerBlocks, first: int | None = None) -> dict:
+def scene_launches(
+    groups: tuple[SumGroup, ...], sections: tuple[Section, ...], blocks: LayerBlocks, numbering: Numbering, first: int | None = None
+) -> dict:
     """``groups``, ``sections``: of the layer's plan. Sum blocks from ``first`` (position in plan order) on, or of None the first
     ones of every launch. ``rows``: the launch, the place in it, the nid, and per place its cid, pid, child block (-1: the null
-    block) and kind (bits of blockmap.py)."""
+    block) and kind (bits of blockmap.py). ``node``, ``colNodes``: the first node of a sum block and of a child block by its number in the
+    DAG view, which does not change with the block size as rows do."""
     ends = np.cumsum([len(group.nids) for group in groups])
     columns = _columns(sections)
     rows = [_row(groups, ends, position, columns, blocks) for position in _positions(ends, first)]
+    for row, place in zip(rows, blocks.row_places([row["position"] for row in rows])):
+        row["node"] = _node(numbering, place)
     shown = sorted({place[2] for row in rows for place in row["places"] if place[2] >= 0})
     widest = max(group.cids.shape[1] for group in groups)
     return {
@@ -30,8 +37,14 @@ def scene_launches(groups: tuple[SumGroup, ...], sections: tuple[Section, ...], 
         "first": first if first is None else rows[0]["position"],
         "columns": shown,
         "colLabels": blocks.col_labels(shown),
+        "colNodes": [_node(numbering, place) for place in blocks.col_places(shown)],
         "caption": f"the first {MAX_PLACES} of up to {count(widest)} places" if widest > MAX_PLACES else "",
     }
+
+
+def _node(numbering: Numbering, place: tuple[Nodes, int, int]) -> int:
+    nodes, _, first = place
+    return int(numbering.starts[numbering.number[id(nodes)]]) + first
 
 
 def _positions(ends: np.ndarray, first: int | None) -> list[int]:

@@ -36,7 +36,7 @@ def scene_dag(root: Nodes | Layering, summary: PlanSummary, report=None, times: 
         "inputs": {"vectors": summary.num_input_vectors, "nodes": summary.num_input_nodes, "variables": summary.num_vars},
         "columns": columns,
         "regions": regions,
-        "parts": kept_parts(cut, summary.block_size, costs),
+        "parts": kept_parts(cut, summary.block_size, summary.padding_tolerance, costs),
         "timeLabel": f"estimated time, forward (model, {report.device.name})" if report is not None else "estimated time (none yet)",
         "times": {kind: found.for_page() for kind, found in times.items()},
         "model": f"model, {report.device.name}, forward, batch {report.batch_size}" if report is not None else "",

@@ -221,8 +221,12 @@ function blocks_pick(view, row, place, focus) {
 function blocks_told(view, i, place) {
   const { launches } = view.scene, row = view.figure.g.rows[i], group = launches.groups.find((one) => one.launch === row.launch), [cid, pid, column, kind] = row.places[place];
   const head = `launch ${row.launch}: nids[${row.place}] = ${String(row.nid)}, cids[${row.place}, ${place}] = ${String(cid)}, pids[${row.place}, ${place}] = ${String(pid)}.`;
-  const from = `Writes sums at rows ${String(row.nid)}–${String(row.nid + group.sumBlock - 1)} (${row.label});`;
+  const from = `Writes sums at rows ${blocks_from_to(row.nid, group.sumBlock)} (${row.label}, DAG's node ${blocks_from_to(row.node, group.sumBlock)});`;
   if (kind === BLOCKS_PSEUDO) return [head, from, "pseudo block: reads the null block (rows 0 …) and the zero parameters."];
-  const name = launches.colLabels[launches.columns.indexOf(column)], size = group.sumBlock * group.childBlock;
-  return [head, from, `reads products at rows ${String(cid)}–${String(cid + group.childBlock - 1)} (${name}) and parameters ${String(pid)}–${String(pid + size - 1)}.`];
+  const at = launches.columns.indexOf(column), nodes = blocks_from_to(launches.colNodes[at], group.childBlock), size = group.sumBlock * group.childBlock;
+  return [head, from, `reads products at rows ${blocks_from_to(cid, group.childBlock)} (${launches.colLabels[at]}, DAG's node ${nodes}) and parameters ${blocks_from_to(pid, size)}.`];
+}
+
+function blocks_from_to(first, size) {
+  return size > 1 ? `${first}–${first + size - 1}` : String(first);
 }

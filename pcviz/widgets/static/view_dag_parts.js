@@ -11,7 +11,7 @@ function dag_nav_build(view) {
   view.find = pv_focusable(pv_el("input", "pcv-select pcv-dag-find"));
   Object.assign(view.find, { type: "text", placeholder: "find node or name" });
   view.find.dataset.pcv = "dag-find";
-  view.find.setAttribute("aria-label", "Search: a node number, layer 3, vector 17, or a part of a name; Enter opens it");
+  view.find.setAttribute("aria-label", "Search: a node number, row 48 of figure 4, layer 3, vector 17, or a part of a name; Enter opens it");
   view.find.addEventListener("keydown", (event) => {
     if (event.key === "Enter") dag_find(view, view.find.value);
     else if (event.key === "Escape") dag_found(view, []);

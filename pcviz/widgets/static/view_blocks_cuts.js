@@ -33,7 +33,7 @@ function blocks_least({ cuts }, first, rows, wide) {
     const g = first + i + 1, row = pv_el("tr", g === cuts.groups ? "pcv-current" : ""), within = cost !== null && cost <= cuts.budget;
     const said = cost === null ? "– cannot be" : g === cuts.groups ? "✓ chosen" : within ? "✓ more" : "✗ too many";
     row.append(pv_el("th", "", String(g)), pv_el("td", "", cost === null ? "–" : pv_short(cost)), pv_el("td", "", cost === null ? "–" : pv_percent(cost / cuts.stored)), pv_el("td", "pcv-cuts-said", wide ? said : said[0]));
-    row.title = within && g !== cuts.groups ? "more launches than need be" : said.slice(2);
+    row.title = cost === null ? "Blocks of different shapes share no launch" : within && g !== cuts.groups ? "More launches than need be" : said.slice(2);
     body.append(row);
   });
   top.append(head);

@@ -255,7 +255,7 @@ function kernel_paint(frame) {
   const step = kernel_step(scene, at), stored = at > n, part = at === 0 ? "start" : stored ? "store" : "step";
   kernel_words(view, part, step);
   kernel_waves(view, theme);
-  const room = view.body.clientWidth / frame.font > 58, low = frame.height < (room ? 24 : 30) * frame.font; // presenter size: the tiles come before words and source
+  const room = view.body.clientWidth / frame.font > 72, low = frame.height < (room ? 24 : 30) * frame.font; // presenter size: the tiles come before words and source
   frame.el.dataset.low = String(low);
   const width = view.body.clientWidth, tight = low || (!room && frame.height < 36 * frame.font), wide = room && !tight;
   Object.assign(view.body.dataset, { wide: String(wide), shows: !tight ? "both" : view.codeOpen ? "code" : "tiles" });

@@ -7,7 +7,7 @@ const COST_PANELS = {
   hbm_bytes: { title: "HBM traffic", short: "HBM", text: pv_bytes, why: "Bytes read from and written to memory" },
   l1_bytes: { title: "L1 requests", short: "L1", text: pv_bytes, why: "Bytes that programs request; the model assumes no reuse in L1" },
   loads: { title: "Loads per input", short: "loads per input", text: (n) => (n === null ? "–" : `${pv_digits(n)}×`), why: "How often the forward pass loads a value that a sum layer reads: M times by the naive parallelization, M / tile_m times by a program of tile_m sums" },
-  cpu: { title: "Torch engine, this CPU, not modelled", short: "Torch engine, this CPU, not modelled", text: pv_ms, why: "Measured here; no model of this machine is drawn beside it" },
+  cpu: { title: "Torch engine, this CPU, not modelled", short: "This CPU, not modelled", text: pv_ms, why: "Measured here; no model of this machine is drawn beside it" },
 };
 const COST_WORDS = [{ model: "model", recorded0: "recorded", measured: "measured" }, { model: "model", recorded0: "rec.", measured: "measured" }];
 const COST_SYMBOLS = ["square", "diamond", "triangle-up", "x"];
@@ -90,7 +90,7 @@ function cost_build(frame) {
     return button;
   });
   bar.append(view.phaseSelect, view.panelSelect, view.thirdSelect, ...view.sources, view.title, pv_el("span", "pcv-grow"), view.sheetButton);
-  view.keys = pv_el("div", "pcv-keys");
+  view.keys = pv_focusable(pv_el("div", "pcv-keys"));
   view.plot = pv_el("div", "pcv-plot");
   view.charts = []; // the last shown first
   view.overlay = pv_el("div", "pcv-cost-overlay");
@@ -165,6 +165,9 @@ function cost_keys(view, frame) {
     keys.push(key);
   }
   view.keys.replaceChildren(...keys);
+  const low = frame.height < 18 * frame.font; // a curve is worth more than its whole legend, which scrolls then
+  Object.assign(view.keys.style, { maxHeight: low ? `${2.8 * frame.font}px` : "", overflowY: low ? "auto" : "" });
+  view.keys.tabIndex = low ? 0 : -1;
   view.title.textContent = `batch ${view.scene.batchSize === null ? "–" : pv_count(view.scene.batchSize)}`;
 }
 
@@ -212,8 +215,8 @@ function cost_heads(view) {
       } else head.append(value);
       view.overlay.append(dot);
     });
-    const { title, long = title, short } = COST_PANELS[name];
-    head.append(pv_el("b", "", !narrow ? long : panel.marks.length > 1 ? short : title));
+    const { title, long = title, short } = COST_PANELS[name], little = panel.marks.length > 1 || box.w < 13.6 * font;
+    head.append(pv_el("b", "", !narrow ? long : little ? short : title));
     panel.rule = pv_el("div", "pcv-rule");
     Object.assign(panel.rule.style, { top: `${box.y}px`, height: `${box.h}px` });
     view.overlay.append(head, panel.rule);

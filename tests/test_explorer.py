@@ -200,6 +200,27 @@ def test_the_tolerance_of_the_page_is_the_sessions(page):
     assert session["padding_tolerance"] == 0.05 and session["tolerances"] == [0.0, 0.05, 0.1, 0.25, 0.5, 1.0]
 
 
+def test_whoever_leaves_a_scene_has_the_settings_of_before(page):
+    def settings():
+        return page.session.state["scene"], page.session.state["circuit"], page.session.state["batch_size"], page.session.state["padding_tolerance"]
+
+    page.send("ready")
+    page.send("set", name="batch_size", value="128")
+    page.send("scene", name="underflow")
+    assert settings() == ("underflow", "far apart", 64, 0.25)
+    page.send("scene", name="groups")
+    assert settings() == ("groups", "pruned", 512, 0.0)
+    page.send("scene", name=None)
+    assert settings() == (None, "pruned", 128, 0.25)
+    page.send("scene", name="underflow")
+    page.send("set", name="circuit", value="yours")
+    assert settings() == (None, "yours", 128, 0.25)
+    page.send("set", name="circuit", value="pruned")  # outside a scene, settings stay
+    page.send("set", name="batch_size", value="32")
+    page.send("set", name="circuit", value="yours")
+    assert settings() == (None, "yours", 32, 0.25)
+
+
 def test_what_is_compared_with_may_be_under_any_settings(page):
     """A of the Compare view, when a state brings it: its scene is made for the page that asks."""
     page.send("ready")

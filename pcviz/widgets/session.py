@@ -31,6 +31,7 @@ class Session:
 
     def __init__(self, outbox: Outbox, entries: list[Entry], settings: Settings, block_size: int | None = None, focus: bool = False):
         self._outbox, self._settings, self._focus = outbox, settings, focus
+        self._outside = settings  # those of before a scene
         self._lock = threading.RLock()
         self._entries = {entry.name: entry for entry in entries}
         self._entry = entries[0]
@@ -46,7 +47,6 @@ class Session:
         self._learned: tuple[Training, bytes] | None = None  # the last scene of what a circuit has learned
         self._kernel = KernelJob()
         self._flows, self._dag_flows = FlowsJob(), FlowsJob()
-        self._num_layers: dict[str, list[dict]] = {}
         self._scene: Scene | None = None
         self._page = page_state({})
         self._jump = 0  # the page goes to the session's place, instead of keeping its own, when this changes
@@ -102,7 +102,8 @@ class Session:
     def _do_set(self, message: dict) -> None:
         name, value = message["name"], message["value"]
         if name == "circuit":
-            entry, self._scene = entry_named(self._entries, value), None
+            entry = entry_named(self._entries, value)
+            self._leave_scene()
             self._open(entry, entry.first_size, entry.layer)
         elif name == "auto_measure":
             self._auto_measure = bool(value)
@@ -181,11 +182,15 @@ class Session:
 
     def _do_scene(self, message: dict) -> None:
         if message["name"] is None:
-            self._scene = None
-            self._send_session()
+            self._leave_scene()
+            self._open(self._entry, self.block_size, self.layer)
         else:
-            presenter = bool(message.get("presenter", self._page["presenter"]))  # the page's own: what it tells of its state comes later
-            self._restore(scene_state(scene_named(message["name"])) | {"presenter": presenter})
+            self._restore(scene_state(scene_named(message["name"])) | {"presenter": bool(message.get("presenter"))})
+
+    def _leave_scene(self) -> None:
+        """No scene any more, and the settings of before it: a scene's batch size or tolerance would puzzle beside another circuit."""
+        if self._scene is not None:
+            self._scene, self._settings = None, self._outside
 
     def _do_save_page(self, _message: dict) -> None:
         entry, settings, size, layer = self._entry, self._settings, self.block_size, self.layer
@@ -283,6 +288,8 @@ class Session:
         if place is None:
             self._awaited = state
             return
+        if self._scene is None:
+            self._outside = self._settings
         self._entry, self._settings, self._scene, self._page, self.block_size, self.layer = place
         self._entries.setdefault(place.entry.name, place.entry)
         self._jump += 1
@@ -371,16 +378,11 @@ class Session:
             self._frames.refresh(Task("cost", None, None, tolerance), Task("compare", None, None, tolerance), *sized)
 
     def _send_run(self) -> None:
-        device = self._device
-        training = device.training
-        self._outbox.send(
-            "run",
-            state=device.state,
-            block_size=None if training is None else training.block_size,
-            circuit=None if training is None else training.entry.name,
-            comparing=training is not None and training.comparing,
-            measuring=device.measuring,
-        )
+        device, training = self._device, self._device.training
+        run = {"block_size": None, "circuit": None, "comparing": False}
+        if training is not None:
+            run = {"block_size": training.block_size, "circuit": training.entry.name, "comparing": training.comparing}
+        self._outbox.send("run", state=device.state, measuring=device.measuring, **run)
 
     def close(self) -> None:
         self._outbox.close()

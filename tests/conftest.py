@@ -12,6 +12,7 @@ settings.register_profile("night", max_examples=10_000, derandomize=False, deadl
 
 
 FIRST = "test_triton.py"  # the longest
+FIRST_ON_GPU = ("test_pruned_by_flow", "test_completions", "test_values_and_flows_of_nodes")  # with work for the CPU
 LAST = ("test_explorer_browser.py", "test_budgets_browser.py")  # how fast a page is: measured when nothing else runs
 
 
@@ -21,6 +22,13 @@ def one_torch_thread():
     import torch
 
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Path:
+    """A folder of this run, the same one for all its processes."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if hasattr(pytestconfig, "workerinput") else own
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -34,15 +42,13 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
     """The whole suite runs in up to four processes (``-n 0``: in one), some files as before. A file is never split: its fixtures are made once."""
-    option, whole = config.option, [Path(arg).resolve() for arg in config.args] == [Path(__file__).parent]
-    if not whole or not hasattr(option, "numprocesses") or hasattr(config, "workerinput") or option.markexpr == "gpu":
+    option, whole, on_gpu = config.option, [Path(arg).resolve() for arg in config.args] == [Path(__file__).parent], config.option.markexpr == "gpu"
+    if not hasattr(option, "numprocesses") or hasattr(config, "workerinput"):
         return  # a process of such a run is no reason for more of them
-    if option.usepdb or option.collectonly or option.capture == "no":
-        return
-    if option.numprocesses is None:
+    if whole and not on_gpu and option.numprocesses is None and not (option.usepdb or option.collectonly or option.capture == "no"):
         option.numprocesses = min(4, os.cpu_count() or 1)
-    if option.numprocesses and option.dist == "no":
-        option.dist = "loadgroup"
+    if option.numprocesses and option.dist == "no" and (whole or on_gpu):
+        option.dist = "loadgroup"  # in the order below
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -52,6 +58,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     def turn(item: pytest.Item) -> int:
         name = item.path.name
+        if item.get_closest_marker("gpu"):
+            return 0 if item.originalname in FIRST_ON_GPU else 2
         return LAST.index(name) + 3 if name in LAST else 0 if name == FIRST else 1 if item.path in in_browser else 2
 
     items.sort(key=turn)

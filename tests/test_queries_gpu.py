@@ -3,6 +3,7 @@ GPU at real sizes, with ``pytest -m gpu tests/test_queries_gpu.py``. Answers are
 
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 from circuits import trained_params, vectors_with_rows
 from oracle import worlds_of
 from test_queries import ALMOST_NEVER, p_value
+from trained import hclt_on_gpu, smooth_images
 
 import pcviz as pcv
 from pcviz.ir.nodes import SumNodes, init_params, sum_vectors
@@ -25,8 +27,12 @@ class Where:
     device: str
     impl: str
     num_latents: int  # of circuits over six variables
-    num_vars: int  # of images
+    image_shape: tuple[int, int]
     image_latents: int
+
+    @property
+    def num_vars(self) -> int:
+        return self.image_shape[0] * self.image_shape[1]
 
     def circuit(self, root, block_size: int = 32, **options) -> pcv.TensorCircuit:
         pc = pcv.TensorCircuit(pcv.compile(root, block_size=block_size), device=self.device, **options)
@@ -34,7 +40,7 @@ class Where:
         return pc
 
 
-CPU, GPU = Where("cpu", "torch", 12, 64, 6), Where("cuda", "triton", 96, 784, 96)
+CPU, GPU = Where("cpu", "torch", 12, (8, 8), 6), Where("cuda", "triton", 96, (28, 28), 96)
 GPU_MARKS = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 
 
@@ -114,20 +120,20 @@ def test_mpe_reaches_the_maximum(where, kind):
 # ---- images -------------------------------------------------------------------------------------------------------------
 
 
-def images(where: Where, count: int) -> np.ndarray:
-    """Smooth random rows of 16 grey values, so that neighbours depend on each other."""
-    noise = np.cumsum(np.random.default_rng(0).normal(size=(count, where.num_vars)), axis=1) / 3
-    return np.clip(8 + noise - noise.mean(axis=1, keepdims=True), 0, 15).astype(np.uint8)
-
-
 @cache
-def trained(where: Where) -> tuple[SumNodes, np.ndarray]:
-    x = images(where, 600)
-    root = pcv.HCLT(x, where.image_latents, dist=pcv.Categorical(16))
-    pc = where.circuit(root)
+def trained_on(where: Where, folder: Path) -> tuple[SumNodes, np.ndarray]:
+    x = smooth_images(600, where.image_shape)
+    if where is GPU:
+        return hclt_on_gpu(folder), x
+    pc = where.circuit(pcv.HCLT(x, where.image_latents, dist=pcv.Categorical(16)))
     for _ in pcv.fit(pc, x, epochs=4, batch_size=200):
         pass
     return pc.write_back(), x
+
+
+@pytest.fixture
+def trained(where, shared_folder) -> tuple[SumNodes, np.ndarray]:
+    return trained_on(where, shared_folder)
 
 
 def exact_of(where: Where, root, block_size: int = 32) -> pcv.TensorCircuit:
@@ -138,8 +144,8 @@ def nats(where: Where) -> float:
     return 2e-2 if where.impl == "triton" else 1e-3  # engine.md's bound of the default precision at 784 variables
 
 
-def test_values_and_flows_of_nodes(where):
-    root, x = trained(where)
+def test_values_and_flows_of_nodes(where, trained):
+    root, x = trained
     x, observed = x[:70], np.random.default_rng(1).random((70, where.num_vars)) < 0.7
     pc, exact = where.circuit(root, 16), exact_of(where, root, 16)
     values, flows = (f(x, observed) for f in (pc.node_values, pc.node_flows))
@@ -154,9 +160,9 @@ def test_values_and_flows_of_nodes(where):
         np.testing.assert_allclose(summed.of(nodes), expected_edges, rtol=1e-2, atol=nats(where) * max(1.0, expected_edges.max()))
 
 
-def test_completions(where):
+def test_completions(where, trained):
     """The second half hidden: marginals and MPE as in float64, samples in agreement with the marginals, evidence kept."""
-    root, x = trained(where)
+    root, x = trained
     x, observed = x[:3], np.arange(where.num_vars)[None] < where.num_vars // 2
     pc, exact = where.circuit(root), exact_of(where, root)
     found, expected = pc.marginals(x, observed), exact.marginals(x, observed)
@@ -173,9 +179,9 @@ def test_completions(where):
 
 
 @pytest.mark.parametrize("granularity", [1, 2])
-def test_pruned_by_flow(where, granularity):
+def test_pruned_by_flow(where, trained, granularity):
     """As many edges as by the float64 engine, nearly all of them the same ones, and the pruned circuit is right."""
-    root, x = trained(where)
+    root, x = trained
     pruned, expected = (pcv.prune(pc, keep=0.3, granularity=granularity, x=x[:200]) for pc in (where.circuit(root), exact_of(where, root)))
     edges, expected_edges = (sum(nodes.num_edges for nodes in sum_vectors(circuit)) for circuit in (pruned, expected))
     assert edges == pytest.approx(expected_edges, rel=0.02)
@@ -184,8 +190,8 @@ def test_pruned_by_flow(where, granularity):
     assert float(lls.mean()) == pytest.approx(float(exact_of(where, expected)(x[:100]).mean()), rel=2e-3)
 
 
-def test_a_file_brings_everything_back(where, tmp_path):
-    root, x = trained(where)
+def test_a_file_brings_everything_back(where, trained, tmp_path):
+    root, x = trained
     pc = where.circuit(root)
     pc.accumulate_flows(x[:100])
     pc.em_step(0.5, 0.1)
@@ -195,9 +201,9 @@ def test_a_file_brings_everything_back(where, tmp_path):
     torch.testing.assert_close(again(x[:100]), pc(x[:100]), rtol=0, atol=1e-5)
 
 
-def test_training_continues_from_a_file(where, tmp_path):
+def test_training_continues_from_a_file(where, trained, tmp_path):
     """Two epochs, a file, two more: the bits of four in a row, by an engine that adds in a fixed order."""
-    _, x = trained(where)
+    _, x = trained
     x, arguments = x[:300], {"epochs": 4, "batch_size": 100, "seed": 5}
     start = pcv.HCLT(x, where.image_latents, dist=pcv.Categorical(16))
     init_params(start)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from circuits import vectors_with_rows
+from trained import hclt_on_gpu, smooth_images
 
 import pcviz as pcv
 from pcviz.ir.nodes import SumNodes, topological
@@ -19,13 +20,6 @@ def on_gpu(root, block_size, **options) -> pcv.TensorCircuit:
     pc = pcv.TensorCircuit(pcv.compile(root, block_size=block_size), device="cuda", **options)
     assert pc.impl == ("torch" if options.get("dtype") == torch.float64 else "triton")
     return pc
-
-
-def images(count: int, num_vars: int = 784, seed: int = 0) -> np.ndarray:
-    """Smooth random images of 16 grey values, so that neighbours depend on each other."""
-    noise = np.random.default_rng(seed).normal(size=(count, num_vars))
-    smooth = np.cumsum(noise, axis=1) / 3
-    return np.clip(8 + smooth - smooth.mean(axis=1, keepdims=True), 0, 15).astype(np.uint8)
 
 
 def in_float64(root) -> pcv.TensorCircuit:
@@ -42,15 +36,9 @@ def check(root, block_size, x, exact=None, **options) -> None:
 
 
 @pytest.fixture(scope="module")
-def trained():
+def trained(shared_folder):
     """HCLT over 784 variables, 96 latents (no power of two), some epochs of EM."""
-    x = images(2000)
-    root = pcv.HCLT(x, num_latents=96, dist=pcv.Categorical(16))
-    pc = on_gpu(root, 32)
-    for _ in pcv.fit(pc, x, epochs=6, batch_size=500):
-        pass
-    pc.write_back()
-    return root, x
+    return hclt_on_gpu(shared_folder), smooth_images(2000)
 
 
 @pytest.fixture(scope="module")
@@ -308,7 +296,9 @@ def test_figure_5_layer_at_every_block_size():
 
 
 def test_3072_variables_and_impossible_evidence():
-    x = np.tile(images(40, 768), 4)
+    """In a chain: a circuit of 1,500 layers."""
+    chain = np.cumsum(np.random.default_rng(0).normal(size=(40, 768)), axis=1) / 3
+    x = np.tile(np.clip(8 + chain - chain.mean(axis=1, keepdims=True), 0, 15).astype(np.uint8), 4)
     root = pcv.HCLT(x, num_latents=32, dist=pcv.Categorical(16))
     check(root, 32, x)
     pc = on_gpu(root, 32)
@@ -318,13 +308,14 @@ def test_3072_variables_and_impossible_evidence():
     pc.load_params()
     x[1, 5] = 15
     assert torch.isneginf(pc(x)[1]) and (pc.node_flows(x)[:, 1] == 0).all()
-    assert all(np.isfinite(pc.flows(x).of(nodes)).all() for nodes in vectors_with_rows(root)[::100])
+    flows = pc.flows(x)
+    assert all(np.isfinite(flows.of(nodes)).all() for nodes in vectors_with_rows(root)[::100])
 
 
 def test_training_reaches_the_same_likelihood():
     """Ten epochs of mini-batch EM: bits per dimension equal to those of the float64 engine within 0.003."""
-    x = images(3000)
-    root = pcv.HCLT(x, num_latents=32, dist=pcv.Categorical(16))
+    x = smooth_images(3000)
+    root = pcv.HCLT(x[:1000], num_latents=32, dist=pcv.Categorical(16))
     results = []
     for options in ({}, {"dtype": torch.float64}):
         from pcviz.ir.nodes import init_params

@@ -150,6 +150,14 @@ def edges_per_row(nodes: Nodes) -> np.ndarray:
     return np.repeat(blocks * nodes.edge_block, nodes.edge_block)
 
 
+def num_edges_of(nodes: Nodes, rows: np.ndarray | None = None) -> int:
+    """How many nodes those in ``rows`` of a vector read, together; of None all."""
+    if isinstance(nodes, SumNodes) and (rows is None or nodes.edge_ids is not None):
+        return nodes.num_edges if rows is None else int(edges_per_row(nodes)[rows].sum())
+    of_one = nodes.arity if isinstance(nodes, ProdNodes) else nodes.num_children if isinstance(nodes, SumNodes) else 0
+    return of_one * (nodes.num_nodes if rows is None else len(rows))
+
+
 def parameters(nodes: SumNodes, row: int) -> np.ndarray | None:
     """[num_children] parameters of sum ``row`` over its child vectors end to end, 0 where it has no edge; None before there are any."""
     if nodes.params is None or nodes.edge_ids is None:

@@ -14,6 +14,8 @@ def readable(name: str, most: int = LONGEST) -> str:
     written as in Python's text literals: \\n, \\x1b, \\u202e. A name with letters that run from right to left is isolated, so that
     the numbers after it keep their places.
     """
+    if len(name) <= most and name.isascii() and name.isprintable():  # nearly all of them
+        return name
     pieces, left = [], most
     for letter in name:
         piece = letter if letter.isprintable() else ascii(letter)[1:-1]

@@ -14,8 +14,12 @@ import struct
 
 def pack(scene: dict) -> bytes:
     """The container of a scene."""
-    fields: list[bytes] = []
-    text = json.dumps(_plain(scene, fields, [0], "scene"), separators=(",", ":"), allow_nan=False).encode()
+    fields = _Fields()
+    try:
+        text = _json(scene, fields.put)
+    except (TypeError, ValueError):  # numbers that are not finite, keys that are no text, or what is no JSON: looked at one by one
+        fields = _Fields()
+        text = _json(_plain(scene, fields, "scene"))
     return gzip.compress(struct.pack("<I", len(text)) + text + b"".join(fields), 5, mtime=0)
 
 
@@ -32,21 +36,38 @@ def unpack(container: bytes) -> dict:
     return json.loads(raw[4 : 4 + length], object_hook=revive)
 
 
-def _plain(value, fields: list[bytes], offset: list[int], path: str):
-    match value:
-        case bytes() | bytearray() | memoryview():
+def _json(scene, default=None) -> bytes:
+    return json.dumps(scene, separators=(",", ":"), allow_nan=False, default=default).encode()
+
+
+class _Fields(list):
+    """Byte fields, one after another."""
+
+    size = 0
+
+    def put(self, value):
+        """What stands in the JSON for bytes, which are kept, and for a numpy scalar; TypeError for all else."""
+        if isinstance(value, (bytes, bytearray, memoryview)):
             data = bytes(value)
-            fields.append(data)
-            start, offset[0] = offset[0], offset[0] + len(data)
-            return {"$bytes": [start, len(data)]}
+            self.append(data)
+            self.size += len(data)
+            return {"$bytes": [self.size - len(data), len(data)]}
+        if hasattr(value, "item") and getattr(value, "ndim", 1) == 0:
+            return value.item()
+        raise TypeError(f"expected JSON values or bytes, found {type(value).__name__}.")
+
+
+def _plain(value, fields: _Fields, path: str):
+    match value:
         case dict():
-            return {str(key): _plain(item, fields, offset, f"{path}.{key}") for key, item in value.items()}
+            return {str(key): _plain(item, fields, f"{path}.{key}") for key, item in value.items()}
         case list() | tuple():
-            return [_plain(item, fields, offset, f"{path}[{i}]") for i, item in enumerate(value)]
+            return [_plain(item, fields, f"{path}[{i}]") for i, item in enumerate(value)]
         case None | bool() | str() | int():
             return value
         case float():
             return value if math.isfinite(value) else None
-    if hasattr(value, "item") and getattr(value, "ndim", 1) == 0:  # a numpy scalar
-        return _plain(value.item(), fields, offset, path)
-    raise TypeError(f"{path}: expected JSON values or bytes, found {type(value).__name__}.")
+    try:
+        return _plain(put, fields, path) if isinstance(put := fields.put(value), float) else put
+    except TypeError as error:
+        raise TypeError(f"{path}: {error}") from None

@@ -160,7 +160,7 @@ def _regions(cut: Layering, costs: Costs) -> tuple[dict | None, str]:
             where[id(nodes)] = len(glyphs)
             below = dict.fromkeys(where[id(factor)] for element in nodes.children for factor in factors_of(element))
             links += [(len(glyphs), child) for child in below]
-            glyphs.append(_region_glyph(nodes, column, number[id(nodes)]) | costs.figures([nodes], [layer.index]))
+            glyphs.append(_region_glyph(nodes, column, number[id(nodes)]) | costs.figures([nodes], [layer.index], nodes.num_edges))
     rows = _rows(glyphs, links)
     for glyph, row in zip(glyphs, rows, strict=True):
         glyph["row"] = row

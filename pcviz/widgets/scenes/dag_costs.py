@@ -6,12 +6,12 @@ import numpy as np
 
 from ...compiler.blockmap import LayerBlocks
 from ...compiler.layering import Layering
-from ...compiler.numbering import edges_per_row
 from ...ir.nodes import SumNodes
 from .common import rounded
 from .dag_times import KINDS, Times
 
 ESTIMATES = ("time_ms", "l2_bytes", "hbm_bytes", "flops")
+FIGURES = ("cells", *ESTIMATES, *KINDS)
 
 
 class Costs:
@@ -33,16 +33,16 @@ class Costs:
             self._layers[layer] = self._of_layer(layer)
         block, costs = self._layers[layer][id(nodes)]
         if rows is None:
-            share = np.ones(costs.shape[1])
-        else:
-            real = np.bincount(np.arange(nodes.num_nodes) // block, minlength=costs.shape[1])
-            share = np.bincount(rows // block, minlength=costs.shape[1]) / real
-        return dict(zip(("cells", *ESTIMATES, *KINDS), (costs @ share).tolist()))
+            return dict(zip(FIGURES, costs.sum(axis=1).tolist()))
+        low, high = int(rows[0]) // block, int(rows[-1]) // block + 1  # its blocks; the last one of a vector may have fewer rows
+        real = np.minimum(nodes.num_nodes, block * np.arange(low + 1, high + 1)) - block * np.arange(low, high)
+        share = np.bincount(rows // block - low, minlength=high - low) / real
+        return dict(zip(FIGURES, (costs[:, low:high] @ share).tolist()))
 
-    def figures(self, vectors: list[SumNodes], layers: list[int], rows: np.ndarray | None = None) -> dict[str, float | None]:
-        """"padding" (share of the multiplied cells that are no edge) and the figures of the model, for a glyph of vectors of these layers."""
+    def figures(self, vectors: list[SumNodes], layers: list[int], edges: int, rows: np.ndarray | None = None) -> dict[str, float | None]:
+        """"padding" (share of the multiplied cells that are no edge) and the figures of the model, for a glyph of vectors of these layers.
+        ``edges``: its own."""
         each = [self.of(nodes, layer, rows) for nodes, layer in zip(vectors, layers, strict=True)]
-        edges = sum(int(edges_per_row(nodes)[slice(None) if rows is None else rows].sum()) for nodes in vectors)
         figures: dict[str, float | None] = {"padding": round(1 - edges / sum(cost["cells"] for cost in each), 6)}
         figures |= {key: rounded(sum(cost[key] for cost in each)) if self._records else None for key in ESTIMATES}
         for key in self._times:

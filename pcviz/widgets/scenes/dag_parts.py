@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ...compiler.layering import block_of
-from ...compiler.numbering import Numbering, edges_per_row, pair_counts, parameters, read_by, readers
+from ...compiler.numbering import Numbering, num_edges_of, pair_counts, parameters, read_by, readers
 from ...ir.nodes import InputNodes, Nodes, SumNodes
 from .common import count, rounded
 from .dag_costs import Costs
@@ -72,7 +72,7 @@ def scene_dag_part(numbering: Numbering, key: str, block_size: int, flows: np.nd
         shown.append({"label": column.label, "main": column is main})
         for i, unit in enumerate(column.units):
             glyph = _glyph(numbering, unit, place, (i + 0.5) / len(column.units), flows)
-            glyphs.append(glyph | (_costs(numbering, unit, costs) if costs else {}))
+            glyphs.append(glyph | (_costs(numbering, unit, costs, glyph["edges"]) if costs else {}))
     return {
         "view": "dag-part", "key": key, "kind": kind, "blockSize": block_size, "crumbs": crumbs, "columns": shown, "glyphs": glyphs,
         "links": _links(numbering, columns), "reach": _reach(numbering, vectors), "layer": int(numbering.layers[vectors[0]]),
@@ -273,10 +273,12 @@ def _blocks(numbering: Numbering, masks: dict[int, np.ndarray], block_size: int)
     room, units = max(1, MAX_COLUMN // len(masks)), []
     for vector, mask in masks.items():
         block, first = _block(numbering, vector, block_size), int(numbering.starts[vector])
-        used = np.unique(np.flatnonzero(mask) // block)
-        for run in np.array_split(used, min(room, len(used))):
-            rows = np.flatnonzero(mask[: (run[-1] + 1) * block])
-            rows = rows[rows >= run[0] * block]
+        meant = np.flatnonzero(mask)
+        used, firsts = np.unique(meant // block, return_index=True)
+        size, more = divmod(len(used), min(room, len(used)))  # the first runs have one block more
+        cuts = [i * size + min(i, more) for i in range(min(room, len(used)) + 1)]
+        for low, high in zip(cuts, cuts[1:]):
+            run, rows = used[low:high], meant[firsts[low] : firsts[high] if high < len(used) else None]
             stop = min(int(run[-1] + 1) * block, len(mask))
             one = f"block {run[0]}" if block > 1 else count(first + int(run[0]))
             label = one if len(run) == 1 else f"{'blocks' if block > 1 else 'nodes'} × {count(len(run))}"
@@ -322,7 +324,7 @@ def _glyph(numbering: Numbering, unit: Unit, column: int, row: float, flows: np.
     sums = sum(nodes.num_nodes for nodes in vectors) if rows is None else len(rows)
     edges = None  # of sums alone, as everywhere else
     if isinstance(vectors[0], SumNodes):
-        edges = sum(nodes.num_edges for nodes in vectors) if rows is None else int(edges_per_row(vectors[0])[rows].sum())
+        edges = sum(num_edges_of(nodes, rows) for nodes in vectors)
     return {
         "name": unit_name(numbering, unit), "label": unit.label, "key": unit.key, "column": column, "row": round(row, 5), "main": unit.main,
         "kind": vectors[0].kind, "sums": sums, "repeats": unit.parts, "layer": int(numbering.layers[unit.vectors[0]]), "theta": unit.theta,
@@ -330,11 +332,11 @@ def _glyph(numbering: Numbering, unit: Unit, column: int, row: float, flows: np.
     }  # fmt: skip
 
 
-def _costs(numbering: Numbering, unit: Unit, costs: Costs) -> dict:
+def _costs(numbering: Numbering, unit: Unit, costs: Costs, edges: int) -> dict:
     """Of a glyph of sums: the model knows the launches of sums alone."""
     if not _is(numbering, unit.vectors[0], "sum"):
         return {}
-    return costs.figures([numbering.vectors[vector] for vector in unit.vectors], numbering.layers[unit.vectors].tolist(), unit.rows)
+    return costs.figures([numbering.vectors[vector] for vector in unit.vectors], numbering.layers[unit.vectors].tolist(), edges, unit.rows)
 
 
 def _flow(numbering: Numbering, unit: Unit, flows: np.ndarray) -> float:

@@ -22,9 +22,12 @@ def vector_name(nodes: Nodes, most: int = 4) -> str:
 
 def ranges(numbers: np.ndarray, most: int = MAX_RANGES) -> str:
     """'3, 5-9, 12': ascending numbers as ranges, the first ``most`` of them."""
-    cuts = np.flatnonzero(np.diff(numbers) > 1) + 1
-    runs = np.split(numbers, cuts)
-    return ", ".join(span(int(run[0]), int(run[-1]) + 1) for run in runs[:most]) + (f", … {count(len(runs))} ranges" if len(runs) > most else "")
+    if numbers[-1] - numbers[0] == len(numbers) - 1:
+        return span(int(numbers[0]), int(numbers[-1]) + 1)
+    cuts = np.flatnonzero(np.diff(numbers) > 1)
+    starts, ends = numbers[[0, *(cuts[:most] + 1)]].tolist(), numbers[[*cuts[:most], -1]].tolist()
+    runs = ", ".join(span(low, high + 1) for low, high in zip(starts[:most], ends))
+    return runs + (f", … {count(len(cuts) + 1)} ranges" if len(cuts) >= most else "")
 
 
 def span(low: int, high: int) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from pcviz_kernels.tiles import REGISTERS, SHARED_BYTES, SIDES, resources, why_not, with_sides
 
@@ -17,6 +19,8 @@ LAUNCHES = {"forward": forward_launch, "element_flows": element_flows_launch, "p
 OWNED = {"forward": ("tile_m", "tile_b"), "element_flows": ("tile_k", "tile_b"), "param_flows": ("tile_m", "tile_k")}
 METRICS = ("time_ms", "l2_bytes", "hbm_bytes", "programs", "steps", "waves", "bound", "accumulators", "in_flight_bytes")
 NO_TILES = "Tiles belong to the GPU's kernels; the torch engine of this CPU has none. Choose the H100 as device to see them modelled."
+
+sided = lru_cache(maxsize=32768)(with_sides)  # launches of one shape have the same hundreds
 
 
 def scene_tiles(summary: PlanSummary, report: TrafficReport, layer: int) -> dict:
@@ -60,7 +64,7 @@ def _launch(layer: LayerSummary, record, bounds: list[str]) -> dict:
     for m in SIDES["tile_m"]:
         for k in SIDES["tile_k"]:
             for b in SIDES["tile_b"]:
-                config = with_sides(launch.phase, launch.sum_block, launch.child_block, m, k, b)
+                config = sided(launch.phase, launch.sum_block, launch.child_block, m, k, b)
                 config = launch.config if [m, k, b] == rule else config
                 reason = why_not(config, launch.phase, launch.sum_block, launch.child_block)
                 if reason and reason not in reasons:

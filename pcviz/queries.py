@@ -98,6 +98,7 @@ def _descend(pc, logs: torch.Tensor, x: torch.Tensor, observed: torch.Tensor, co
     engine, params, (batch, num_vars) = pc.engine.query_launches, pc.params, x.shape
     samples = torch.arange(copies * batch, device=x.device)  # copy * batch + column of logs
     rows = torch.full_like(samples, pc.plan.rows_of(pc.root).start)
+    first_sum, settled = min(int(launch.nids.starts.min()) for launch in engine.layers[0].sums), []  # rows of inputs come before
     for layer in reversed(engine.layers):
         elements = _elements(engine.kernels, layer, logs)
         waiting = rows < min(int(launch.nids.starts.min()) for launch in layer.sums)  # rows are laid out layer by layer
@@ -111,6 +112,10 @@ def _descend(pc, logs: torch.Tensor, x: torch.Tensor, observed: torch.Tensor, co
                 factors = product.factors[:, run] * product.width + within
                 found.append((factors.view(-1), mine[some].repeat(len(factors))))
         rows, samples = (torch.cat(parts) for parts in zip(*found))
+        above = rows >= first_sum
+        settled.append((rows[~above], samples[~above]))  # at once: a deep circuit would take them along through all its layers
+        rows, samples = rows[above], samples[above]
+    rows, samples = (torch.cat(parts) for parts in zip(*settled))
     states = x.repeat(copies, 1)
     for launch, table in zip(engine.inputs, pc.tables):
         inputs, variables = rows - launch.start, launch.variables

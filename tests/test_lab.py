@@ -204,6 +204,15 @@ def test_first_start(served, page):
     assert page.locator(".jp-Dialog").count() == 0 and page.locator(".Toastify__toast").count() == 0, "no pop-up"
     assert page.evaluate("() => document.querySelector('.jp-MarkdownCell img')?.naturalWidth > 100"), "the picture is shown"
     assert not list((home / "settings").rglob("*.jupyterlab-settings")), "the user's settings are theirs"
+    page.wait_for_function("() => window.jupyterapp.shell.currentWidget.context.model.dirty === false")
+    page.locator("[data-pcv=slider]").press("ArrowRight")
+    page.wait_for_function("() => document.querySelector('[data-pcv=root]').dataset.blockSize === '2'")
+    page.wait_for_timeout(1_000)  # a move is heard of in the kernel
+    page.reload()
+    page.wait_for_selector("[data-pcv=root][data-block-size='2']", timeout=60_000)
+    kernel_idle(page)
+    page.wait_for_timeout(1_000)
+    assert counter(page) == "[1]:" and page.locator("[data-pcv=root]").count() == 1, "the explorer of before, not another one"
 
 
 @pytest.mark.browser

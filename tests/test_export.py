@@ -147,6 +147,9 @@ def assert_compares(page, root):
     assert {*outlined} & {*wanted[0]} == {key for key in wanted[0] if wanted[0][key] != wanted[1][key]} != set()
     page.click("[data-pcv=compare-row-hbm_bytes]")
     assert page.locator(".pcv-compare-chart path[stroke-dasharray]").count() == 2
+    rows = [row.split("\t") for row in page.locator("[data-pcv=compare-values] tbody tr").all_inner_texts()]  # the curves as a table
+    assert [int(size) for size, *_ in rows] == list(legal_sizes(root)) and rows[0][1] == page.inner_text("[data-pcv=compare-a-hbm_bytes]")
+    assert rows[-1][2] == page.inner_text("[data-pcv=compare-b-hbm_bytes]")
     page.set_viewport_size({"width": 1000, "height": 560})
     page.click("[data-pcv=presenter]")  # room for some rows only
     page.click("[data-pcv=compare-more]")

@@ -23,6 +23,7 @@ class Costs:
         self._cut, self._size, self._tolerance = cut, block_size, padding_tolerance
         self._records = [record for record in report.records if record.phase == "forward"] if report is not None else []
         self._layers: dict[int, dict[int, np.ndarray]] = {}
+        self._whole: dict[int, dict[str, float]] = {}  # of vectors, which many pictures show
 
     def of(self, nodes: SumNodes, layer: int, rows: np.ndarray | None = None) -> dict[str, float]:
         """Share of its launches: "cells" multiplied and the model's figures of a forward pass. ``rows``: of these sums of ``nodes`` alone.
@@ -33,7 +34,9 @@ class Costs:
             self._layers[layer] = self._of_layer(layer)
         block, costs = self._layers[layer][id(nodes)]
         if rows is None:
-            return dict(zip(FIGURES, costs.sum(axis=1).tolist()))
+            if id(nodes) not in self._whole:
+                self._whole[id(nodes)] = dict(zip(FIGURES, costs.sum(axis=1).tolist()))
+            return self._whole[id(nodes)]
         low, high = int(rows[0]) // block, int(rows[-1]) // block + 1  # its blocks; the last one of a vector may have fewer rows
         real = np.minimum(nodes.num_nodes, block * np.arange(low + 1, high + 1)) - block * np.arange(low, high)
         share = np.bincount(rows // block - low, minlength=high - low) / real

@@ -76,7 +76,9 @@ function compare_build(frame) {
   view.table.tHead.append(head);
   view.plot = pv_el("div", "pcv-plot");
   view.chart = pv_svg("svg", { class: "pcv-compare-chart", role: "img" });
-  view.plot.append(view.chart);
+  view.values = pv_el("div", "pcv-sr");
+  view.values.dataset.pcv = "compare-values";
+  view.plot.append(view.chart, view.values);
   view.body = pv_el("div", "pcv-body");
   view.body.append(view.table, view.plot);
   el.append(bar, line, view.body);
@@ -212,20 +214,22 @@ function compare_curves(view) {
   const { a, b, chart, frame, chosen } = view, ink = compare_ink(view), [width, height] = [view.plot.clientWidth, view.plot.clientHeight], font = frame.font;
   chart.replaceChildren();
   const sides = [{ ...a, name: "A", ink: ink.a, dash: "5,3" }, { ...b, name: "B", ink: ink.b, dash: "" }].map((side) => ({ ...side, y: compare_series(side.scene, view.phase, chosen) })).filter((side) => side.y);
+  compare_values(view, sides);
   if (height < 7 * font || width < 12 * font || !sides.length) return;
   for (const [name, value] of Object.entries({ width, height, viewBox: `0 0 ${width} ${height}` })) chart.setAttribute(name, value);
   const { name, unit, section } = chosen, text = COMPARE_TEXT[unit], what = `${name}${section ? `, ${section.split(",")[0]},` : ""} against block size`;
   const whole = a.scene === b.scene ? `${what}, one curve: same settings` : what, title = whole.length * 0.58 * font < width ? whole : what;
   const sizes = [...new Set(sides.flatMap((side) => side.scene.sizes))].sort((x, y) => x - y), all = sides.flatMap((side) => side.y).filter((y) => y !== null);
-  const log = all.every((y) => y > 0), scale = (y) => (log ? Math.log10(y) : y), low = log ? Math.min(...all.map(scale)) : 0, high = Math.max(...all.map(scale), low + (log ? 0.3 : 1e-9));
+  const log = all.every((y) => y > 0), scale = (y) => (log ? Math.log10(y) : y), least = log ? Math.min(...all) : 0, most = Math.max(...all);
+  const extent = Math.max(scale(most) - scale(least), log ? 0.3 : 1e-9), low = log ? (scale(least) + scale(most) - extent) / 2 : 0, high = low + extent; // what differs little looks so
   const room = 0.14 * (high - low), bottom = low - room, span = high - low + 2 * room; // for "A" above and "B" below their marks
   const box = { x: 6 * font, y: 2.7 * font, w: width - 7.5 * font, h: height - 5.7 * font };
   const px = (size) => box.x + (sizes.length > 1 ? (sizes.indexOf(size) / (sizes.length - 1)) * box.w : 0), at = (y) => box.y + box.h - ((y - bottom) / span) * box.h, py = (y) => at(scale(y));
   const add = (tag, attributes, words) => chart.append(pv_svg(tag, attributes, words));
   add("text", { x: 0.5 * font, y: 1.1 * font, fill: ink.text, "font-size": font, "font-weight": 600 }, title);
-  for (const y of [low, high]) {
-    add("path", { d: `M${box.x - 4},${at(y)}H${box.x + box.w}`, stroke: ink.grid });
-    add("text", { x: box.x - 8, y: at(y) + 0.35 * font, "text-anchor": "end", fill: ink.muted, "font-size": font }, text(log ? 10 ** y : y));
+  for (const y of py(least) - py(most) > 1.2 * font ? [least, most] : [most]) {
+    add("path", { d: `M${box.x - 4},${py(y)}H${box.x + box.w}`, stroke: ink.grid });
+    add("text", { x: box.x - 8, y: py(y) + 0.35 * font, "text-anchor": "end", fill: ink.muted, "font-size": font }, text(y));
   }
   for (const size of sizes) add("text", { x: px(size), y: box.y + box.h + 1.6 * font, "text-anchor": "middle", fill: ink.muted, "font-size": font }, size);
   for (const side of sides) add("path", { d: compare_path(side, px, py), fill: "none", stroke: side.ink, "stroke-width": 2, "stroke-dasharray": side.dash });
@@ -240,6 +244,13 @@ function compare_curves(view) {
     add("text", { ...where, fill: ink.text, "font-size": font, "font-weight": 600 }, side.name);
   }
   chart.setAttribute("aria-label", `${title}, of A and B`);
+}
+
+// The curves for whoever does not see them.
+function compare_values({ chosen, values }, sides) {
+  const sizes = [...new Set(sides.flatMap((side) => side.scene.sizes))].sort((x, y) => x - y), value = ({ scene, y }, size) => y[scene.sizes.indexOf(size)] ?? null;
+  const rows = sizes.map((size) => [size, ...sides.map((side) => (value(side, size) === null ? "–" : COMPARE_TEXT[chosen.unit](value(side, size))))]);
+  values.replaceChildren(pv_table(`${chosen.name} against block size`, ["block size", ...sides.map((side) => side.name)], rows));
 }
 
 // A line from size to size; sizes that were not recorded or measured are skipped.

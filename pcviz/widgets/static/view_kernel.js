@@ -48,6 +48,7 @@ function kernel_choose(frame, phase, group) {
   pv_choose_launch(frame.store, frame.view.scene.layer, phase, group);
 }
 
+const KERNEL_STOPS = 24; // of the slider that have marks
 const KERNEL_COMPUTES = "Computing the steps of a program …";
 const KERNEL_PATIENCE_MS = 200; // before the old picture fades
 const KERNEL_LIMIT_MS = 30_000; // an answer that has not come by then failed, as the status line says
@@ -151,6 +152,9 @@ function kernel_build(frame) {
   Object.assign(view.slider, { type: "range", min: 0, step: 1 });
   view.slider.dataset.pcv = "kernel-step";
   view.slider.setAttribute("aria-label", "Step of the program");
+  view.stops = Object.assign(pv_el("datalist"), { id: `pcv-kernel-${Math.random().toString(36).slice(2, 8)}` });
+  view.slider.setAttribute("list", view.stops.id);
+  view.slider.title = "start · the steps · store";
   view.slider.addEventListener("input", () => kernel_go(view, Number(view.slider.value)));
   view.bar.addEventListener("keydown", (event) => kernel_key(view, event));
   view.stop = (other) => {
@@ -192,10 +196,12 @@ function kernel_controls(frame) {
   back.setAttribute("aria-label", "Step back");
   next.setAttribute("aria-label", "Step forward");
   next.dataset.pcv = "kernel-next";
-  view.slider.max = kernel_last(scene) + 1;
+  const stops = kernel_last(scene) + 2; // start and store besides the steps: with marks one sees that a single step lies between them
+  view.slider.max = stops - 1;
+  view.stops.replaceChildren(...(stops <= KERNEL_STOPS ? Array.from({ length: stops }, (_, at) => Object.assign(pv_el("option"), { value: at })) : []));
   const focused = view.bar.contains(document.activeElement) ? document.activeElement.dataset.pcv : null;
   const steps = pv_el("span", "pcv-kernel-steps");
-  steps.append(view.play, back, view.slider, next, view.showCode);
+  steps.append(view.play, back, view.slider, view.stops, next, view.showCode);
   view.bar.replaceChildren(...parts, steps);
   if (focused) view.bar.querySelector(`[data-pcv="${focused}"]`)?.focus();
   const cells = (tag, values) => values.map((value) => pv_el(tag, "", value));
@@ -262,7 +268,7 @@ function kernel_paint(frame) {
   view.showCode.hidden = !tight;
   view.showCode.setAttribute("aria-pressed", String(Boolean(view.codeOpen)));
   view.slider.value = at;
-  view.slider.setAttribute("aria-valuetext", `${part} ${at} of ${scene.numSteps + 1}`);
+  view.slider.setAttribute("aria-valuetext", part === "step" ? `step ${at} of ${scene.numSteps}` : part);
   Object.assign(frame.el.dataset, { step: at, variant: scene.variant, phase: scene.phase, loaded: String(Boolean(step)) });
   if (!step) return;
   const { spans, lines, file } = scene.source, own = part === "step" ? step.part : part;

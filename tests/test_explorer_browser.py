@@ -463,6 +463,14 @@ def test_trains_measures_and_stops(lab):
     wait_status(lab, "Training stopped")
     steps = lab.kernel_eval("int((explorer.records['kind'] == 'step').sum())")
     lab.page.wait_for_function("count => Number(document.querySelector('[data-pcv=training-points]').dataset.value) === count", arg=steps)
+    lab.page.click("[data-pcv=train]")
+    lab.page.wait_for_function("() => document.querySelector('[data-pcv=root]').dataset.run === 'training'")
+    lab.page.evaluate("() => window.jupyterapp.commands.execute('notebook:clear-all-cell-outputs')")
+    lab.page.wait_for_selector(ROOT, state="detached")
+    deadline = time.monotonic() + 15  # nobody sees it train, nobody could stop it
+    while lab.kernel_eval("explorer._session._device.state") != "paused":
+        assert time.monotonic() < deadline
+        lab.page.wait_for_timeout(300)
     lab.assert_clean()
 
 

@@ -1,6 +1,7 @@
 // The explorer's frame: top bar, headline, stages and status line. Views draw into the stages; the kernel fills the hub.
 
 const LEAST_HEIGHT = { wide: 560, narrow: 640, presenter: 800 }; // pixels in which every stage shows all it has
+const LEFT_MS = 1500; // after which an output that is gone does not come back at another place
 const hubs = new WeakMap();
 let rootCount = 0;
 
@@ -486,5 +487,13 @@ function render({ model, el }) {
   }
   if (model.get("_view")) return renderSingle(hub, el);
   const shell = new Shell(hub, el);
-  return () => shell.dispose();
+  return () => {
+    shell.dispose();
+    setTimeout(() => rest(hub), LEFT_MS);
+  };
+}
+
+// An explorer that is shown nowhere any more, as after its cell was run again: nobody sees it train, and nobody could stop it.
+function rest(hub) {
+  if (hub.views.size === 0 && hub.run.state === "training") hub.send({ kind: "pause" });
 }

@@ -11,9 +11,8 @@ from lab_harness import browser_ready, chromium, lab, lab_server  # noqa: F401  
 settings.register_profile("night", max_examples=10_000, derandomize=False, deadline=None, print_blob=True)
 
 
-FIRST = "test_triton.py"  # the longest
+FIRST = ("test_triton.py", "test_enumeration.py", "test_structures.py", "test_triton_aot.py")  # the longest
 FIRST_ON_GPU = ("test_pruned_by_flow", "test_completions", "test_values_and_flows_of_nodes")  # with work for the CPU
-LAST = ("test_explorer_browser.py", "test_budgets_browser.py")  # how fast a page is: measured when nothing else runs
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -53,19 +52,20 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest files first and the many short ones after them, so that all processes end together; then, by one of them alone, ``LAST``."""
+    """The longest files first and the many short ones after them, so that all processes end together; then, by one of them, those alone."""
     in_browser = {item.path for item in items if item.get_closest_marker("browser")}
 
     def turn(item: pytest.Item) -> int:
-        name = item.path.name
         if item.get_closest_marker("gpu"):
             return 0 if item.originalname in FIRST_ON_GPU else 2
-        return LAST.index(name) + 3 if name in LAST else 0 if name == FIRST else 1 if item.path in in_browser else 2
+        if item.get_closest_marker("alone"):
+            return 3
+        return 0 if item.path.name in FIRST else 1 if item.path in in_browser else 2
 
     items.sort(key=turn)
     for item in items:
         if not item.get_closest_marker("gpu"):
-            item.add_marker(pytest.mark.xdist_group("last" if item.path.name in LAST else item.path.name))
+            item.add_marker(pytest.mark.xdist_group("alone" if item.get_closest_marker("alone") else item.path.name))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

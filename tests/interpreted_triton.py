@@ -112,12 +112,12 @@ def few_variables(num_latents: int = 5, epochs: int = 0):
     return pc.write_back(), x
 
 
-@pytest.mark.parametrize("batch", [1, 17, PITCH, PITCH + 3])
-def test_any_batch(batch):
+def test_any_batch():
     """Odd batches, a full tile, more than one micro-batch; buffers are reused between them."""
     root, x = few_variables()
     pc, reference = interpreted(root, 4), exact(root)
-    for rows in (x[:1], x[:batch]):
+    for batch in (1, 17, 1, PITCH, PITCH + 3, 1):
+        rows = x[:batch]
         close(pc(rows), reference(rows), VALUE)
         close(pc.node_flows(rows)[pc.plan.rows_of(root)], reference.node_flows(rows)[reference.plan.rows_of(root)], FLOW)
 

@@ -5,7 +5,7 @@ import time
 import pytest
 from test_explorer_browser import READY, ROOT, slider_within_budget, value, wake
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.alone]
 PD_128 = """
 import pcviz as pcv
 root = pcv.PD((28, 28), num_latents=128, split_intervals=4, dist=pcv.Categorical(num_cats=256), conn_block=32, seed=0)

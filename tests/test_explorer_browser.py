@@ -146,6 +146,7 @@ def test_counts_in_the_page_equal_the_plan(lab):
     lab.assert_clean()
 
 
+@pytest.mark.alone
 def test_slider_moves_within_budget_while_the_kernel_sleeps(lab):
     open_explorer(lab)
     before, moves = slider_within_budget(lab, len(SIZES))
@@ -425,6 +426,7 @@ def seconds_to_stop(lab):
     return time.monotonic() - started
 
 
+@pytest.mark.alone
 def test_trains_measures_and_stops(lab):
     slider = open_explorer(lab)
     slider.press("End")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from html import escape
 
+from .traffic_text import milliseconds
+
 HEADINGS = ("", "block size", "variant", "model", "corrected", "measured", "memory", "parameters", "padding", "launches", "model / recorded", "why")
 MUCH_PADDING, MANY_SMALL = 0.05, 0.5  # shares that are worth a word
 ALIKE = 0.01  # what differs by less is called the same
@@ -115,7 +117,7 @@ def _cells(choice) -> tuple[str, ...]:
         choice.variant,
         _milliseconds(choice.time_ms),
         _milliseconds(choice.corrected_ms),
-        "-" if choice.measured_ms is None else _milliseconds(choice.measured_ms),
+        _milliseconds(choice.measured_ms),
         _size(choice.memory.total),
         _size(choice.memory.parameters),
         f"{100 * choice.padding_share:.0f}%",
@@ -125,12 +127,8 @@ def _cells(choice) -> tuple[str, ...]:
     )
 
 
-def _milliseconds(value: float) -> str:
-    if not math.isfinite(value):
-        return "too large"
-    if value < 0.1:
-        return f"{1000 * value:.3g} µs"
-    return f"{value:.3g} ms" if value < 1000 else f"{value / 1000:.3g} s"
+def _milliseconds(value: float | None) -> str:
+    return milliseconds(value) if value is None or math.isfinite(value) else "too large"
 
 
 def _size(count: int) -> str:

@@ -62,6 +62,14 @@ def _add_export(commands) -> None:
 def _add_bench(commands) -> None:
     bench = commands.add_parser("bench", help="measure the engine on this machine; results are checked before they are timed")
     kinds = bench.add_subparsers(title="what", required=True, metavar="WHAT")
+    _add_bench_here(kinds)
+    _add_bench_gpu(kinds)
+    for name, command in kinds.choices.items():
+        command.set_defaults(what=name)
+
+
+def _add_bench_here(kinds) -> None:
+    """What a laptop can measure."""
     kinds.add_parser("digits", help="sum layers against torch.bmm, block size 1 against 32, an EM epoch").set_defaults(run=_bench)
     compiling = kinds.add_parser("compile", help="compile and plan_summary on small and large circuits, initial parameters, memory")
     compiling.add_argument("--images", type=Path, metavar="FOLDER", help="IDX files with images (Fashion-MNIST), for an HCLT of 512 latents")
@@ -72,6 +80,18 @@ def _add_bench(commands) -> None:
     train.add_argument("--step-size", type=float, default=0.1)
     train.add_argument("--pseudocount", type=float, default=0.1)
     train.set_defaults(run=_bench)
+    fashion = kinds.add_parser("fashion", help="an epoch of EM on Fashion-MNIST, a hidden Chow-Liu tree")
+    fashion.add_argument("--folder", type=Path, help="its four IDX files (default: where the Debian package dataset-fashion-mnist has them)")
+    fashion.add_argument("--latents", type=int, default=64)
+    fashion.add_argument("--epochs", type=int, default=1)
+    fashion.add_argument("--batch-size", type=int, default=512)
+    fashion.add_argument("--images", type=int, help="only the first so many (default: all)")
+    fashion.add_argument("--block-size", type=int)
+    fashion.set_defaults(run=_bench)
+
+
+def _add_bench_gpu(kinds) -> None:
+    """What needs a GPU; most of it writes rows of assets/recorded."""
     step = kinds.add_parser("step", help="a training step of seven large circuits on a GPU, beside PyJuice's; rows for assets/recorded")
     step.add_argument("circuits", nargs="*", metavar="CIRCUIT", help="PD-128, PD-256, HCLT-256, HCLT-512, RAT-256, HMM-1024, HMM-2048 (default: all)")
     step.add_argument("--images", help="folder of IDX files with 784-pixel images, such as Fashion-MNIST")
@@ -108,16 +128,6 @@ def _add_bench(commands) -> None:
     trained.add_argument("--commit", default="", help="written to the rows")
     trained.add_argument("--out", type=Path, help="CSV file that rows are added to")
     trained.set_defaults(run=_bench)
-    fashion = kinds.add_parser("fashion", help="an epoch of EM on Fashion-MNIST, a hidden Chow-Liu tree")
-    fashion.add_argument("--folder", type=Path, help="its four IDX files (default: where the Debian package dataset-fashion-mnist has them)")
-    fashion.add_argument("--latents", type=int, default=64)
-    fashion.add_argument("--epochs", type=int, default=1)
-    fashion.add_argument("--batch-size", type=int, default=512)
-    fashion.add_argument("--images", type=int, help="only the first so many (default: all)")
-    fashion.add_argument("--block-size", type=int)
-    fashion.set_defaults(run=_bench)
-    for name, command in kinds.choices.items():
-        command.set_defaults(what=name)
 
 
 def _export(args: argparse.Namespace) -> int:

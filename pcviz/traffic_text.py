@@ -78,9 +78,9 @@ def _time_formula(record: TrafficRecord) -> str:
     terms = []
     for name, ms in record.terms_ms:
         scale = f" x {uneven:.3g} uneven" if name not in ("HBM", "latency") and uneven > 1.005 else ""
-        terms.append(f"{name} {rates[name]}{scale} = {milliseconds(ms)}")
-    overhead = f" + launch {spec.launch_overhead_us} us" if spec.launch_overhead_us else ""
-    return f"max({'; '.join(terms)}){overhead} = {milliseconds(record.time_ms)}, bound by {record.bound}"
+        terms.append(f"{name} {rates[name]}{scale} = {milliseconds(ms, 4)}")
+    overhead = f" + launch {spec.launch_overhead_us} µs" if spec.launch_overhead_us else ""
+    return f"max({'; '.join(terms)}){overhead} = {milliseconds(record.time_ms, 4)}, bound by {record.bound}"
 
 
 def sum_formulas(records) -> dict[str, str]:
@@ -90,7 +90,7 @@ def sum_formulas(records) -> dict[str, str]:
         total = sum(getattr(record, name) for record in records)
         top = max(records, key=lambda record: getattr(record, name))
         share = getattr(top, name) / total if total else 0.0
-        found = milliseconds(total) if name == "time_ms" else quantity(total, "FLOP" if name == "flops" else "B")
+        found = milliseconds(total, 4) if name == "time_ms" else quantity(total, "FLOP" if name == "flops" else "B")
         where = f"{top.phase.replace('_', ' ')} of layer {top.layer}, group {top.group}"
         result[name] = f"{found} in {len(records)} launches; the largest, {where}, has {share:.0%}: {top.formulas[name]}"
     return result
@@ -102,8 +102,12 @@ def quantity(value: float, unit: str) -> str:
     return f"{value / scale:,.4g} {prefix}{unit}"
 
 
-def milliseconds(ms: float) -> str:
-    return f"{ms:.4g} ms" if ms >= 0.01 or ms == 0 else f"{1000 * ms:.4g} us"
+def milliseconds(ms: float | None, digits: int = 3) -> str:
+    """"1.34 ms", "860 µs", "2.1 s"; "-" for None."""
+    if ms is None:
+        return "-"
+    value, unit = (ms / 1000, "s") if ms >= 1000 else (ms, "ms") if ms >= 1 or ms == 0 else (1000 * ms, "µs")
+    return f"{value:.{digits}g} {unit}"
 
 
 def text_table(report: TrafficReport) -> str:

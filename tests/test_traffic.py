@@ -110,7 +110,7 @@ def test_formulas_carry_the_numbers(figure_5):
     assert "29,622,272 cells x 4 batch tiles x 4 B" in record.formulas["l2_bytes"]
     assert f"{record.l2_bytes / 1e9:.4g} GB" in record.formulas["l2_bytes"]
     assert record.formulas["programs"] == "4 x 452 = 1,808 programs of 16 steps"
-    assert record.formulas["time_ms"].endswith(f"= {record.time_ms:.4g} ms, bound by {record.bound}")
+    assert record.formulas["time_ms"].endswith(f"= {1000 * record.time_ms:.4g} µs, bound by {record.bound}")
     assert "in 2 launches; the largest, forward of layer 1, group 0" in report.formulas("forward")["hbm_bytes"]
 
 

@@ -309,7 +309,7 @@ def stopped_text(training: Training) -> str:
 
 def progress_text(training: Training, row: Row, shown: Entry | None = None) -> str:
     left = f" (block sizes to come: {', '.join(map(str, training.waiting))})" if training.waiting else ""
-    which = f" of {training.entry.label}" if shown not in (None, training.entry) else ""
+    which = f" of {training.entry.label}" if shown is not None and shown is not training.entry else ""
     return f"Training{which} at block size {training.block_size}: epoch {row.step.epoch}, {row.step.train_bpd:.3f} bits per dimension{left}."
 
 

@@ -84,15 +84,20 @@ def export_html(
         return target
     entry = figure_5_entry() if circuit is None else user_entry(circuit, x)
     entry.label = readable(title) or entry.label
+    each = _settings_of(batch_size, device, padding_tolerance)
+    write(target, page_html(entry, each, block_size, scene_training(steps)["rows"], tell=tell))
+    return target
+
+
+def _settings_of(batch_size: int, device: str, padding_tolerance: float | Sequence[float]) -> list[Settings]:
+    """One for each tolerance, checked."""
     settings = Settings()
     for name, value in (("batch_size", batch_size), ("device", device)):
         settings = changed_settings(settings, name, value)
     wanted = [padding_tolerance] if isinstance(padding_tolerance, (int, float)) else list(padding_tolerance)
     if not 1 <= len(wanted) <= MAX_TOLERANCES:
         raise ValueError(f"padding_tolerance must be one to {MAX_TOLERANCES} shares, got {len(wanted)}.")
-    each = [changed_settings(settings, "padding_tolerance", tolerance) for tolerance in wanted]
-    write(target, page_html(entry, each, block_size, scene_training(steps)["rows"], tell=tell))
-    return target
+    return [changed_settings(settings, "padding_tolerance", tolerance) for tolerance in wanted]
 
 
 def page_html(

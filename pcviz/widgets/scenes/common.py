@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from html import escape
 
+from ...traffic_text import milliseconds as milliseconds
+
 # what a person may look at -> the passes that are added up; a training step of a mini-batch ends with EM
 PASSES_OF = {
     "forward": ("forward",), "backward": ("backward",), "both": ("forward", "backward"), "em": ("em",), "step": ("forward", "backward", "em"),
@@ -35,15 +37,6 @@ def si_bytes(value: float | None) -> str:
         if value >= scale:
             return f"{value / scale:.3g} {unit}"
     return f"{value:.3g} B"
-
-
-def milliseconds(value: float | None) -> str:
-    """'1.34 ms', '860 us', '2.1 s'; '-' for None"""
-    if value is None:
-        return "-"
-    if value >= 1000:
-        return f"{value / 1000:.3g} s"
-    return f"{value:.3g} ms" if value >= 1 or value == 0 else f"{1000 * value:.3g} us"
 
 
 def html_table(title: str, head: list[str], rows: list[list], caption: str = "", limit: int = STATIC_LIMIT) -> str:

@@ -8,8 +8,6 @@ const HEADLINE = [
   { name: "launches", label: "Launches", value: (h) => h.launches, text: (n) => n.toLocaleString("en"), change: difference },
 ];
 
-const TIMED = { forward: "forward", backward: "backward", both: "both passes", em: "EM", step: "training step" };
-
 function drawHeadline(el, now, before, state) {
   if (!el.firstChild) {
     el.innerHTML = HEADLINE.map(
@@ -21,7 +19,7 @@ function drawHeadline(el, now, before, state) {
   for (const [index, tile] of HEADLINE.entries()) {
     const node = el.children[index];
     const [label, value, change, kind] = node.children;
-    if (tile.name === "time") label.textContent = `Time, ${TIMED[now?.phases[state.phase] ? state.phase : "forward"]}`;
+    if (tile.name === "time") label.textContent = `Time, ${PV_PHASES[now?.phases[state.phase] ? state.phase : "forward"]}`;
     const figures = now && figuresOf(now, state.phase);
     const figure = figures ? tile.value(figures) : null;
     node.dataset.value = figure ?? "";

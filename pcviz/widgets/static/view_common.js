@@ -12,6 +12,10 @@ const PV_LINES = {
 
 // What a person may look at, and the passes that are added up. A training step of a mini-batch ends with EM.
 const PV_PHASES = { forward: "forward", backward: "backward", both: "both passes", em: "EM", step: "training step" };
+const PV_LAUNCHES = { // what launches of sum layers do: their name, and the pass that they are of
+  forward: { name: "forward", pass: "forward" }, element_flows: { name: "element flows", pass: "backward" },
+  param_flows: { name: "parameter flows", pass: "backward" }, em: { name: "EM", pass: "em" },
+};
 const PV_PASSES = { forward: ["forward"], backward: ["backward"], both: ["forward", "backward"], em: ["em"], step: ["forward", "backward", "em"] };
 
 function pv_el(tag, cls, text) {
@@ -189,7 +193,7 @@ function pv_launch_here(launch, { layer, blockSize, tolerance }) {
 
 // Layer and launch for all views, and a pass in which it runs.
 function pv_choose_launch(store, layer, phase, group) {
-  const state = store.get(), pass = { forward: "forward", em: "em" }[phase] ?? "backward";
+  const state = store.get(), { pass } = PV_LAUNCHES[phase];
   const launch = pv_launch_here({ phase, group }, { ...state, layer });
   store.set({ layer, launch, phase: PV_PASSES[state.phase].includes(pass) ? state.phase : pass }, { commit: true });
 }

@@ -1,6 +1,6 @@
 // The Kernel view: one program of a launch. Position 0 reads indices, 1..n are the steps, n + 1 stores the sums.
 
-const KERNEL_PHASES = [["forward", "forward"], ["element_flows", "element flows"], ["param_flows", "parameter flows"], ["em", "EM"]];
+const KERNEL_PHASES = Object.entries(PV_LAUNCHES).map(([phase, { name }]) => [phase, name]);
 const KERNEL_VARIANTS = [["paper", "paper: running maximum"], ["scaled", "scaled: scales of blocks"]];
 
 function draw_kernel(el, scene, store) {

@@ -1,10 +1,8 @@
 // Memory: bytes on the links from the multiprocessors to the memory, and a roofline whose axes belong to the device. A move of the
 // slider moves the points; the size before it stays as a ghost.
 
-const MEMORY_PASS = ["forward", "backward", "backward", "em"]; // of the scene's phases
-const MEMORY_LAUNCHES = ["forward", "element_flows", "param_flows", "em"];
+const MEMORY_LAUNCHES = Object.keys(PV_LAUNCHES); // the scene's phases are places in it
 const MEMORY_SYMBOLS = ["circle", "square", "diamond", "triangle"];
-const MEMORY_PHASE_NAMES = ["forward", "element flows", "parameter flows", "EM"];
 
 function draw_memory(el, scene, store) {
   const frame = pv_frame(el, "memory", store);

@@ -1,10 +1,14 @@
 // The roofline of the Memory view: ceilings of the device, a point per launch, rings for the sums of a layer and of the circuit.
 
+function memory_phase(place) {
+  return PV_LAUNCHES[MEMORY_LAUNCHES[place]];
+}
+
 // The launches of the chosen passes at a block size as objects, the slowest first.
 function memory_launches(view, size) {
   const { columns } = view.scene;
   const rows = view.scene.points[size] || [];
-  return rows.map((row) => Object.fromEntries(row.map((value, i) => [columns[i], value]))).filter((p) => PV_PASSES[view.phase].includes(MEMORY_PASS[p.phase]));
+  return rows.map((row) => Object.fromEntries(row.map((value, i) => [columns[i], value]))).filter((p) => PV_PASSES[view.phase].includes(memory_phase(p.phase).pass));
 }
 
 function memory_scale(view) {
@@ -150,7 +154,7 @@ function memory_labels(view, out, ends) {
 }
 
 function memory_legend(view) {
-  const ink = PV_LINES[view.frame.theme], phases = [0, 1, 2, 3].filter((phase) => PV_PASSES[view.phase].includes(MEMORY_PASS[phase]));
+  const ink = PV_LINES[view.frame.theme], phases = [0, 1, 2, 3].filter((phase) => PV_PASSES[view.phase].includes(memory_phase(phase).pass));
   const key = (draw, text) => {
     const node = pv_el("span", "pcv-key"), svg = pv_svg("svg", { width: 16, height: 14, "aria-hidden": "true" });
     svg.append(draw);
@@ -158,7 +162,7 @@ function memory_legend(view) {
     return node;
   };
   const at = { px: (x) => x, py: (y) => y, inside: () => true };
-  const keys = phases.map((phase) => key(memory_mark(at, { x: 8, y: 7, phase }, 4.5, { fill: ink.model, stroke: ink.model }), MEMORY_PHASE_NAMES[phase]));
+  const keys = phases.map((phase) => key(memory_mark(at, { x: 8, y: 7, phase }, 4.5, { fill: ink.model, stroke: ink.model }), memory_phase(phase).name));
   keys.push(key(memory_mark(at, { x: 8, y: 7, phase: phases[0] }, 4.5, { fill: ink.muted, "fill-opacity": 0.25, stroke: ink.muted }), "other layers"));
   if (view.before !== null) keys.push(key(memory_mark(at, { x: 8, y: 7, phase: phases[0] }, 4.5, { fill: "none", stroke: ink.muted, "stroke-dasharray": "2,2" }), `at block size ${view.before}`));
   const words = [view.phase, view.before, view.frame.theme].join();
@@ -213,7 +217,7 @@ function memory_focus(view, at) {
 }
 
 function memory_name(view, p) {
-  return `${MEMORY_PHASE_NAMES[p.phase]}, layer ${p.layer}, launch ${p.launch}`;
+  return `${memory_phase(p.phase).name}, layer ${p.layer}, launch ${p.launch}`;
 }
 
 function memory_tip(view, p) {

@@ -1,8 +1,7 @@
 // Table: everything of the current block size, a row per layer or per launch. Also the keyboard's way to a layer for all views.
 
 const TABLE_MODES = { layers: "layers", launches: "launches" };
-const TABLE_PHASES = { forward: "forward", "element flows": "element_flows", "parameter flows": "param_flows", EM: "em" };
-const TABLE_PASS = { forward: "forward", EM: "em" }; // of a launch's phase; flows are of the backward pass
+const TABLE_PHASES = Object.fromEntries(Object.entries(PV_LAUNCHES).map(([phase, { name }]) => [name, phase]));
 const TABLE_PAGE = 100; // rows that are drawn at once
 const TABLE_TEXT = { count: pv_count, bytes: pv_bytes, ms: pv_ms, flop: (n) => `${pv_short(n)}`, "": String };
 const TABLE_TESTS = { "<": (a, b) => a < b, ">": (a, b) => a > b, "=": (a, b) => a === b, "<=": (a, b) => a <= b, ">=": (a, b) => a >= b };
@@ -82,7 +81,7 @@ function table_build(frame) {
 function table_fill(view) {
   const { scene, mode, phase } = view, part = scene[mode], [head, body, foot] = view.parts;
   for (const button of view.modes) button.setAttribute("aria-pressed", String(button.dataset.mode === mode));
-  const all = mode === "layers" ? part.rows[phase] : part.rows.filter((row) => PV_PASSES[phase].includes(TABLE_PASS[row[part.columns.findIndex(([key]) => key === "phase")]] ?? "backward"));
+  const all = mode === "layers" ? part.rows[phase] : part.rows.filter((row) => PV_PASSES[phase].includes(PV_LAUNCHES[TABLE_PHASES[row[part.columns.findIndex(([key]) => key === "phase")]]].pass));
   const { rows, problem } = table_filtered(view, all);
   view.rows = table_sorted(view, rows);
   view.page = pv_clamp(view.page, 0, Math.max(0, Math.ceil(view.rows.length / TABLE_PAGE) - 1));

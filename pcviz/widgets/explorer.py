@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import uuid
+
+import traitlets
+
 from ..rows import to_frame
 from .bundle import PageWidget
 from .circuits import Entry, digits_entry, figure_5_entry, user_entry
@@ -17,8 +21,10 @@ from .teaching import scene_named
 class Explorer(PageWidget):
     """The explorer. Display it in a notebook; ``records`` has the training and the measurements; ``close()`` frees it."""
 
+    _key = traitlets.Unicode().tag(sync=True)  # by which the page knows views of one explorer
+
     def __init__(self, entries: list, settings: Settings, block_size: int | None = None, focus: bool = False):
-        super().__init__(self._on_message)
+        super().__init__(self._on_message, _key=uuid.uuid4().hex)
         self._static = ""
         self._session = Session(Outbox(self._post), entries, settings, block_size, focus)
 

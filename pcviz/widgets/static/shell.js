@@ -1,8 +1,9 @@
 // The explorer's frame: top bar, headline, stages and status line. Views draw into the stages; the kernel fills the hub.
 
 const LEAST_HEIGHT = { wide: 560, narrow: 640, presenter: 800 }; // pixels in which every stage shows all it has
-const LEFT_MS = 1500; // after which an output that is gone does not come back at another place
+const LEFT_MS = 1500; // after which an output that is gone is hardly one that is being moved
 const hubs = new WeakMap();
+const shown = (window.pcvShown ??= new Map()); // key of an explorer -> in how many places of the page
 let rootCount = 0;
 
 class Shell {
@@ -487,13 +488,16 @@ function render({ model, el }) {
   }
   if (model.get("_view")) return renderSingle(hub, el);
   const shell = new Shell(hub, el);
+  const key = model.get("_key"); // a model is another object in each of its views
+  shown.set(key, (shown.get(key) ?? 0) + 1);
   return () => {
+    shown.set(key, shown.get(key) - 1);
+    setTimeout(() => rest(hub, key), LEFT_MS);
     shell.dispose();
-    setTimeout(() => rest(hub), LEFT_MS);
   };
 }
 
 // An explorer that is shown nowhere any more, as after its cell was run again: nobody sees it train, and nobody could stop it.
-function rest(hub) {
-  if (hub.views.size === 0 && hub.run.state === "training") hub.send({ kind: "pause" });
+function rest(hub, key) {
+  if (shown.get(key) === 0 && hub.run.state === "training") hub.send({ kind: "pause" });
 }

@@ -813,6 +813,7 @@ def test_dag_click_and_keys_choose_a_layer(page, pd, summaries, reports):
 @pytest.mark.browser
 def test_dag_zooms_pans_and_colours_with_the_keyboard(page, pd, summaries, reports):
     page.draw("dag", scenes.scene_dag(pd, summaries[16], reports[16]), layer=2)
+    page.click("[data-pcv=dag-mode-layers]")
     column = page.locator("[data-pcv=dag-layer][data-layer='2']")
     whole = column.locator("rect").first.bounding_box()
     column.focus()

@@ -21,24 +21,15 @@ from . import __version__
 from .bench_step import BLOCK_SIZE, PD_BLOCK_SIZE, MeasuredRow, Ours, PyJuice, append_row, check_error, exact_likelihoods, machine
 from .datasets import load_idx
 from .peers import SIZES, pyjuice_circuit
+from .recorded import EpochFigures
 from .training import bits_per_dimension
 
 STEP_SIZE, PSEUDOCOUNT = 0.1, 0.1
 
 
 @dataclass(frozen=True)
-class EpochRow(MeasuredRow):
-    """One epoch of one engine. ``seconds``: of mini-batches so far, data on the GPU, without compilation and evaluation. Bits per
-    dimension: ``train_bpd`` over the epoch's mini-batches as they were met, ``test_bpd`` after the epoch, on images never trained on."""
-
-    data: str
-    images: int
-    step_size: float
-    pseudocount: float
-    epoch: int
-    seconds: float
-    train_bpd: float
-    test_bpd: float
+class EpochRow(EpochFigures, MeasuredRow):
+    """One epoch of one engine, with where and when it was measured."""
 
 
 def bench_epochs(name: str, folder: Path, *, epochs: int, batch_size: int, peers: bool, commit: str = "", out: Path | None = None) -> Iterator[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from .assets import asset_path
@@ -178,12 +178,10 @@ class RecordedKernel:
 
 
 @dataclass(frozen=True)
-class RecordedEpoch:
-    """One epoch of mini-batch EM by one engine, see ``pcviz.bench_epochs.EpochRow``: ``seconds`` of mini-batches so far, bits per dimension."""
+class EpochFigures:
+    """One epoch of mini-batch EM. ``seconds``: of mini-batches so far, data on the GPU, without compilation and evaluation. Bits per
+    dimension: ``train_bpd`` over the epoch's mini-batches as they were met, ``test_bpd`` after the epoch, on images never trained on."""
 
-    block_size: int
-    batch_size: int
-    kernel_hash: str
     data: str
     images: int
     step_size: float
@@ -192,6 +190,15 @@ class RecordedEpoch:
     seconds: float
     train_bpd: float
     test_bpd: float
+
+
+@dataclass(frozen=True)
+class RecordedEpoch(EpochFigures):
+    """An epoch by one engine, and where it was measured."""
+
+    block_size: int
+    batch_size: int
+    kernel_hash: str
     provenance: Provenance
 
 
@@ -283,6 +290,7 @@ def _read(path: str | Path | None, asset: str, record: type) -> tuple:
     """Rows of a CSV file as records: annotated fields by name and type, provenance from its own columns."""
     source = asset if path is None else str(path)
     kinds = {"int": int, "float": float, "str": str}
+    columns = {field.name: field.type for field in fields(record) if field.name != "provenance"}
     rows = []
     with open(asset_path(asset) if path is None else path, newline="", encoding="utf-8") as file:
         try:
@@ -290,7 +298,7 @@ def _read(path: str | Path | None, asset: str, record: type) -> tuple:
                 where = f"{source}, line {line}"
                 if None in row:
                     raise ValueError(f"{where}: expected {len(row) - 1} cells, one per column, found {len(row[None])} more.")
-                values = {name: _parse(row, name, kinds[kind], where) for name, kind in record.__annotations__.items() if name != "provenance"}
+                values = {name: _parse(row, name, kinds[kind], where) for name, kind in columns.items()}
                 rows.append(record(**values, provenance=_provenance(row, source, where)))
         except (csv.Error, UnicodeDecodeError) as error:
             raise ValueError(f"{source}, after {len(rows)} rows: expected a CSV file in UTF-8, found {error}.") from error

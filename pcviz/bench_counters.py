@@ -20,6 +20,7 @@ from pcviz_kernels.api import kernel_hash
 
 from .bench_layer import BLOCK_SIZES, LAYERS, OurLayer, PyJuiceLayer, accepted, check_arguments, check_layer, configurations
 from .bench_step import append_row, machine
+from .recorded import LaunchCounters
 
 METRICS = {
     "time_ms": "gpu__time_duration.sum",
@@ -40,8 +41,8 @@ ERROR_LINE = "# max_abs_error "
 
 
 @dataclass(frozen=True)
-class CountedRow:
-    """One launch; ``order``: its place in the two passes. ``max_abs_error`` in nats, of the layer's log values in the same process."""
+class Profiled:
+    """The columns with which rows of ``bench_counters`` begin."""
 
     date: str
     gpu: str
@@ -56,16 +57,12 @@ class CountedRow:
     variant: str
     block_size: int
     batch_size: int
-    order: int
-    role: str
-    kernel: str
-    time_ms: float
-    hbm_read_bytes: int
-    hbm_write_bytes: int
-    l2_to_l1_bytes: int
-    l1_to_l2_bytes: int
-    l2_sectors: int
-    l1_bytes: int
+
+
+@dataclass(frozen=True)
+class CountedRow(LaunchCounters, Profiled):
+    """One launch. ``max_abs_error`` in nats, of the layer's log values in the same process."""
+
     max_abs_error: str
 
 

@@ -15,10 +15,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from pcviz_kernels.api import kernel_hash
 
 from . import __version__
-from .bench_step import BLOCK_SIZE, PD_BLOCK_SIZE, MeasuredRow, Ours, PyJuice, append_row, check_error, exact_likelihoods, machine
+from .bench_step import BLOCK_SIZE, PD_BLOCK_SIZE, MeasuredRow, Ours, PyJuice, append_row, check_error, exact_likelihoods, measured
 from .datasets import load_idx
 from .peers import SIZES, pyjuice_circuit
 from .recorded import EpochFigures
@@ -55,9 +54,8 @@ def bench_epochs(name: str, folder: Path, *, epochs: int, batch_size: int, peers
     for engine, variant, block, build in engines:
         running = build()
         of_all = {
-            **machine(), "commit": commit, "kernel_hash": kernel_hash() if engine.startswith("pcviz") else "", "engine": engine, "circuit": name,
-            "block_size": block, "batch_size": batch_size, "precision": running.precision, "variant": variant, "data": Path(folder).name,
-            "images": len(train), "step_size": STEP_SIZE, "pseudocount": PSEUDOCOUNT,
+            **measured(commit, engine, name, block, batch_size, running.precision, variant),
+            "data": Path(folder).name, "images": len(train), "step_size": STEP_SIZE, "pseudocount": PSEUDOCOUNT,
         }  # fmt: skip
         for result in _train(running, train, test, epochs, batch_size, partial(check_error, name, engine, exact)):
             row = EpochRow(**of_all, **result)

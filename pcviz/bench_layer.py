@@ -21,17 +21,17 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
-from pcviz_kernels.api import kernel_hash
 from pcviz_kernels.launches import FLOW_SCALE
 
 from . import __version__
-from .bench_step import LARGEST_ERROR, LARGEST_MEAN_ERROR, MeasuredRow, append_row, free, machine, milliseconds
+from .bench_step import LARGEST_ERROR, LARGEST_MEAN_ERROR, MeasuredRow, append_row, free, measured, milliseconds
 from .benchmark import WrongResult
 from .circuit import LN2, TensorCircuit
 from .compiler import compile as compile_circuit
 from .ir.nodes import InputNodes, SumNodes
 from .layer_reference import ExactLayer, coarse_circuit, coarse_edges, exact_layer, regions_of
 from .params import edge_values
+from .recorded import LayerFigures
 from .structures import figure_5_layer
 
 LAYERS = {"fig5-dense": figure_5_layer, "fig5-drawn": partial(figure_5_layer, conn_block=8)}
@@ -40,28 +40,13 @@ LARGEST_FLOW_ERROR = 1e-2  # of flows, as a share of the largest exact one: oper
 
 
 @dataclass(frozen=True)
-class LayerRow(MeasuredRow):
-    """One layer, block size and engine. Times are medians in ms of ``forward_samples`` and ``backward_samples``. Against float64:
-    ``max_abs_error`` and ``mean_error`` of the sums' log values in nats; ``element_flow_error`` and ``edge_flow_error``, the largest
-    errors of flows as shares of the largest exact one. ``stored_edges``: cells of the parameter blocks, padding included."""
-
-    sums: int
-    edges: int
-    stored_edges: int
-    compile_s: float
-    forward_ms: float
-    backward_ms: float
-    max_abs_error: float
-    mean_error: float
-    element_flow_error: float
-    edge_flow_error: float
-    forward_samples: str
-    backward_samples: str
+class LayerRow(LayerFigures, MeasuredRow):
+    """One layer, block size and engine, with where and when it was measured."""
 
 
 @dataclass(frozen=True)
 class LayerErrors:
-    """See LayerRow."""
+    """See LayerFigures."""
 
     max_abs_error: float
     mean_error: float
@@ -315,8 +300,7 @@ def _measure(name, block_size, engine, variant, build, root, exact: ExactLayer, 
     forward_ms, backward_ms = milliseconds(forward, repeats), milliseconds(backward, repeats)
     regions = regions_of(root)
     return LayerRow(
-        **machine(), commit=commit, kernel_hash=kernel_hash() if engine.startswith("pcviz") else "", engine=engine, circuit=name,
-        block_size=block_size, batch_size=len(x), precision=running.precision, variant=variant,
+        **measured(commit, engine, name, block_size, len(x), running.precision, variant),
         sums=sum(nodes.num_nodes for nodes in regions), edges=sum(nodes.num_edges for nodes in regions), stored_edges=running.stored_edges,
         compile_s=round(compile_s, 2),
         forward_ms=round(statistics.median(forward_ms), 4), backward_ms=round(statistics.median(backward_ms), 4),

@@ -29,6 +29,7 @@ from .circuit import TensorCircuit
 from .compiler import compile as compile_circuit
 from .ir.nodes import ProdNodes, SumNodes, topological
 from .peers import SEQUENCE, SIZES, SYMBOLS, pyjuice_circuit
+from .recorded import StepFigures
 
 CHECKED = 16  # samples compared with float64
 LARGEST_ERROR, LARGEST_MEAN_ERROR = 2e-2, 2e-3  # nats: what is asked of the default precision
@@ -56,23 +57,8 @@ class MeasuredRow:
 
 
 @dataclass(frozen=True)
-class StepRow(MeasuredRow):
-    """One circuit and engine. Times are medians in ms; ``samples`` are the steps behind ``step_ms``. Errors in nats, against float64.
-    ``deterministic``: 1 for TensorCircuit(..., deterministic=True), else 0."""
-
-    deterministic: int
-    nodes: int
-    edges: int
-    sum_edges: int
-    compile_s: float
-    first_step_s: float
-    forward_ms: float
-    forward_backward_ms: float
-    step_ms: float
-    peak_gib: float
-    max_abs_error: float
-    mean_error: float
-    samples: str
+class StepRow(StepFigures, MeasuredRow):
+    """One circuit and engine, with where and when they were measured."""
 
 
 def bench_step(
@@ -236,9 +222,7 @@ def _measure(name, build: Callable, root, x, exact, repeats, commit, engine, blo
     forward, both, steps = (milliseconds(run, repeats) for run in (running.forward, running.forward_backward, step))
     peak = (torch.cuda.max_memory_allocated() - before) / 2**30
     return StepRow(
-        **machine(), commit=commit, kernel_hash=kernel_hash() if engine.startswith("pcviz") else "", engine=engine, circuit=name,
-        block_size=block_size,
-        batch_size=len(x), precision=running.precision, variant=variant, deterministic=int(deterministic), **_counts(root),
+        **measured(commit, engine, name, block_size, len(x), running.precision, variant), deterministic=int(deterministic), **_counts(root),
         compile_s=round(compile_s, 2), first_step_s=round(first_step_s, 2),
         forward_ms=round(statistics.median(forward), 4), forward_backward_ms=round(statistics.median(both), 4),
         step_ms=round(statistics.median(steps), 4),
@@ -291,7 +275,14 @@ def _counts(root: SumNodes) -> dict[str, int]:
     return {"nodes": sum(nodes.num_nodes for nodes in vectors), "edges": sum_edges + product_edges, "sum_edges": sum_edges}
 
 
+def measured(commit: str, engine: str, circuit: str, block_size: int, batch_size: int, precision: str, variant: str) -> dict:
+    """The columns of a MeasuredRow of today on this machine."""
+    own = {"commit": commit, "kernel_hash": kernel_hash() if engine.startswith("pcviz") else "", "engine": engine, "circuit": circuit}
+    return {**machine(), **own, "block_size": block_size, "batch_size": batch_size, "precision": precision, "variant": variant}
+
+
 def machine() -> dict[str, str]:
+    """date (ISO), gpu, driver and versions of torch and triton, on the current CUDA device."""
     query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
     driver = subprocess.run(query, capture_output=True, text=True, check=False).stdout.split("\n")[0].strip()
     versions = {"torch": torch.__version__, "triton": version("triton")}

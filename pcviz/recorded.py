@@ -49,11 +49,23 @@ class Provenance:
 
 
 @dataclass(frozen=True)
-class RecordedLaunch:
-    """One kernel launch under Nsight Compute. ``role``: sum_forward, element_flows, param_flows, product, fill, ..."""
+class Setting:
+    """Under what a row of ``pcviz bench`` was measured. ``kernel_hash`` says which of our kernels ran; rows of PyJuice have none, and block
+    size 0 where it chose its own."""
 
     block_size: int
     batch_size: int
+    precision: str
+    variant: str
+    kernel_hash: str
+    provenance: Provenance
+
+
+@dataclass(frozen=True)
+class LaunchCounters:
+    """What Nsight Compute counted in a launch. ``order``: its place in the two passes; ``role``: sum_forward, element_flows, param_flows,
+    product, fill, ..."""
+
     order: int
     role: str
     kernel: str
@@ -64,11 +76,19 @@ class RecordedLaunch:
     l1_to_l2_bytes: int
     l2_sectors: int  # 32 bytes each
     l1_bytes: int
-    provenance: Provenance
 
     @property
     def hbm_bytes(self) -> int:
         return self.hbm_read_bytes + self.hbm_write_bytes
+
+
+@dataclass(frozen=True)
+class RecordedLaunch(LaunchCounters):
+    """One kernel launch, and where it was counted."""
+
+    block_size: int
+    batch_size: int
+    provenance: Provenance
 
 
 @dataclass(frozen=True)
@@ -106,19 +126,11 @@ class RecordedStep:
 
 
 @dataclass(frozen=True)
-class ComparedStep:
-    """One circuit's training step by one engine; both engines ran the same circuit and batch in one process. ``samples``: the
-    steps in ms whose median is ``step_ms``. Errors of log p in nats, against float64 in the same run. ``kernel_hash`` of
-    pcviz.bench_step says which kernels ran; PyJuice's rows have none, and block size 0: it chooses its own.
-    ``deterministic``: 1 where pcviz ran in that mode."""
+class StepFigures:
+    """One circuit's training step (forward, backward, mini-batch EM). ``deterministic``: 1 for TensorCircuit(..., deterministic=True), else 0.
+    Times are medians; ``samples``: the steps in ms whose median is ``step_ms``. Errors of log p in nats, against float64 in the same run."""
 
-    circuit: str
-    block_size: int
-    batch_size: int
-    precision: str
-    variant: str
     deterministic: int
-    kernel_hash: str
     nodes: int
     edges: int
     sum_edges: int
@@ -131,21 +143,22 @@ class ComparedStep:
     max_abs_error: float
     mean_error: float
     samples: str
-    provenance: Provenance
 
 
 @dataclass(frozen=True)
-class LayerTime:
-    """The large layer of figure 5 at one block size by one engine, from stored values to stored values: medians in ms of the samples.
-    Forward: products and sums; backward: products, element flows, parameter flows and the flows of the products' factors. Errors
-    against float64 in the same run: of the sums' logarithms in nats, of flows as shares of the largest. ``stored_edges``: cells of
-    the parameter blocks, padding included."""
+class ComparedStep(StepFigures, Setting):
+    """A step by one engine, and where it was measured; both engines ran the same circuit and batch in one process."""
 
-    block_size: int
-    batch_size: int
-    precision: str
-    variant: str
-    kernel_hash: str
+    circuit: str
+
+
+@dataclass(frozen=True)
+class LayerFigures:
+    """A large layer from stored values to stored values: medians in ms of the samples. Forward: products and sums; backward: products,
+    element flows, parameter flows and the flows of the products' factors. Errors against float64 in the same run: ``max_abs_error`` and
+    ``mean_error`` of the sums' logarithms in nats; ``element_flow_error`` and ``edge_flow_error``, the largest of flows, as shares of the
+    largest exact one. ``stored_edges``: cells of the parameter blocks, padding included."""
+
     sums: int
     edges: int
     stored_edges: int
@@ -158,7 +171,11 @@ class LayerTime:
     edge_flow_error: float
     forward_samples: str
     backward_samples: str
-    provenance: Provenance
+
+
+@dataclass(frozen=True)
+class LayerTime(LayerFigures, Setting):
+    """The large layer of figure 5 at one block size by one engine, and where it was measured."""
 
 
 @dataclass(frozen=True)
@@ -193,13 +210,8 @@ class EpochFigures:
 
 
 @dataclass(frozen=True)
-class RecordedEpoch(EpochFigures):
+class RecordedEpoch(EpochFigures, Setting):
     """An epoch by one engine, and where it was measured."""
-
-    block_size: int
-    batch_size: int
-    kernel_hash: str
-    provenance: Provenance
 
 
 @dataclass(frozen=True)

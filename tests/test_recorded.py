@@ -1,12 +1,21 @@
 """Recorded figures reach the views unchanged, with their provenance."""
 
 import warnings
+from dataclasses import fields
 from statistics import median
 
 import pytest
 
-from pcviz.bench_layer import BLOCK_SIZES
+from pcviz.assets import asset_path
+from pcviz.bench_counters import CountedRow
+from pcviz.bench_epochs import EpochRow
+from pcviz.bench_layer import BLOCK_SIZES, LayerRow
+from pcviz.bench_step import StepRow
 from pcviz.recorded import (
+    COMPARED_STEPS,
+    EPOCHS,
+    LAYER_TIMES,
+    OWN_LAUNCHES,
     compared_steps,
     figure_5_rows,
     layer_times,
@@ -120,6 +129,13 @@ def test_recorded_rows_are_of_the_kernels_in_this_tree(rows):
     if older:
         what = ", ".join(f"{row.provenance.circuit} at {row.block_size} ({row.kernel_hash})" for row in older)
         warnings.warn(f"the tree has kernels {kernel_hash()}, recorded rows are of others: {what}; measure again on a GPU", stacklevel=1)
+
+
+@pytest.mark.parametrize("asset, row", [(OWN_LAUNCHES, CountedRow), (COMPARED_STEPS, StepRow), (LAYER_TIMES, LayerRow), (EPOCHS, EpochRow)])
+def test_benchmarks_write_the_columns_of_the_recorded_files(asset, row):
+    """In their order, so that rows of a new run go to the end of the file."""
+    header = asset_path(asset).read_text(encoding="utf-8").partition("\n")[0].split(",")
+    assert header == [field.name for field in fields(row)]
 
 
 def test_a_broken_file_names_line_and_column(tmp_path):

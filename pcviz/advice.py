@@ -39,7 +39,7 @@ NEAR, SMALLER, EQUAL = 1.25, 0.95, 1.01
 MEASURED_NEAR = 1.1  # the same of measured times
 CHECKED = 4  # samples of which float64 knows the likelihoods; a large circuit takes seconds for each
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")  # as the GPU's, Linux's and Windows' allocators say
-LONGEST_SECONDS = 20  # a choice whose measurement would take longer is given the time of a single run
+LONGEST_SECONDS = 20  # a choice whose measurement would take longer is checked like all others and timed in a single run
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ class Choice:
     far from their roofs as those were, at the nearest recorded block size; the model itself where there is none.
 
     ``recorded``: the training step of this very circuit, or None. ``measured_ms``: forward and backward pass of the given data on this
-    machine, inputs and products included, or None (infinite: it found too little memory); with more than one run, ``measured`` has
-    them all. ``decides_ms``, by which choices are compared: measured, or else corrected.
+    machine, inputs and products included, or None (infinite: it found too little memory); ``measured`` has all its runs, and whether
+    the machine was busy. ``decides_ms``, by which choices are compared: measured, or else corrected.
     """
 
     block_size: int
@@ -290,10 +290,10 @@ def _timed(plan: CircuitPlan, kind: str, x: torch.Tensor, expected, choice: Choi
         x = x.to(pc.device)
         for _ in range(2):  # the first call compiles kernels, the second records them
             predict_seconds(pc, x, phase=phase)
-        seconds = predict_seconds(pc, x, phase=phase, repeats=repeats)
-        if seconds > LONGEST_SECONDS:
-            return replace(choice, measured_ms=1e3 * seconds / (repeats + 2))
-        result = measure(pc, x, phase=phase, repeats=repeats, max_seconds=0.2, expected=expected)
+        runs = {"repeats": repeats, "max_seconds": 0.2}
+        if predict_seconds(pc, x, phase=phase, repeats=repeats) > LONGEST_SECONDS:
+            runs = {"repeats": 1, "max_seconds": 0, "warm_up": 0}  # it is warm from the predictions
+        result = measure(pc, x, phase=phase, expected=expected, **runs)
         return replace(choice, measured_ms=result.median_ms, measured=result)
     except (RuntimeError, MemoryError) as error:  # torch's, the engine's own, numpy's
         if not isinstance(error, MemoryError) and not any(words in str(error) for words in OUT_OF_MEMORY):

@@ -16,8 +16,14 @@ def reason(choice, best, choices) -> str:
     """A sentence: how the choice compares, and what is behind it."""
     if not math.isfinite(choice.decides_ms):
         return "does not fit into the memory of this machine"
-    caution = [choice.measured.caution] if choice.measured is not None and choice.measured.busy else []
-    return "; ".join([_comparison(choice, best, choices), ", ".join(_causes(choice)), *caution])
+    return "; ".join([_comparison(choice, best, choices), ", ".join(_causes(choice)), *_of_measuring(choice.measured)])
+
+
+def _of_measuring(measured) -> list[str]:
+    """What has to be said of a Measurement, or of None."""
+    if measured is None:
+        return []
+    return ["one run"] * (measured.repeats == 1) + [measured.caution] * measured.busy
 
 
 def _comparison(choice, best, choices) -> str:
@@ -84,10 +90,9 @@ def notes(found) -> list[str]:
         lines = [f"Nothing is recorded of these block sizes on {found.device}."]
     measured = any(choice.measured_ms is not None for choice in found.choices)
     if measured:
-        ran = next((choice.measured for choice in found.choices if choice.measured is not None), None)
-        where = "this machine, one run each" if ran is None else f"{ran.device_name}, {ran.date}"
-        lines.append(f"Measured: forward and backward pass, all layers, {where}; choices are compared by it.")
-        if any(choice.measured is not None and choice.measured.busy for choice in found.choices):
+        runs = [choice.measured for choice in found.choices if choice.measured is not None]
+        lines.append(f"Measured: forward and backward pass, all layers, {runs[0].device_name}, {runs[0].date}; choices are compared by it.")
+        if any(run.busy for run in runs):
             lines.append("Other programs took the machine meanwhile: times are too long, and their order may be wrong. Measure again when idle.")
     else:
         lines.append("To measure all of it on this machine, give data: pcv.recommend(root, x=x, ...).")

@@ -13,6 +13,7 @@ import torch
 
 from .circuit import TensorCircuit
 from .reference import log_likelihood
+from .traffic_text import milliseconds_between
 from .waiting import longest_wait, waits
 
 PHASES = ("forward", "forward+backward")
@@ -70,7 +71,7 @@ class Measurement:
     @property
     def caution(self) -> str:
         """What has to be said with the figure; nothing if the machine was idle."""
-        return f"measured while the machine was busy: {min(self.samples_ms):.3g} to {max(self.samples_ms):.3g} ms" if self.busy else ""
+        return f"measured while the machine was busy: {milliseconds_between(min(self.samples_ms), max(self.samples_ms))}" if self.busy else ""
 
 
 def device_name(device: torch.device) -> str:
@@ -130,23 +131,24 @@ def measure(
     *,
     phase: str = "forward",
     repeats: int = 10,
+    warm_up: int = 2,
     max_seconds: float = 0.5,
     by_launch: bool = False,
     stop: Callable[[], bool] = lambda: False,
     expected: np.ndarray | None = None,
 ) -> Measurement | None:
-    """Check, warm up, then time ``phase`` on ``x``: at least ``repeats`` calls, more while ``max_seconds`` last.
+    """Check, call ``phase`` on ``x`` ``warm_up`` times, then time it: at least ``repeats`` calls, more while ``max_seconds`` last.
 
     ``by_launch``: the launches of a forward pass, too (impl="torch" on a CPU alone: elsewhere a launch returns before it is done).
     ``stop`` is asked between calls; when it answers True the measurement is dropped and None returned. ``expected``: see
     ``check_likelihoods``. Flows that were accumulated for ``em_step`` are dropped by phase "forward+backward".
     """
-    if repeats < 1:
-        raise ValueError(f"repeats must be at least 1, got {repeats}.")
+    if repeats < 1 or warm_up < 0:
+        raise ValueError(f"repeats must be at least 1 and warm_up at least 0, got {repeats} and {warm_up}.")
     error = check_likelihoods(pc, x, expected)
     x = pc.check_data(x)
     run = runner(pc, x, phase)
-    if _repeated(run, pc.device, 2, 0.0, stop) is None:
+    if _repeated(run, pc.device, warm_up, 0.0, stop) is None:
         return None
     before = waits()
     samples = _repeated(run, pc.device, repeats, max_seconds, stop)
@@ -187,7 +189,7 @@ def _measurement(
 def _repeated(run: Callable[[], None], device: torch.device, repeats: int, max_seconds: float, stop: Callable[[], bool]) -> list[float] | None:
     """Seconds of each call: at least ``repeats``, more while ``max_seconds`` last; None once ``stop`` says so."""
     samples: list[float] = []
-    while len(samples) < repeats or sum(samples) + samples[-1] < max_seconds:
+    while len(samples) < repeats or sum(samples) + sum(samples[-1:]) < max_seconds:
         if stop():
             return None
         samples.append(time_once(run, device))

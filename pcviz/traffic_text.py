@@ -110,6 +110,14 @@ def milliseconds(ms: float | None, digits: int = 3) -> str:
     return f"{value:.{digits}g} {unit}"
 
 
+def milliseconds_between(low: float, high: float) -> str:
+    """"9 to 31.2 ms", "860 µs to 1.3 ms"; one time if both read the same."""
+    (least, unit), (most, its_unit) = (milliseconds(ms).split() for ms in (low, high))
+    if unit != its_unit:
+        return f"{least} {unit} to {most} {its_unit}"
+    return f"{most} {unit}" if least == most else f"{least} to {most} {unit}"
+
+
 def text_table(report: TrafficReport) -> str:
     rows = [HEADINGS, *_rows(report)]
     widths = [max(len(row[c]) for row in rows) for c in range(len(HEADINGS))]

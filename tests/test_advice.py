@@ -186,7 +186,7 @@ def test_memory_that_is_not_there_rules_a_choice_out(monkeypatch):
         if pc.block_size < 4:
             raise torch.OutOfMemoryError("CUDA out of memory.") if pc.block_size == 2 else RuntimeError("DefaultCPUAllocator: can't allocate memory")
         busy, caution = pc.block_size == 8, "measured while the machine was busy: 7 to 9 ms"
-        return SimpleNamespace(median_ms=float(pc.block_size), device_name="a GPU", date="today", busy=busy, caution=caution)
+        return SimpleNamespace(median_ms=float(pc.block_size), device_name="a GPU", date="today", repeats=5, busy=busy, caution=caution)
 
     monkeypatch.setattr("pcviz.benchmark.measure", measured)
     found = pcv.recommend(pcv.HCLT(x, 12), CPU, 64, x=x)
@@ -210,8 +210,14 @@ def test_with_data_choices_are_measured_and_compared_by_it(monkeypatch):
     fastest = min(found.choices, key=lambda choice: choice.measured_ms)
     assert fastest.on_front and found.best.measured_ms <= 1.1 * fastest.measured_ms
     assert "Measured: forward and backward pass, all layers, CPU" in str(found) and "small blocks are slower" not in str(found)
-    monkeypatch.setattr("pcviz.advice.LONGEST_SECONDS", 0)
-    assert all(choice.measured is None and choice.measured_ms > 0 for choice in pcv.recommend(pcv.HCLT(x, 2), CPU, 64, x=x).choices)
+    assert not any(choice.reason.endswith("one run") for choice in found.choices)
+    monkeypatch.setattr("pcviz.advice.LONGEST_SECONDS", 0)  # those that take long run once, as much checked as all others
+    monkeypatch.setattr("pcviz.benchmark.longest_wait", lambda before: 1e3)
+    long = pcv.recommend(pcv.HCLT(x, 2), CPU, 64, x=x)
+    for choice in long.choices:
+        assert choice.measured.repeats == 1 and choice.measured.max_rel_error < 1e-4 and choice.measured.median_ms == choice.measured_ms
+        assert choice.reason.endswith(f"; one run; {choice.measured.caution}") and choice.measured.caution
+    assert "their order may be wrong" in str(long)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(ValueError, match="no CUDA device is found"):
         pcv.recommend(pcv.HCLT(x, 2), x=x)

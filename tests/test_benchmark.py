@@ -44,6 +44,7 @@ def test_a_busy_machine_is_said(x):
     result = replace(result, p20_ms=10.0, p80_ms=14.9, samples_ms=(9.0, 11.0, 31.25), waited_share=0.1)
     assert not result.busy and result.caution == "" and not replace(result, waited_share=None).busy
     assert replace(result, waited_share=0.2).caution == "measured while the machine was busy: 9 to 31.2 ms"
+    assert replace(result, samples_ms=(25_000.0,), waited_share=0.2).caution.endswith(" busy: 25 s")
     assert replace(result, waited_share=None, p80_ms=15.1).busy  # where the system does not count what threads wait
 
 

@@ -14,6 +14,7 @@ from functools import partial
 from ..datasets import digits
 from ..ir.distributions import Categorical
 from ..structures.pd import PD
+from ..traffic_text import milliseconds, milliseconds_between
 from .circuits import Entry, default_layer, legal_sizes
 from .frames import Settings
 from .outbox import Outbox
@@ -264,9 +265,9 @@ class DeviceWorker:
             seconds = self._predicted[(entry.name, block_size, settings.batch_size)] = time.monotonic() - started
             self._on_measured(entry, result, settings)
             waited = f"; training paused {seconds:.1f} s to measure" if was_training else ""
-            spread = f"p20 to p80: {result.p20_ms:.3g} to {result.p80_ms:.3g} ms, {result.repeats} runs, result checked"
+            spread = f"p20 to p80: {milliseconds_between(result.p20_ms, result.p80_ms)}, {result.repeats} runs, result checked"
             spread = f"{result.caution}; {result.repeats} runs, result checked" if result.busy else spread
-            self._outbox.message(f"Block size {block_size}: {result.median_ms:.3g} ms forward on this CPU ({spread}){waited}.", of="device")
+            self._outbox.message(f"Block size {block_size}: {milliseconds(result.median_ms)} forward on this CPU ({spread}){waited}.", of="device")
         self._on_run()
 
     def _unwanted(self, was_training: bool) -> bool:

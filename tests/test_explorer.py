@@ -377,7 +377,7 @@ def test_training_streams_stops_and_measures():
         page.send("train", block_size=8, layer=1)
         page.wait(lambda content: content["kind"] == "steps" and content["rows"], 60)
         page.send("measure", block_size=4, layer=1)
-        told = page.wait(lambda content: content["kind"] == "status" and "ms forward on this CPU" in content["text"], 60)[0]
+        told = page.wait(lambda content: content["kind"] == "status" and " forward on this CPU" in content["text"], 60)[0]
         assert "Block size 4" in told["text"] and "training paused" in told["text"]
         for wish, state in (("pause", "paused"), ("resume", "training")):
             page.messages.clear()

@@ -447,7 +447,7 @@ def test_trains_measures_and_stops(lab):
     lab.page.click("[data-pcv=training-page-curve]")
     assert lab.page.locator("[data-pcv=training-table] tbody tr").count() > 2
     lab.page.click("[data-pcv=measure]")
-    wait_status(lab, "ms forward on this CPU")
+    wait_status(lab, " forward on this CPU")
     assert "training paused" in status(lab)
     lab.page.click("[data-pcv=tab-dag]")
     measured = "[data-pcv=dag-quantity] option[value=measured_ms]"

@@ -9,7 +9,9 @@ from .em_trace import EM_OPERATIONS
 from .traffic import Traffic, TrafficRecord, TrafficReport, add_up, hbm_loads
 from .traffic_time import arithmetic_roof, imbalance, resident, step_ns
 
-HEADINGS = ("pass", "launches", "programs", "time ms", "HBM GB", "L1-L2 GB", "GFLOP", "bound by")
+# what a person reads of each level: requests of the multiprocessors; between L1 and L2, both ways; read from L2 alone; read and written
+LEVELS = {"l1_bytes": "L1", "l2_bytes": "L1-L2", "l2_to_l1_bytes": "L2 → L1", "hbm_bytes": "HBM"}
+HEADINGS = ("pass", "launches", "programs", "time ms", f"{LEVELS['hbm_bytes']} GB", f"{LEVELS['l2_bytes']} GB", "GFLOP", "bound by")
 
 
 def formulas(record: TrafficRecord) -> dict[str, str]:

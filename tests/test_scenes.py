@@ -589,7 +589,7 @@ def page(request):
     chromium = request.getfixturevalue("chromium")
     static = Path(bundle.__file__).parent / "static"
     names = ["view_common.js", *sorted(path.name for path in static.glob("view_*.js") if path.name != "view_common.js")]
-    source = "".join((static / name).read_text(encoding="utf-8") for name in names)
+    source = "\n".join([bundle.SHARED, *((static / name).read_text(encoding="utf-8") for name in names)])
     view = chromium.new_page(viewport={"width": 700, "height": 500})
     errors = []
     view.on("pageerror", lambda error: errors.append(str(error)))

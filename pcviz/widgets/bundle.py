@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import json
 import threading
 from collections.abc import Callable
 from functools import cache
@@ -17,11 +18,13 @@ from importlib import resources
 
 import anywidget
 
+from ..traffic_text import LEVELS
 from .outbox import Outbox
 
 FIRST = ("store.js", "plotly_loader.js", "slider.js", "headline.js", "view_common.js", "shell_parts.js", "save.js", "share.js", "teaching.js")
 LAST = ("single.js", "shell.js")
 PAGE = "page.js"  # in saved pages only
+SHARED = f"const PV_LEVELS = {json.dumps(LEVELS, ensure_ascii=False)};"  # names that Python's texts have, too
 EXPORT = "\nexport default { render };\n"
 LOADER = """const load = (model) => new Promise((resolve, reject) => {
   const take = (content, buffers) => {
@@ -102,7 +105,7 @@ def plotly_js() -> bytes:
 
 def _scripts() -> str:
     middle = [name for name in _names(".js") if name not in (*FIRST, *LAST, PAGE)]
-    return "\n".join(_read(name) for name in (*FIRST, *middle, *LAST))
+    return "\n".join((SHARED, *(_read(name) for name in (*FIRST, *middle, *LAST))))
 
 
 def _names(suffix: str) -> list[str]:

@@ -11,7 +11,7 @@ from .bundle import PageWidget
 from .circuits import Entry, digits_entry, figure_5_entry, user_entry
 from .frames import Settings
 from .outbox import Outbox
-from .scenes.common import count, html_table, milliseconds, si_bytes
+from .scenes.common import LEVELS, count, html_table, milliseconds, si_bytes
 from .session import Session
 from .settings import changed_settings
 from .state import checked_state, notebook_names, scene_state
@@ -127,7 +127,7 @@ def static_explorer(entry: Entry, settings: Settings, block_size: int | None) ->
         rows = [row for row in entry.recorded if row.phase == "forward"]
         body = [[row.block_size, milliseconds(row.time_ms), si_bytes(row.l2_to_l1_bytes), si_bytes(row.hbm_bytes)] for row in rows]
         note = f"Forward pass of the sum layer; {rows[0].provenance.label}. Run the cell to open the explorer."
-        return html_table(entry.label, ["block size", "time", "L2 to L1", "HBM"], body, note)
+        return html_table(entry.label, ["block size", "time", LEVELS["l2_to_l1_bytes"], LEVELS["hbm_bytes"]], body, note)
     summary = entry.summary(block_size or entry.first_size, settings.padding_tolerance)
     head = ["layer", "sums", "groups", "edges", "absent", "missing", "pseudo"]
     body = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
+from ...traffic_text import LEVELS as LEVELS
 from ...traffic_text import milliseconds as milliseconds
 
 # what a person may look at -> the passes that are added up; a training step of a mini-batch ends with EM

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 
 from ...compiler.plan import PlanSummary
 from ...traffic import TrafficReport
-from .common import PASSES_OF, count, html_table, milliseconds, percent, si_bytes
+from .common import LEVELS, PASSES_OF, count, html_table, milliseconds, percent, si_bytes
 from .launch_counts import LaunchCounts
 from .table import SCOPES
 
@@ -19,8 +19,8 @@ from .table import SCOPES
 COSTS = (
     ("time_ms", "time", "ms", "model"),
     ("l1_bytes", "L1 requests", "bytes", "model"),
-    ("l2_to_l1_bytes", "L2 → L1", "bytes", "model"),
-    ("hbm_bytes", "HBM", "bytes", "model"),
+    ("l2_to_l1_bytes", LEVELS["l2_to_l1_bytes"], "bytes", "model"),
+    ("hbm_bytes", LEVELS["hbm_bytes"], "bytes", "model"),
     ("flops", "FLOPs", "count", "model"),
 )
 COUNTS = (

@@ -10,14 +10,14 @@ from collections.abc import Iterable, Mapping
 
 from ...compiler.plan import PlanSummary
 from ...traffic import TrafficRecord, TrafficReport, estimate
-from .common import PASSES_OF, html_table, milliseconds, rounded, si_bytes
+from .common import LEVELS, PASSES_OF, html_table, milliseconds, rounded, si_bytes
 
 QUANTITIES = ("time_ms", "l2_bytes", "hbm_bytes", "l1_bytes")
 PHASES = tuple(PASSES_OF)
 LOADS = "loads"  # of each input of a sum layer by the forward launches, on average
 MAX_LAYERS = 128  # layers with lines of their own
 MAX_MEASURED = 200
-NAMES = {"l2_bytes": "L1↔L2", "hbm_bytes": "HBM", "flops": "FLOPs", "time_ms": "time"}  # of formulas
+NAMES = {**LEVELS, "flops": "FLOPs", "time_ms": "time"}  # of formulas
 
 
 def scene_cost(circuit_name: str, summaries: Mapping[int, PlanSummary], reports: Mapping[int, TrafficReport], recorded=(), measured=()) -> dict:
@@ -61,7 +61,7 @@ def static_cost(scene: dict) -> str:
         row = [size, milliseconds(model["time_ms"][i]), *(si_bytes(model[key][i]) for key in QUANTITIES[1:]), loads]
         row += [milliseconds(times.get(size)) for times in recorded]
         rows.append([*row, _measured_text(measured[size]) if size in measured else "-"])
-    names = ["block size", "time", "L1-L2", "HBM", "L1", "loads per input"]
+    names = ["block size", *(NAMES[key] for key in QUANTITIES), "loads per input"]
     head = [*names, *(line["label"] for line in lines), "measured, this machine (p20 to p80)"]
     return html_table(f"{scene['circuit']}: forward pass, {scene['modelLabel']}", head, rows, scene["caption"])
 

@@ -9,15 +9,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ...compiler.plan import LayerSummary, PlanSummary
 from ...traffic import TrafficRecord, TrafficReport
-from .common import PASSES_OF, PHASE_NAMES, count, html_table, milliseconds, rounded, si_bytes
+from .common import LEVELS, PASSES_OF, PHASE_NAMES, count, html_table, milliseconds, rounded, si_bytes
 from .launch_counts import LaunchCounts
 
 MAX_LAYERS, MAX_LAUNCHES = 1000, 600
 COSTS = (
     ("flops", "FLOPs", "flop"),
-    ("l1_bytes", "L1", "bytes"),
-    ("l2_bytes", "L1-L2", "bytes"),
-    ("hbm_bytes", "HBM", "bytes"),
+    *((key, LEVELS[key], "bytes") for key in ("l1_bytes", "l2_bytes", "hbm_bytes")),
     ("time_ms", "time, model", "ms"),
 )
 # key, title, unit, explanation

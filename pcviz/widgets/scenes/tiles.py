@@ -11,7 +11,7 @@ from ...compiler.plan import LayerSummary, PlanSummary
 from ...tracing import element_flows_launch, forward_launch, param_flows_launch
 from ...traffic import TrafficReport, launch_traffic
 from ...triton_trace import matrix_launch
-from .common import PHASE_NAMES, html_table, milliseconds, si_bytes
+from .common import LEVELS, PHASE_NAMES, html_table, milliseconds, si_bytes
 from .memory import roofline
 
 MAX_LAUNCHES = 24  # of a layer, those with most time first
@@ -52,7 +52,7 @@ def static_tiles(scene: dict) -> str:
         for name, i in (("rule", rule), ("fastest (model)", best)):
             rows.append([launch["title"], name, " x ".join(map(str, tiles[i])), milliseconds(float(table[i, at])), si_bytes(float(table[i, 1]))])
     title = f"Tiles of layer {scene['layer']} at block size {scene['blockSize']}: tile_m x tile_k x tile_b"
-    return html_table(title, ["launch", "which", "tile", "time", "L1-L2"], rows, scene["why"] or scene["caption"])
+    return html_table(title, ["launch", "which", "tile", "time", LEVELS["l2_bytes"]], rows, scene["why"] or scene["caption"])
 
 
 def _launch(layer: LayerSummary, record, bounds: list[str]) -> dict:

@@ -2,8 +2,8 @@
 
 const HEADLINE = [
   { name: "time", label: "Time", value: (h) => h.time_ms, text: formatTime, change: ratio("faster", "slower") },
-  { name: "l2", label: "L2 → L1", value: (h) => h.l2_bytes, text: formatBytes, change: ratio("less", "more") },
-  { name: "hbm", label: "HBM", value: (h) => h.hbm_bytes, text: formatBytes, change: ratio("less", "more") },
+  { name: "l2", label: PV_LEVELS.l2_to_l1_bytes, value: (h) => h.l2_bytes, text: formatBytes, change: ratio("less", "more") },
+  { name: "hbm", label: PV_LEVELS.hbm_bytes, value: (h) => h.hbm_bytes, text: formatBytes, change: ratio("less", "more") },
   { name: "padding", label: "Padding", value: (h) => h.padding_share, text: formatShare, change: points },
   { name: "launches", label: "Launches", value: (h) => h.launches, text: (n) => n.toLocaleString("en"), change: difference },
 ];
@@ -42,7 +42,7 @@ function explain(before, after, phase) {
   const [a, b] = [figuresOf(before, phase), figuresOf(after, phase)];
   if (!(a.time_ms > 1.5 * b.time_ms)) return "";
   const times = (x, y) => `${formatRatio(x / y)}×`, hbm = a.hbm_bytes > 1.05 * b.hbm_bytes ? `only ${times(a.hbm_bytes, b.hbm_bytes)} less HBM` : "no less HBM";
-  return `${after.block_size} against ${before.block_size}: ${times(a.time_ms, b.time_ms)} faster, ${times(a.l2_bytes, b.l2_bytes)} less L2 → L1, ${hbm}.`;
+  return `${after.block_size} against ${before.block_size}: ${times(a.time_ms, b.time_ms)} faster, ${times(a.l2_bytes, b.l2_bytes)} less ${PV_LEVELS.l2_to_l1_bytes}, ${hbm}.`;
 }
 
 function ratio(less, more) {

@@ -3,9 +3,9 @@
 
 const COST_PANELS = {
   time_ms: { title: "Time", short: "Time", text: pv_ms, why: "Sum of the launches" },
-  l2_bytes: { title: "L1↔L2 traffic", long: "L1↔L2 traffic, both ways", short: "L1↔L2", text: pv_bytes, why: "Bytes between L1 and L2, both directions" },
-  hbm_bytes: { title: "HBM traffic", short: "HBM", text: pv_bytes, why: "Bytes read from and written to memory" },
-  l1_bytes: { title: "L1 requests", short: "L1", text: pv_bytes, why: "Bytes that programs request; the model assumes no reuse in L1" },
+  l2_bytes: { title: `${PV_LEVELS.l2_bytes} traffic`, long: `${PV_LEVELS.l2_bytes} traffic, both ways`, short: PV_LEVELS.l2_bytes, text: pv_bytes, why: "Bytes between L1 and L2, both directions" },
+  hbm_bytes: { title: `${PV_LEVELS.hbm_bytes} traffic`, short: PV_LEVELS.hbm_bytes, text: pv_bytes, why: "Bytes read from and written to memory" },
+  l1_bytes: { title: `${PV_LEVELS.l1_bytes} requests`, short: PV_LEVELS.l1_bytes, text: pv_bytes, why: "Bytes that programs request; the model assumes no reuse in L1" },
   loads: { title: "Loads per input", short: "loads per input", text: (n) => (n === null ? "–" : `${pv_digits(n)}×`), why: "How often the forward pass loads a value that a sum layer reads: M times by the naive parallelization, M / tile_m times by a program of tile_m sums" },
   cpu: { title: "Torch engine, this CPU, not modelled", short: "This CPU, not modelled", text: pv_ms, why: "Measured here; no model of this machine is drawn beside it" },
 };

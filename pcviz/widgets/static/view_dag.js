@@ -10,8 +10,8 @@ const DAG_QUANTITIES = {
   time_ms: { label: "time, model", row: "time", text: pv_ms, short: pv_ms, model: true, says: "time" },
   recorded_ms: { label: "time, recorded", row: "time", text: pv_ms, short: pv_ms, cost: true, times: true, kind: "recorded" },
   measured_ms: { label: "time, measured", row: "time", text: pv_ms, short: pv_ms, cost: true, times: true, kind: "measured" },
-  l2_bytes: { label: "bytes L1–L2", row: "L1–L2", text: pv_bytes, short: pv_bytes, model: true, says: "bytes between L1 and L2" },
-  hbm_bytes: { label: "bytes HBM", row: "HBM", text: pv_bytes, short: pv_bytes, model: true, says: "bytes from and to HBM" },
+  l2_bytes: { label: `bytes ${PV_LEVELS.l2_bytes}`, row: PV_LEVELS.l2_bytes, text: pv_bytes, short: pv_bytes, model: true, says: "bytes between L1 and L2" },
+  hbm_bytes: { label: `bytes ${PV_LEVELS.hbm_bytes}`, row: PV_LEVELS.hbm_bytes, text: pv_bytes, short: pv_bytes, model: true, says: "bytes from and to HBM" },
   flow_data: { label: "flow, data", row: "flow", text: pv_flow, short: pv_flow, own: true, flow: true, kind: "computed" },
   flow_sample: { label: "flow, sample", row: "flow", text: pv_flow, short: pv_flow, own: true, flow: true, kind: "computed" },
   flops: { label: "FLOPs", row: "FLOPs", text: pv_flops, short: pv_short, model: true, says: "floating-point operations" },
@@ -315,7 +315,7 @@ function dag_hover(view, event) {
   const column = glyph ? dag_layer(scene, glyph) : scene.columns[index - 1], lines = glyph ? dag_words(view, glyph) : [];
   if (column) {
     lines.push(`${column.label}: ${pv_plural(column.groups, "group")}`, `${pv_count(column.products)} products → ${pv_count(column.sums)} sums, ${pv_count(column.edges)} edges, ${pv_count(column.params)} parameters`, `padding ${pv_percent(column.padding)} of multiplied cells`);
-    if (column.time_ms !== null) lines.push(`${pv_ms(column.time_ms)}, ${pv_bytes(column.l2_bytes)} L1–L2, ${pv_bytes(column.hbm_bytes)} HBM, ${pv_flops(column.flops)}`, scene.model);
+    if (column.time_ms !== null) lines.push(`${pv_ms(column.time_ms)}, ${pv_bytes(column.l2_bytes)} ${PV_LEVELS.l2_bytes}, ${pv_bytes(column.hbm_bytes)} ${PV_LEVELS.hbm_bytes}, ${pv_flops(column.flops)}`, scene.model);
     for (const [key, q] of Object.entries(DAG_QUANTITIES)) if (q.times && column[key]) lines.push(`${pv_ms(column[key])} ${q.kind}`);
   } else lines.push(`inputs: ${pv_count(scene.inputs.nodes)} nodes of ${pv_plural(scene.inputs.variables, "variable")}`);
   pv_show_tip(view.tip, lines, event.clientX - box.left, event.clientY - box.top);

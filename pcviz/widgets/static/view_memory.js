@@ -211,7 +211,7 @@ function memory_words(view) {
   if (!sums) parts.push(`${what} has no launches in this pass.`);
   else parts.push(`${what}: ${sums.launches === 1 ? "1 launch" : `${pv_count(sums.launches)} launches`} of its sums in ${pv_ms(sums.time_ms)}${memory_change(view, sums, was)}. ${memory_limits(view, sums)}`);
   const error = view.scene.errors[view.size]?.[view.phase];
-  if (error) parts.push(`Model ÷ recorded (${view.scene.recorded}): time ${error.time_ms}, L2→L1 ${error.l2_to_l1_bytes}, HBM ${error.hbm_bytes}.`);
+  if (error) parts.push(`Model ÷ recorded (${view.scene.recorded}): time ${error.time_ms}, ${PV_LEVELS.l2_to_l1_bytes} ${error.l2_to_l1_bytes}, HBM ${error.hbm_bytes}.`);
   view.words.textContent = parts.join(" ");
   const hidden = view.scene.hidden[view.size];
   view.caption.textContent = view.scene.caption + (hidden ? ` ${pv_count(hidden)} launches with the least time are not drawn.` : "");

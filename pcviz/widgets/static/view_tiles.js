@@ -198,8 +198,8 @@ function tiles_facts(view) {
   pv_number(time, now.time_ms, pv_ms(now.time_ms));
   time.dataset.pcv = "tiles-time";
   const beside = own ? ", the rule's choice" : Math.abs(change - 1) < 0.005 ? `, as with the rule's ${launch.rule.join(" × ")}` : `, ${pv_digits(Number(Math.max(change, 1 / change).toPrecision(3)))}× ${change > 1 ? "slower" : "faster"} than the rule's ${launch.rule.join(" × ")}`;
-  const bytes = (name, key) => `${name} ${pv_bytes(now[key])}${own || now[key] === rule[key] ? "" : ` (the rule's: ${pv_bytes(rule[key])})`}`;
-  cost.append(time, ` (model), limited by ${scene.bounds[now.bound]}${beside}. ${bytes("L1–L2", "l2_bytes")}, ${bytes("HBM", "hbm_bytes")}.`);
+  const bytes = (key) => `${PV_LEVELS[key]} ${pv_bytes(now[key])}${own || now[key] === rule[key] ? "" : ` (the rule's: ${pv_bytes(rule[key])})`}`;
+  cost.append(time, ` (model), limited by ${scene.bounds[now.bound]}${beside}. ${bytes("l2_bytes")}, ${bytes("hbm_bytes")}.`);
   const waves = `${pv_plural(now.programs, "program")} × ${pv_plural(now.steps, "step")}, ${pv_plural(now.waves, "wave")} over ${scene.numSMs} SMs`;
   const holds = `accumulator ${pv_digits(now.accumulators)} of ${scene.registers} registers a thread, operands in flight ${pv_bytes(now.in_flight_bytes)} of ${pv_bytes(scene.sharedBytes)} shared memory (estimates)`;
   view.facts.replaceChildren(head, cost, pv_el("div", "", `${waves}; ${holds}.`));

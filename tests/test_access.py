@@ -73,14 +73,14 @@ def test_lines_and_labels_of_charts_have_contrast(theme):
 
 
 # Text, controls and canvases that their own box or one around it cuts off. What scrolls may be longer; what is there for
-# screen readers alone (clip-path) is not seen.
+# screen readers alone (clip-path) is not seen, nor is what a change is compared with, where there is no room for it.
 CLIPPED = """() => {
   const root = document.querySelector('[data-pcv=root]'), found = [];
   const hides = v => v === 'hidden' || v === 'clip', scrolls = v => v === 'auto' || v === 'scroll';
   const own = node => [...node.childNodes].some(child => child.nodeType === 3 && child.textContent.trim());
   const say = (node, what) => found.push(`${what}: ${node.tagName} ${node.getAttribute('class')} ${node.textContent.trim().slice(0, 40)}`);
   for (const node of root.querySelectorAll('*')) {
-    if (!node.checkVisibility({ visibilityProperty: true }) || node.tagName === 'OPTION') continue;
+    if (!node.checkVisibility({ visibilityProperty: true }) || node.tagName === 'OPTION' || node.matches('.pcv-tile-change span + span')) continue;
     if (!own(node) && !/^(canvas|button|select|input)$/i.test(node.tagName)) continue;
     const rect = node.getBoundingClientRect(), style = getComputedStyle(node);
     if (!rect.width || !rect.height || style.clipPath !== 'none') continue;
@@ -117,12 +117,28 @@ def nothing_clipped_in_blocks(lab):
         assert lab.page.evaluate(CLIPPED) == [], mode
 
 
+# The longest changes of a headline, in the place of those that are shown.
+LONG_CHANGES = """() => ['128× slower', '128× less', '49% more', '+43.7 pts', '−1,234'].forEach((text, at) => {
+  document.querySelectorAll('.pcv-tile-change')[at].firstChild.textContent = text;
+})"""
+
+
+def headline_keeps_its_changes(lab):
+    """At 848 px in presenter size, in the lines that there are."""
+    high = "document.querySelector('.pcv-head').clientHeight"
+    before = lab.page.evaluate(high)
+    lab.page.evaluate(LONG_CHANGES)
+    assert lab.page.evaluate(CLIPPED) == [] and lab.page.evaluate(high) == before
+
+
 @pytest.mark.browser
 def test_nothing_is_clipped_and_charts_have_names(lab):
-    open_explorer(lab)
+    open_explorer(lab).press("Home")
+    lab.page.keyboard.press("End")
     for width, height in ((1280, 720), (1018, 720), (853, 480)):  # with a side bar, in presenter size; at a zoom of 150%
         lab.page.set_viewport_size({"width": width, "height": height})
         lab.page.click("[data-pcv=presenter]") if width < 1280 else None  # on, and off again
+        headline_keeps_its_changes(lab) if width == 1018 else None
         for tab in lab.page.locator(".pcv-tab").all()[:: 1 if width < 1280 else 2]:  # two stages stand side by side in the wide one
             tab.click()
             lab.page.wait_for_timeout(150)

@@ -26,7 +26,8 @@ function drawHeadline(el, now, before, state) {
     value.textContent = figure === null || figure === undefined ? "–" : tile.text(figure);
     const old = before && tile.value(figuresOf(before, state.phase));
     const text = figure !== null && old !== null && old !== undefined ? tile.change(old, figure) : "";
-    change.textContent = text && tile.name === "time" ? `${text} ${text === "same" ? "as" : "than"} at ${before.block_size}` : text;
+    const against = text && tile.name === "time" ? `${text === "same" ? "as" : "than"} at ${before.block_size}` : ""; // falls away where there is no room
+    change.replaceChildren(pv_el("span", "", text), " ", pv_el("span", "", against));
     change.title = text && `compared with block size ${before.block_size}`;
     kind.textContent = kind.title = figures ? figures.kinds[tile.name] ?? "" : "";
     node.title = figures?.formulas?.[tile.name] ?? "";

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from .advice_text import reason, table, text
+from .arguments import checked_integer
 from .compiler.counting import plan_summary
 from .compiler.layering import layering, legal_sizes
 from .compiler.plan import CircuitPlan, PlanSummary
@@ -160,7 +161,7 @@ def recommend(
     """
     circuit = getattr(root, "plan", root)
     root = circuit.root if isinstance(circuit, CircuitPlan) else circuit
-    layers, spec = layering(root), device_spec(device)
+    layers, spec, batch_size = layering(root), device_spec(device), checked_integer("batch_size", batch_size)
     if x is not None:
         _check_device(spec.kind)
     errors, counted = _figure_5_ratios(spec), _counts(root)

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from .circuit import TensorCircuit
+from .arguments import checked_integer
+from .circuit import TensorCircuit, check_circuit
 from .reference import log_likelihood
 from .traffic_text import milliseconds_between
 from .waiting import longest_wait, waits
@@ -143,8 +144,8 @@ def measure(
     ``stop`` is asked between calls; when it answers True the measurement is dropped and None returned. ``expected``: see
     ``check_likelihoods``. Flows that were accumulated for ``em_step`` are dropped by phase "forward+backward".
     """
-    if repeats < 1 or warm_up < 0:
-        raise ValueError(f"repeats must be at least 1 and warm_up at least 0, got {repeats} and {warm_up}.")
+    check_circuit(pc, "measure")
+    repeats, warm_up = checked_integer("measure(repeats=...)", repeats), checked_integer("measure(warm_up=...)", warm_up, least=0)
     error = check_likelihoods(pc, x, expected)
     x = pc.check_data(x)
     run = runner(pc, x, phase)

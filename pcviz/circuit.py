@@ -14,6 +14,7 @@ from pcviz_kernels.launches import FLOW_SCALE
 from pcviz_kernels.torch_gaussian import raw_moments
 
 from . import queries
+from .arguments import checked_integer, checked_pseudocount, checked_step_size
 from .compiler.compile import compile as compile_circuit
 from .compiler.plan import CircuitPlan
 from .domain import Domain, Evidence
@@ -246,8 +247,11 @@ class TensorCircuit:
 
     @torch.no_grad()
     def em_step(self, step_size: float = 1.0, pseudocount: float = 0.0) -> None:
-        """One EM update from the accumulated flows, which are cleared. ``step_size`` 1 is full-batch EM."""
-        self.engine.em_step(step_size, pseudocount)
+        """One EM update from the accumulated flows, which are cleared; see ``fit`` for what a step is. ``step_size`` 1 is full-batch EM.
+
+        Raises ValueError for a step size outside of (0, 1] and a pseudocount below 0.
+        """
+        self.engine.em_step(checked_step_size(step_size), checked_pseudocount(pseudocount))
 
     def clear_flows(self) -> None:
         """Drop accumulated flows."""
@@ -262,9 +266,7 @@ class TensorCircuit:
 
     def memory(self, batch_size: int = 512) -> MemoryUse:
         """Bytes that ``batch_size`` samples take, before they run; also how many of them fit at a time. Print it."""
-        if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
-            raise ValueError(f"memory(batch_size=...) expects an integer of at least 1, got {batch_size!r}.")
-        return self.engine.memory_use(int(batch_size))
+        return self.engine.memory_use(checked_integer("memory(batch_size=...)", batch_size))
 
     def _run(self, evidence: Evidence, read: Callable, backward: bool = False) -> list[torch.Tensor]:
         """What ``read`` takes from the engine after each micro-batch. On a GPU checks run beside the passes; a batch that fails

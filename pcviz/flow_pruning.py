@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .arguments import checked_integer, is_number
 from .circuit import LN2, TensorCircuit, check_circuit
 from .compiler.compile import compile as compile_circuit
 from .ir.nodes import SumNodes, sum_vectors
@@ -49,16 +50,15 @@ def prune(
     return_report: return (circuit, PruneReport) with the likelihood of ``x`` before and after.
     """
     check_circuit(pc, "prune")
-    if not 0 < keep <= 1:
+    if not is_number(keep) or not 0 < keep <= 1:
         raise ValueError(f"keep must be in (0, 1], the share of sum edges to keep, got {keep!r}.")
-    if granularity < 1 or granularity != int(granularity):
-        raise ValueError(f"granularity must be an integer of at least 1, got {granularity!r}.")
+    granularity = checked_integer("granularity", granularity)
     if x is None and observed is not None:
         raise ValueError("observed is a mask of x; pass x too.")
     pc.write_back()
     flows = None if x is None else pc.flows(x, observed)
     scores = {id(nodes): (nodes.params if flows is None else flows.of(nodes)) for nodes in sum_vectors(pc.root)}
-    root = prune_edges(pc.root, scores, keep, int(granularity))
+    root = prune_edges(pc.root, scores, keep, granularity)
     if not return_report:
         return root
     before = after = None
@@ -67,4 +67,4 @@ def prune(
         before, after = (float(lls.double().mean()) for lls in (flows.lls, pruned(x, observed)))
     counts = [sum(nodes.num_edges for nodes in sum_vectors(circuit)) for circuit in (pc.root, root)]
     samples = 0 if flows is None else len(flows.lls)
-    return root, PruneReport(keep, int(granularity), *counts, pc.plan.num_vars, samples, before, after)
+    return root, PruneReport(keep, granularity, *counts, pc.plan.num_vars, samples, before, after)

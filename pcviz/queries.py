@@ -12,10 +12,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-import numpy as np
 import torch
 from pcviz_kernels.launches import InputLaunch
 
+from .arguments import checked_integer
 from .launching import LayerLaunches
 
 PAIRS = 1 << 22  # (node, sample) pairs that one descent may keep
@@ -24,12 +24,10 @@ ENTRIES = 1 << 27  # logarithms of nodes and elements that a query may keep besi
 
 def sample(pc, n: int, x, observed, seed: int) -> torch.Tensor:
     """See TensorCircuit.sample. Each sum chooses child c with probability theta_c p_c / p_n, given the evidence."""
-    if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
-        raise ValueError(f"n must be an integer of at least 1, the number of samples, got {n!r}.")
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
-        raise ValueError(f"seed must be an integer, got {seed!r}.")
+    n = checked_integer("sample(n=...), the number of samples,", n)
+    seed = checked_integer("sample(seed=...)", seed, least=None)
     given, known = _evidence(pc, x, observed)
-    generator = torch.Generator(device=pc.device).manual_seed(int(seed))
+    generator = torch.Generator(device=pc.device).manual_seed(seed)
     result = given.new_empty(n, *given.shape)
     for part in _parts(pc, len(given)):
         logs = pc.node_values(given[part], observed=known[part])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from .arguments import is_number
+
 Schedule = Callable[[float], float]
 
 
@@ -22,5 +24,5 @@ def cosine(start: float, end: float) -> Schedule:
 
 def _check(name: str, *values: float) -> None:
     for value in values:
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= 1:
+        if not is_number(value) or not 0 < value <= 1:
             raise ValueError(f"schedules.{name} expects step sizes in (0, 1], got {value!r}.")

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 
 from pcviz_kernels.config import PHASES, LaunchConfig
 
+from .arguments import checked_integer
 from .compiler.plan import CircuitPlan, LayerSummary, PlanSummary
 from .em_trace import em_launch, updated_groups
 from .launch_records import PASSES, Config, Launch, LaunchTrace, Operand, ceil_div, config_of, own_cells, stored_cells, unique_elements, unique_sums
@@ -43,7 +44,7 @@ def trace(
     TensorCircuit(impl="triton"), with its ``variant``, ``deterministic`` mode, and for data with hidden values (``masked``).
     """
     summary = summary_of(plan)
-    check_batch_size(batch_size)
+    batch_size = checked_integer("batch_size", batch_size)
     passes = check_passes(passes)
     _check_config(config)
     if impl not in IMPLS or variant not in VARIANTS:
@@ -177,11 +178,6 @@ def summary_of(plan: CircuitPlan | PlanSummary) -> PlanSummary:
         f"Expected a CircuitPlan (pcv.compile) or a PlanSummary (pcv.plan_summary), got {type(plan).__name__}. "
         "For a circuit, call pcv.plan_summary(root, block_size=16) first."
     )
-
-
-def check_batch_size(batch_size) -> None:
-    if not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size < 1:
-        raise ValueError(f"batch_size expects an integer of at least 1, got {batch_size!r}.")
 
 
 def check_passes(passes) -> tuple[str, ...]:

@@ -242,7 +242,7 @@ def estimate(
     launches = trace(plan, batch_size, NAIVE if naive else config, passes, impl=impl, variant=variant)
     records = [launch_traffic(launch, spec, precision, LABELS[impl]) for launch in launches]
     of_sums, around = (tuple(record for record in records if record.launch.of_sums == chosen) for chosen in (True, False))
-    return TrafficReport(spec, batch_size, launches.block_size, precision, passes, of_sums, naive, impl, around)
+    return TrafficReport(spec, launches.batch_size, launches.block_size, precision, passes, of_sums, naive, impl, around)
 
 
 def launch_traffic(launch: Launch, spec: DeviceSpec, precision: str, label: str = LABELS["planned"]) -> TrafficRecord:

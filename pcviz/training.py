@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 
+from .arguments import checked_integer, checked_pseudocount, checked_step_size
 from .circuit import LN2, TensorCircuit, check_circuit
 from .fitstate import FitState, parameters_of, set_parameters
 from .schedules import Schedule
@@ -77,9 +76,11 @@ def fit(
         from the start of that run. The result is that of one uninterrupted run, on a CPU bit for bit.
     """
     check_circuit(pc, "fit")
-    _check_arguments(epochs, batch_size, step_size, pseudocount)
+    epochs, batch_size = checked_integer("epochs", epochs), checked_integer("batch_size", batch_size)
+    seed, pseudocount = checked_integer("seed", seed, least=None), checked_pseudocount(pseudocount)
+    step_size = step_size if callable(step_size) else checked_step_size(step_size)
     if patience is not None:
-        _check_count("patience", patience)
+        patience = checked_integer("patience", patience)
         if x_test is None:
             raise ValueError("patience needs x_test: data that are not trained on, to see whether the circuit still improves.")
     data = _Data.checked(pc, x, observed)
@@ -156,7 +157,7 @@ class Fit:
 
     def _step_size_at(self, step: int) -> float:
         if not callable(self._step_size):
-            return float(self._step_size)
+            return self._step_size
         progress = step / max(1, self._num_steps - 1)
         value = float(self._step_size(progress))
         if not 0 < value <= 1:
@@ -186,17 +187,3 @@ class _Data:
             return bits_per_dimension(lls, self.x.shape[1])
         shared = float(self.observed.sum()) / len(self.observed)  # observed values of a sample
         return bits_per_dimension(lls, shared) if shared else 0.0
-
-
-def _check_count(name: str, value) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise ValueError(f"{name} must be an integer of at least 1, got {value!r}.")
-
-
-def _check_arguments(epochs, batch_size, step_size, pseudocount) -> None:
-    _check_count("epochs", epochs)
-    _check_count("batch_size", batch_size)
-    if not callable(step_size) and not (isinstance(step_size, (int, float)) and 0 < step_size <= 1):
-        raise ValueError(f"step_size must be in (0, 1] (1: the new estimate replaces the old), or a function of the progress, got {step_size!r}.")
-    if not (isinstance(pseudocount, (int, float)) and pseudocount >= 0 and math.isfinite(pseudocount)):
-        raise ValueError(f"pseudocount must be a number of at least 0, got {pseudocount!r}.")

@@ -385,7 +385,7 @@ def test_patience_needs_data_to_judge_by():
     pc = tensor_circuit(small(2))
     with pytest.raises(ValueError, match="patience needs x_test"):
         pcv.fit(pc, digits(10), patience=2)
-    with pytest.raises(ValueError, match="patience must be an integer of at least 1, got 0"):
+    with pytest.raises(ValueError, match="patience expects an integer of at least 1, got 0"):
         pcv.fit(pc, digits(10), x_test=digits(10), patience=0)
 
 

@@ -241,5 +241,5 @@ def test_what_a_query_can_not_answer_is_refused(where):
         with pytest.raises(ValueError, match="observed"):
             query(x, ~HIDDEN[:, :5])
     assert torch.isneginf(pc(x)[1]) and (pc.node_flows(x)[:, 1] == 0).all()
-    with pytest.raises(ValueError, match="n must be an integer of at least 1"):
+    with pytest.raises(ValueError, match="the number of samples, expects an integer of at least 1"):
         pc.sample(0)

@@ -219,10 +219,10 @@ def small():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"epochs": 0}, "epochs must be an integer of at least 1, got 0"),
-        ({"epochs": 1.5}, "epochs must be an integer"),
-        ({"batch_size": 0}, "batch_size must be an integer of at least 1, got 0"),
-        ({"batch_size": True}, "batch_size must be an integer"),
+        ({"epochs": 0}, "epochs expects an integer of at least 1, got 0"),
+        ({"epochs": 1.5}, "epochs expects an integer"),
+        ({"batch_size": 0}, "batch_size expects an integer of at least 1, got 0"),
+        ({"batch_size": True}, "batch_size expects an integer"),
         ({"step_size": 0}, r"step_size must be in \(0, 1\].*got 0"),
         ({"step_size": 1.5}, r"step_size must be in \(0, 1\]"),
         ({"step_size": float("nan")}, r"step_size must be in \(0, 1\]"),

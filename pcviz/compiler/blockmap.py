@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..ir.nodes import Nodes, SumNodes
-from .arguments import check_block_size, check_tolerance
+from .arguments import checked_block_size, checked_tolerance
 from .counting import class_histograms, layer_grids
 from .grouping import GroupingTable, grouping_table
 from .indexing import lay_out_elements
@@ -109,8 +109,8 @@ class LayerBlocks:
     """
 
     def __init__(self, root: Nodes | Layering, layer: int, block_size: int, padding_tolerance: float = 0.25):
-        check_block_size(block_size)
-        check_tolerance(padding_tolerance)
+        block_size = checked_block_size(block_size)
+        padding_tolerance = checked_tolerance(padding_tolerance)
         layers = root if isinstance(root, Layering) else layering(root)
         if not 1 <= layer <= len(layers.layers):
             raise ValueError(f"layer must be 1 to {len(layers.layers)}, got {layer!r}.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..ir.nodes import InputNodes, Nodes
-from .arguments import check_block_size, check_tolerance
+from .arguments import checked_block_size, checked_tolerance
 from .counting import input_shape
 from .indexing import Cursor, forward_groups, index_layer, pass_layer
 from .layering import Layering, block_of, layering
@@ -18,8 +18,8 @@ def compile(root: Nodes, *, block_size: int, padding_tolerance: float = 0.25) ->
     ``block_size``: power of two from 1 up. ``padding_tolerance``: pseudo edges / stored edges that a layer may reach to
     need fewer launches. Raises CircuitError for a wrong structure and ValueError for wrong arguments.
     """
-    check_block_size(block_size)
-    check_tolerance(padding_tolerance)
+    block_size = checked_block_size(block_size)
+    padding_tolerance = checked_tolerance(padding_tolerance)
     layers = layering(root)
     widest = _widest_block(layers, block_size)
     cursor = Cursor(node_row=widest, param=widest**2, starts={}, tiles={})
@@ -43,8 +43,8 @@ def layer_groups(
 ) -> tuple[tuple[SumGroup, ...], tuple[Section, ...]]:
     """``groups`` and ``sections`` of layer ``layer`` (1 is next to the inputs) of the plan that ``compile`` makes, by the same code but
     without the index tensors of the other layers and of the backward pass: for a look at one layer of a large circuit."""
-    check_block_size(block_size)
-    check_tolerance(padding_tolerance)
+    block_size = checked_block_size(block_size)
+    padding_tolerance = checked_tolerance(padding_tolerance)
     layers = root if isinstance(root, Layering) else layering(root)
     widest, chosen = _widest_block(layers, block_size), layers.layers[layer - 1]
     cursor = Cursor(node_row=widest, param=widest**2, starts={}, tiles={})

@@ -10,7 +10,7 @@ from pcviz_kernels.tuned import UNIT
 
 from ..ir.distributions import Gaussian
 from ..ir.nodes import InputNodes, Nodes, ProdNodes
-from .arguments import check_block_size, check_tolerance
+from .arguments import checked_block_size, checked_tolerance
 from .grouping import Histogram, group_bounds, histogram
 from .layer_count import LayerCount
 from .layering import Layer, Layering, block_of, layering, num_blocks
@@ -33,8 +33,8 @@ def plan_summary(root: Nodes | Layering, *, block_size: int, padding_tolerance: 
 
     ``root`` may be a Layering, so that a sweep over block sizes checks and layers the circuit once.
     """
-    check_block_size(block_size)
-    check_tolerance(padding_tolerance)
+    block_size = checked_block_size(block_size)
+    padding_tolerance = checked_tolerance(padding_tolerance)
     layers = root if isinstance(root, Layering) else layering(root)
     seen: set[int] = set()  # ids of vectors that keep parameters
     return PlanSummary(

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ..arguments import checked_integer
+
 
 def characters(
     path, length: int, *, stride: int | None = None, lowercase: bool = False, vocabulary: str | None = None, encoding: str = "utf-8"
@@ -19,9 +21,8 @@ def characters(
     window is left out.
     vocabulary: that of an earlier call, so that test data have the numbers of the training data; None: from this text.
     """
-    for name, value in (("length", length), ("stride", length if stride is None else stride)):
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-            raise ValueError(f"characters({name}=...) expects an integer of at least 1, got {value!r}.")
+    length = checked_integer("characters(length=...)", length)
+    stride = length if stride is None else checked_integer("characters(stride=...)", stride)
     text = _read(Path(path), encoding)
     text = text.lower() if lowercase else text
     if len(text) < length:
@@ -29,7 +30,7 @@ def characters(
     points = np.frombuffer(text.encode("utf-32-le"), dtype="<u4")
     known = np.unique(points) if vocabulary is None else _points_of(vocabulary)
     codes = _codes(points, known, path)
-    windows = np.lib.stride_tricks.sliding_window_view(codes, length)[:: stride or length]
+    windows = np.lib.stride_tricks.sliding_window_view(codes, length)[::stride]
     return np.ascontiguousarray(windows), "".join(map(chr, known))
 
 

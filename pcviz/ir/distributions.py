@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..arguments import checked_integer, is_number
+
 
 @dataclass(frozen=True)
 class Categorical:
@@ -23,8 +25,7 @@ class Categorical:
     num_cats: int
 
     def __post_init__(self):
-        if not isinstance(self.num_cats, (int, np.integer)) or self.num_cats < 1:
-            raise ValueError(f"Categorical(num_cats=...) expects an integer of at least 1, got {self.num_cats!r}.")
+        object.__setattr__(self, "num_cats", checked_integer("Categorical(num_cats=...)", self.num_cats))
 
     @property
     def num_params(self) -> int:
@@ -70,7 +71,7 @@ class Gaussian:
 
     def __post_init__(self):
         for name, value in (("mu", self.mu), ("sigma", self.sigma), ("min_sigma", self.min_sigma)):
-            if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)) or not math.isfinite(value):
+            if not is_number(value):
                 raise ValueError(f"Gaussian({name}=...) expects a finite number, got {value!r}.")
             object.__setattr__(self, name, float(value))
         if not (self.sigma > 0 and self.min_sigma > 0):

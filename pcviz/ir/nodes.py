@@ -14,6 +14,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ..arguments import is_integer
 from .distributions import Distribution, random_weights, wrong_weights
 from .names import readable
 from .threads import for_each
@@ -34,7 +35,7 @@ class Nodes:
         if not isinstance(name, (str, type(None))):
             raise CircuitError(f"{self.kind} over variables {describe_scope(scope)}: name must be text or None, got {name!r}.")
         self.name = name
-        if not isinstance(num_nodes, (int, np.integer)) or isinstance(num_nodes, bool) or num_nodes < 1:
+        if not is_integer(num_nodes, 1):
             raise CircuitError(f"{self.label} over variables {describe_scope(scope)}: num_nodes must be an integer of at least 1, got {num_nodes!r}.")
         self.num_nodes = int(num_nodes)
         self.children = children
@@ -92,7 +93,7 @@ class InputNodes(ParamNodes):
     kind = "input"
 
     def __init__(self, var: int, num_nodes: int, dist: Distribution, params=None, name: str | None = None):
-        if not isinstance(var, (int, np.integer)) or isinstance(var, bool) or var < 0:
+        if not is_integer(var, 0):
             raise CircuitError(f"inputs(var=...) expects a variable index of 0 or more, got {var!r}.")
         if not isinstance(dist, Distribution):
             raise CircuitError(f"inputs(var={var}): dist must be a distribution such as pcv.Categorical(num_cats=17), got {dist!r}.")
@@ -171,7 +172,7 @@ class SumNodes(ParamNodes):
         _check_smooth(children)
         _check_distinct(children)
         super().__init__(num_nodes, children, children[0].scope, name)
-        if not isinstance(edge_block, (int, np.integer)) or edge_block < 1:
+        if not is_integer(edge_block, 1):
             raise CircuitError(f"{self.where}: edge_block must be an integer of at least 1, got {edge_block!r}.")
         self.edge_block = int(edge_block)
         self.num_children = sum(child.num_nodes for child in children)

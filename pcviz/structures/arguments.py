@@ -1,13 +1,7 @@
 """Checks of arguments that the structures share."""
 
-import numpy as np
-
+from ..arguments import checked_integer
 from ..ir.distributions import Distribution
-
-
-def check_integer(what: str, value, least: int = 1) -> None:
-    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{what} expects an integer of at least {least}, got {value!r}.")
 
 
 def check_dist(builder: str, dist) -> None:
@@ -16,4 +10,4 @@ def check_dist(builder: str, dist) -> None:
 
 
 def check_seed(builder: str, seed) -> None:
-    check_integer(f"{builder}(seed=...)", seed, least=0)
+    checked_integer(f"{builder}(seed=...)", seed, least=0)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..arguments import checked_integer
 from ..ir.distributions import Categorical
 from ..ir.nodes import SumNodes, inputs, multiply, summate
-from .arguments import check_integer, check_seed
+from .arguments import check_seed
 from .pd import DRAWN_PRODUCTS, block_edges
 
 
@@ -24,10 +25,10 @@ def figure_5_layer(
     """
     products = (4 if conn_block is None else 2 * DRAWN_PRODUCTS) if products is None else products
     for name, value in (("num_regions", num_regions), ("num_latents", num_latents), ("products", products)):
-        check_integer(f"figure_5_layer({name}=...)", value)
+        checked_integer(f"figure_5_layer({name}=...)", value)
     check_seed("figure_5_layer", seed)
     if conn_block is not None:
-        check_integer("figure_5_layer(conn_block=...)", conn_block)
+        checked_integer("figure_5_layer(conn_block=...)", conn_block)
         if num_latents % conn_block:
             raise ValueError(f"figure_5_layer: conn_block={conn_block} must divide num_latents={num_latents}.")
         if products < DRAWN_PRODUCTS:

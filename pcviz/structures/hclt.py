@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..arguments import checked_integer
 from ..datasets import as_array
 from ..ir.distributions import Categorical, Distribution, Gaussian
 from ..ir.nodes import Nodes, SumNodes, inputs, multiply, summate
-from .arguments import check_dist, check_integer, check_seed
+from .arguments import check_dist, check_seed
 from .information import mutual_information, soft_mutual_information
 
 
@@ -27,8 +28,8 @@ def HCLT(x, num_latents: int, *, dist: Distribution | None = None, seed: int = 0
     children send) and K sums over it. Leaves of the tree have no latent of their own: their inputs are multiplied right
     into the products of their parent, as in PyJuice. The tree is rooted at its centre, so that it has few layers.
     """
-    check_integer("HCLT(num_latents=...)", num_latents)
-    check_integer("HCLT(num_bins=...)", num_bins, least=2)
+    checked_integer("HCLT(num_latents=...)", num_latents)
+    checked_integer("HCLT(num_bins=...)", num_bins, least=2)
     check_seed("HCLT", seed)
     if sigma is not None and not (isinstance(sigma, (int, float, np.floating)) and 0 < sigma < np.inf):
         raise ValueError(f"HCLT(sigma=...) expects a number above 0, such as 0.5 / 32, or None for sharp bins, got {sigma!r}.")

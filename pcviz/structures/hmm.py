@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from ..arguments import checked_integer
 from ..ir.distributions import Categorical
 from ..ir.nodes import SumNodes, inputs, multiply, summate
-from .arguments import check_integer, check_seed
+from .arguments import check_seed
 
 
 def HMM(seq_length: int, num_latents: int, num_emits: int, *, homogeneous: bool = True, seed: int = 0) -> SumNodes:
@@ -17,9 +18,9 @@ def HMM(seq_length: int, num_latents: int, num_emits: int, *, homogeneous: bool 
 
     The root holds the distribution of the first state. The last step has no products: its transition sums over inputs.
     """
-    check_integer("HMM(seq_length=...)", seq_length)
-    check_integer("HMM(num_latents=...)", num_latents)
-    check_integer("HMM(num_emits=...)", num_emits)
+    checked_integer("HMM(seq_length=...)", seq_length)
+    checked_integer("HMM(num_latents=...)", num_latents)
+    checked_integer("HMM(num_emits=...)", num_emits)
     check_seed("HMM", seed)
     last = seq_length - 1
     emission = inputs(last, num_nodes=int(num_latents), dist=Categorical(num_cats=int(num_emits)), name=f"x{last}")

@@ -11,9 +11,10 @@ from functools import reduce
 
 import numpy as np
 
+from ..arguments import checked_integer
 from ..ir.distributions import Distribution
 from ..ir.nodes import InputNodes, Nodes, SumNodes, inputs, multiply, summate
-from .arguments import check_dist, check_integer, check_seed
+from .arguments import check_dist, check_seed
 
 Box = tuple[tuple[int, int], ...]
 MAX_CUTS = 500_000
@@ -36,12 +37,12 @@ def PD(shape, num_latents: int, *, split_intervals=1, dist: Distribution, seed: 
         left out.
     """
     shape = _checked_shape(shape)
-    check_integer("PD(num_latents=...)", num_latents)
+    checked_integer("PD(num_latents=...)", num_latents)
     check_dist("PD", dist)
     check_seed("PD", seed)
     intervals = _checked_intervals(split_intervals, shape)
     if conn_block is not None:
-        check_integer("PD(conn_block=...)", conn_block)
+        checked_integer("PD(conn_block=...)", conn_block)
         if num_latents % conn_block:
             raise ValueError(
                 f"PD: conn_block={conn_block} must divide num_latents={num_latents}, because connections are drawn per block of "
@@ -196,15 +197,11 @@ def _checked_shape(shape) -> tuple[int, ...]:
         raise ValueError(f"PD(shape=...) expects the length of each axis, such as (8, 8), got {shape!r}.") from None
     if not shape:
         raise ValueError("PD(shape=...) expects at least one axis, such as (8, 8), got none.")
-    for length in shape:
-        check_integer("PD(shape=...): the length of an axis", length)
-    return tuple(map(int, shape))
+    return tuple(checked_integer("PD(shape=...): the length of an axis", length) for length in shape)
 
 
 def _checked_intervals(split_intervals, shape) -> tuple[int, ...]:
     given = tuple(split_intervals) if isinstance(split_intervals, (tuple, list, np.ndarray)) else (split_intervals,) * len(shape)
     if len(given) != len(shape):
         raise ValueError(f"PD(split_intervals=...) expects one integer or one per axis ({len(shape)} axes), got {split_intervals!r}.")
-    for interval in given:
-        check_integer("PD(split_intervals=...)", interval)
-    return tuple(map(int, given))
+    return tuple(checked_integer("PD(split_intervals=...)", interval) for interval in given)

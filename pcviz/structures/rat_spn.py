@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..arguments import checked_integer
 from ..ir.distributions import Distribution
 from ..ir.nodes import InputNodes, ProdNodes, SumNodes, inputs, multiply, summate
-from .arguments import check_dist, check_integer, check_seed
+from .arguments import check_dist, check_seed
 
 
 def RAT_SPN(
@@ -24,9 +25,9 @@ def RAT_SPN(
     each repetition.
     """
     for name, value in (("num_vars", num_vars), ("num_latents", num_latents), ("num_repetitions", num_repetitions)):
-        check_integer(f"RAT_SPN({name}=...)", value)
-    check_integer("RAT_SPN(depth=...)", depth, least=0)
-    check_integer("RAT_SPN(num_pieces=...)", num_pieces, least=2)
+        checked_integer(f"RAT_SPN({name}=...)", value)
+    checked_integer("RAT_SPN(depth=...)", depth, least=0)
+    checked_integer("RAT_SPN(num_pieces=...)", num_pieces, least=2)
     check_dist("RAT_SPN", dist)
     check_seed("RAT_SPN", seed)
     rng = np.random.default_rng(seed)

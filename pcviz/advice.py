@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from .advice_text import reason, table, text
 from .arguments import checked_integer
+from .compiler.compile import circuit_of
 from .compiler.counting import plan_summary
 from .compiler.layering import layering, legal_sizes
 from .compiler.plan import CircuitPlan, PlanSummary
@@ -159,8 +160,7 @@ def recommend(
     no choice fits into the memory of the machine that measures, and
     ``pcviz.benchmark.WrongResult`` should a choice compute wrong likelihoods.
     """
-    circuit = getattr(root, "plan", root)
-    root = circuit.root if isinstance(circuit, CircuitPlan) else circuit
+    root, _ = circuit_of(root)
     layers, spec, batch_size = layering(root), device_spec(device), checked_integer("batch_size", batch_size)
     if x is not None:
         _check_device(spec.kind)

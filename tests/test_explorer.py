@@ -13,8 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pcviz.circuit import TensorCircuit
 from pcviz.compiler.blockcells import cell_raster
 from pcviz.compiler.blockmap import EDGE, LayerBlocks
+from pcviz.compiler.compile import circuit_of
 from pcviz.compiler.compile import compile as compile_circuit
 from pcviz.compiler.counting import plan_summary
 from pcviz.ir.distributions import Categorical
@@ -30,6 +32,7 @@ from pcviz.widgets.outbox import Outbox
 from pcviz.widgets.packing import pack, unpack
 from pcviz.widgets.session import Session
 from pcviz.widgets.settings import changed_settings
+from pcviz.widgets.show import show
 from pcviz.widgets.state import COMPARED, KEYS, SETTINGS
 
 
@@ -243,6 +246,26 @@ def test_recorded_figures_are_shown_with_the_batch_that_they_are_of():
         lines, sections = views[0]["recorded"], views[1]["seen"]
         assert (len(lines) > 0) == (len(sections) > 0) == (batch_size == 512)
         assert {line["batchSize"] for line in lines} <= {512}
+
+
+def test_what_stands_for_a_circuit_is_shown_as_it_was_trained():
+    """explore and show take a circuit, a plan or a TensorCircuit, whose parameters are in the picture; export_html and draw take the same."""
+    root = pruned_circuit()
+    pc, x = TensorCircuit(compile_circuit(root, block_size=4, padding_tolerance=0.5)), np.random.default_rng(0).integers(0, 17, (20, 16))
+    untrained = [nodes.params.copy() for nodes in sum_vectors(root)]
+    pc.accumulate_flows(x)
+    pc.em_step()
+    for view, circuit in ((explore, pc.plan), (show, pc.plan), (show, pc)):
+        assert all(np.array_equal(nodes.params, params) for nodes, params in zip(sum_vectors(root), untrained)), "of the TensorCircuit alone"
+        shown = view(circuit, x)
+        state = shown.state
+        shown.close()
+        assert (state["circuit"], state["block_size"], state["padding_tolerance"]) == ("yours", 4, 0.5)
+    trained = [nodes.params.copy() for nodes in sum_vectors(root)]
+    assert not any(np.array_equal(*pair) for pair in zip(trained[:-1], untrained))
+    assert circuit_of(pc) == circuit_of(pc.plan) == (root, pc.plan) and circuit_of(root) == (root, None) and circuit_of(3) == (3, None)
+    with pytest.raises(ValueError, match="the root must be one sum node, got int"):
+        explore(3)
 
 
 def test_headline_equals_summary_and_estimate(page):

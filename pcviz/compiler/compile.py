@@ -38,6 +38,15 @@ def compile(root: Nodes, *, block_size: int, padding_tolerance: float = 0.25) ->
     )
 
 
+def circuit_of(given) -> tuple[Nodes, CircuitPlan | None]:
+    """(root, plan) of what stands for a circuit: a root, which has no plan, a plan, or a TensorCircuit, which writes its parameters back
+    first. Anything else comes back as it is, for the caller to refuse."""
+    plan = given if isinstance(given, CircuitPlan) else getattr(given, "plan", None)
+    if not isinstance(plan, CircuitPlan):
+        return given, None
+    return given.write_back() if hasattr(given, "write_back") else plan.root, plan
+
+
 def layer_groups(
     root: Nodes | Layering, layer: int, *, block_size: int, padding_tolerance: float = 0.25
 ) -> tuple[tuple[SumGroup, ...], tuple[Section, ...]]:

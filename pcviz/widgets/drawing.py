@@ -8,9 +8,9 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from ..compiler.compile import circuit_of
 from ..compiler.counting import plan_summary
 from ..compiler.layering import layering
-from ..compiler.plan import CircuitPlan
 from ..ir.nodes import Nodes
 from ..traffic import estimate
 from ..whole_files import check_folder, whole_file
@@ -82,13 +82,13 @@ def _checked(target: Path, **choices) -> str:
 
 
 def _circuit(circuit, block_size: int | None, tolerance: float) -> tuple[Nodes, int, float]:
-    plan = circuit if isinstance(circuit, CircuitPlan) else getattr(circuit, "plan", None)
-    if isinstance(plan, CircuitPlan):
-        return plan.root, block_size or plan.block_size, plan.padding_tolerance
-    if not isinstance(circuit, Nodes):
+    root, plan = circuit_of(circuit)
+    if not isinstance(root, Nodes):
         raise ValueError(f"pcv.draw expects a circuit, a plan or a TensorCircuit, got {type(circuit).__name__}.")
-    sizes = legal_sizes(circuit)
-    return circuit, block_size or sizes[len(sizes) // 2], tolerance
+    if plan is not None:
+        return root, block_size or plan.block_size, plan.padding_tolerance
+    sizes = legal_sizes(root)
+    return root, block_size or sizes[len(sizes) // 2], tolerance
 
 
 def _part(cut, words: str) -> str:

@@ -6,6 +6,7 @@ import uuid
 
 import traitlets
 
+from ..compiler.compile import circuit_of
 from ..rows import to_frame
 from .bundle import PageWidget
 from .circuits import Entry, digits_entry, figure_5_entry, user_entry
@@ -87,7 +88,8 @@ def explore(
     """The explorer of a circuit: what its block size does to blocks, padding, launches, traffic and time.
 
     Without arguments it opens on the figure-5 layer with recorded figures, and prepares a circuit on 8x8 digits meanwhile.
-    ``root``: a circuit, and ``x`` [B, V] its data (without it, Train and Measure stay off). Put it last in a cell to see it.
+    ``root``: a circuit, plan or TensorCircuit (a plan's block size and tolerance are its own), and ``x`` [B, V] its data (without
+    it, Train and Measure stay off). Put it last in a cell to see it.
     ``image_shape``: (height, width) of images, which the circuit is shown to draw and to complete as it trains; None: square
     ones, where the data are whole numbers and V is a square number of at least 49.
 
@@ -96,6 +98,9 @@ def explore(
     ``explorer.state`` returned, or its JSON; all or part of it, and it goes before the other arguments. ValueError: no such
     scene, block size, device ..., or a state that is damaged or newer.
     """
+    given, (root, plan) = root, circuit_of(root)
+    if plan is not None:
+        block_size, padding_tolerance = block_size or plan.block_size, plan.padding_tolerance
     settings = Settings()
     for name, value in (("batch_size", batch_size), ("padding_tolerance", padding_tolerance), ("device", device)):
         settings = changed_settings(settings, name, value)
@@ -106,7 +111,7 @@ def explore(
         raise ValueError(f"block_size must be one of {', '.join(map(str, entries[0].sizes))} for this circuit, got {block_size!r}.")
     explorer = Explorer(entries, settings, block_size, focus=root is None)
     try:
-        explorer.open_at(wanted, notebook_names(root=root, x=x, x_test=x_test, image_shape=image_shape))
+        explorer.open_at(wanted, notebook_names(root=given, x=x, x_test=x_test, image_shape=image_shape))
     except BaseException:
         explorer.close()
         raise

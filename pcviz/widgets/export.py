@@ -16,7 +16,8 @@ from datetime import date
 from html import escape
 from pathlib import Path
 
-from ..compiler.plan import CircuitPlan
+from ..arguments import is_number
+from ..compiler.compile import circuit_of
 from ..ir.names import readable
 from ..ir.nodes import Nodes
 from ..whole_files import check_folder, whole_file
@@ -71,9 +72,9 @@ def export_html(
     """
     target = Path(path)
     check_folder(target)
-    plan = circuit if isinstance(circuit, CircuitPlan) else getattr(circuit, "plan", None)
-    if isinstance(plan, CircuitPlan):
-        circuit, block_size, padding_tolerance = plan.root, block_size or plan.block_size, plan.padding_tolerance
+    circuit, plan = circuit_of(circuit)
+    if plan is not None:
+        block_size, padding_tolerance = block_size or plan.block_size, plan.padding_tolerance
     if circuit is not None and not isinstance(circuit, Nodes):
         raise ValueError(f"pcv.export_html expects a circuit, a plan or a TensorCircuit, got {type(circuit).__name__}.")
     if scene is not None:
@@ -94,7 +95,7 @@ def _settings_of(batch_size: int, device: str, padding_tolerance: float | Sequen
     settings = Settings()
     for name, value in (("batch_size", batch_size), ("device", device)):
         settings = changed_settings(settings, name, value)
-    wanted = [padding_tolerance] if isinstance(padding_tolerance, (int, float)) else list(padding_tolerance)
+    wanted = [padding_tolerance] if is_number(padding_tolerance) else list(padding_tolerance)
     if not 1 <= len(wanted) <= MAX_TOLERANCES:
         raise ValueError(f"padding_tolerance must be one to {MAX_TOLERANCES} shares, got {len(wanted)}.")
     return [changed_settings(settings, "padding_tolerance", tolerance) for tolerance in wanted]

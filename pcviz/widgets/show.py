@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 import traitlets
 
-from ..compiler.plan import CircuitPlan, PlanSummary
+from ..compiler.compile import circuit_of
+from ..compiler.plan import PlanSummary
 from ..ir.nodes import Nodes
 from .bundle import PageWidget, send_plotly
 from .explorer import explore
@@ -50,14 +51,11 @@ class View(PageWidget):
 def show(obj, x=None):
     """A widget that shows ``obj``. Put it last in a cell.
 
-    A circuit, a plan or a TensorCircuit: the explorer of that circuit (``x``: data to train on). A PlanSummary: its
-    table. A TrafficReport: its table. EMStep records of ``pcv.fit``: the Training view.
+    A circuit, a plan or a TensorCircuit: ``pcv.explore`` of it (``x`` [B, V]: data to train on). A PlanSummary: its
+    table. A TrafficReport: its table. EMStep records of ``pcv.fit``: the Training view. ValueError: anything else.
     """
-    plan = obj if isinstance(obj, CircuitPlan) else getattr(obj, "plan", None)
-    if isinstance(obj, Nodes):
+    if isinstance(circuit_of(obj)[0], Nodes):
         return explore(obj, x)
-    if isinstance(plan, CircuitPlan):
-        return explore(plan.root, x, block_size=plan.block_size, padding_tolerance=plan.padding_tolerance)
     if isinstance(obj, PlanSummary) or (hasattr(obj, "records") and hasattr(obj, "_repr_html_")):
         return obj
     if isinstance(obj, Iterable):

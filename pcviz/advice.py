@@ -22,7 +22,8 @@ from .compiler.plan import CircuitPlan, PlanSummary
 from .console import one_line
 from .devices import DeviceSpec, device_spec
 from .footprint import MemoryUse
-from .ir.nodes import Nodes, ProdNodes, init_params, topological
+from .ir.counts import CircuitCounts, circuit_counts
+from .ir.nodes import Nodes, init_params
 from .memory_model import model_memory
 from .recorded import ComparedStep, compared_steps, figure_5_rows, own_launches
 from .rows import to_frame
@@ -164,7 +165,7 @@ def recommend(
     layers, spec, batch_size = layering(root), device_spec(device), checked_integer("batch_size", batch_size)
     if x is not None:
         _check_device(spec.kind)
-    errors, counted = _figure_5_ratios(spec), _counts(root)
+    errors, counted = _figure_5_ratios(spec), circuit_counts(root)
     choices = []
     for block_size in legal_sizes(layers):
         summary = plan_summary(layers, block_size=block_size, padding_tolerance=padding_tolerance)
@@ -175,7 +176,8 @@ def recommend(
     if x is not None:
         choices = _measured(root, spec.kind, padding_tolerance, x[:batch_size], batch_size, choices, tell or one_line())
     modelled = "all launches" if spec.kind == "gpu" and spec.fp16_tflops else "the sum layers' launches"
-    return Recommendation(spec.name, spec.kind, batch_size, padding_tolerance, counted[3], counted[2], modelled, _compared(choices, spec.kind))
+    of_all = (spec.name, spec.kind, batch_size, padding_tolerance, counted.sums, counted.sum_edges, modelled)
+    return Recommendation(*of_all, _compared(choices, spec.kind))
 
 
 def _variants(summary: PlanSummary, spec: DeviceSpec, batch_size: int) -> dict[str, list[TrafficRecord]]:
@@ -323,20 +325,11 @@ def _figure_5_ratios(spec: DeviceSpec) -> dict[int, float]:
     return {size: modelled[size] / recorded[size] for size in summaries}
 
 
-def _counts(root: Nodes) -> tuple[int, int, int, int]:
-    """(nodes, edges, edges of sums, sums): what a recorded circuit is known by, and two of the headline."""
-    vectors = topological(root)
-    sums = [nodes for nodes in vectors if nodes.kind == "sum"]
-    sum_edges = sum(nodes.num_edges for nodes in sums)
-    products = sum(nodes.num_nodes * nodes.arity for nodes in vectors if isinstance(nodes, ProdNodes))
-    return sum(nodes.num_nodes for nodes in vectors), sum_edges + products, sum_edges, sum(nodes.num_nodes for nodes in sums)
-
-
-def _recorded(spec: DeviceSpec, block_size: int, batch_size: int, variant: str, counted) -> ComparedStep | None:
+def _recorded(spec: DeviceSpec, block_size: int, batch_size: int, variant: str, counted: CircuitCounts) -> ComparedStep | None:
     """pcviz's recorded step of a circuit with the same numbers of nodes and edges."""
-    wanted = (*counted[:3], block_size, batch_size, variant, 0)
+    wanted = (counted.nodes, counted.edges, counted.sum_edges, block_size, batch_size, variant, 0)
     for row in compared_steps() if _is_recorded(spec) else ():
         found = (row.nodes, row.edges, row.sum_edges, row.block_size, row.batch_size, row.variant, row.deterministic)
-        if found == wanted and row.provenance.engine.startswith("pcviz"):
+        if found == wanted and row.provenance.is_own:
             return row
     return None

@@ -9,13 +9,13 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from .bench_step import CHECKED, LARGEST_ERROR, timed
 from .circuit import TensorCircuit
 from .compiler import compile as compile_circuit
 from .datasets import load_idx
@@ -26,8 +26,6 @@ from .structures import HCLT, HMM, PD, RAT_SPN
 
 CIRCUITS = ("HCLT-256", "PD-256", "RAT-256", "HMM-1024")
 BATCH_SIZE, OTHER_BATCH_SIZE = 512, 300
-CHECKED = 16  # samples compared with float64
-LARGEST_ERROR = 2e-2  # nats
 
 
 def bench_cold(names, folder: Path | None = None) -> Iterator[str]:
@@ -58,9 +56,9 @@ def run(name: str, folder: str | None = None) -> None:
     batch = pc.check_data(x)
     found, first = first_step(pc, batch)
     compiled = kernel_lines(ahead.times)
-    second_s, _ = _seconds(lambda: _step(pc, batch))  # records graphs
-    step_s, _ = _seconds(lambda: _step(pc, batch))
-    other_s, _ = _seconds(lambda: _step(pc, batch[:OTHER_BATCH_SIZE]))
+    second_s, _ = timed(lambda: _step(pc, batch))  # records graphs
+    step_s, _ = timed(lambda: _step(pc, batch))
+    other_s, _ = timed(lambda: _step(pc, batch[:OTHER_BATCH_SIZE]))
     seen = len(ahead.times)
     other, other_parts = build(root, block_size // 2, "cuda", before=pc)
     _, other_first = first_step(other, batch)
@@ -131,7 +129,7 @@ def _step(circuit: TensorCircuit, rows: torch.Tensor) -> torch.Tensor:
 
 
 def _part(parts: dict[str, float], name: str, run: Callable):
-    parts[name], result = _seconds(run)
+    parts[name], result = timed(run)
     return result
 
 
@@ -151,12 +149,3 @@ def _circuit(name: str, folder: str | None = None) -> tuple[SumNodes, np.ndarray
     if kind == "RAT":
         return RAT_SPN(784, size, depth=4, num_repetitions=4, dist=pixels, seed=0), x, 64
     return HCLT(images, size, num_bins=32, sigma=0.5 / 32, dist=pixels, seed=0), x, 64
-
-
-def _seconds(run: Callable) -> tuple[float, object]:
-    wait = torch.cuda.synchronize if torch.cuda.is_available() else lambda: None
-    wait()
-    start = time.perf_counter()
-    result = run()
-    wait()
-    return time.perf_counter() - start, result

@@ -20,7 +20,7 @@ from pcviz_kernels.api import kernel_hash
 
 from .bench_layer import BLOCK_SIZES, LAYERS, OurLayer, PyJuiceLayer, accepted, check_arguments, check_layer, configurations
 from .bench_step import append_row, machine
-from .recorded import LaunchCounters
+from .recorded import LaunchCounters, Machine
 
 METRICS = {
     "time_ms": "gpu__time_duration.sum",
@@ -41,14 +41,9 @@ ERROR_LINE = "# max_abs_error "
 
 
 @dataclass(frozen=True)
-class Profiled:
+class Profiled(Machine):
     """The columns with which rows of ``bench_counters`` begin."""
 
-    date: str
-    gpu: str
-    driver: str
-    torch: str
-    triton: str
     engine: str
     commit: str
     kernel_hash: str

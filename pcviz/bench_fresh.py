@@ -14,7 +14,8 @@ import numpy as np
 
 from .compiler import compile as compile_circuit
 from .footprint import tensor_bytes
-from .ir.nodes import SumNodes, init_params, sum_vectors
+from .ir.counts import circuit_counts
+from .ir.nodes import SumNodes, init_params
 from .params import gather_params
 
 
@@ -46,7 +47,7 @@ def _prepare(build: Callable[[], SumNodes], block_size: int, repeats: int) -> Pr
     numpys, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     tensors = tensor_bytes(flat, tables)
-    return Preparation(sum(nodes.num_edges for nodes in sum_vectors(root)), seconds, max(most, numpys + tensors))
+    return Preparation(circuit_counts(root).sum_edges, seconds, max(most, numpys + tensors))
 
 
 def _seconds(root: SumNodes, block_size: int) -> list[float]:

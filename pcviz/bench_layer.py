@@ -31,7 +31,7 @@ from .compiler import compile as compile_circuit
 from .ir.nodes import InputNodes, SumNodes
 from .layer_reference import ExactLayer, coarse_circuit, coarse_edges, exact_layer, regions_of
 from .params import edge_values
-from .recorded import LayerFigures
+from .recorded import LayerFigures, is_own
 from .structures import figure_5_layer
 
 LAYERS = {"fig5-dense": figure_5_layer, "fig5-drawn": partial(figure_5_layer, conn_block=8)}
@@ -91,7 +91,7 @@ def bench_layer(
             wrong.append(str(error))
             continue
         except Exception as error:  # of the other library, any: ours go on without it
-            if engine.startswith("pcviz"):
+            if is_own(engine):
                 raise
             yield f"{what}: failed, {type(error).__name__}: {error}"
             continue
@@ -283,7 +283,7 @@ def _larger(a: float, b: float) -> float:
 
 def accepted(name: str, block_size: int, engine: str, errors: LayerErrors) -> LayerErrors:
     """``errors``; WrongResult when they are ours and too large."""
-    if engine.startswith("pcviz") and not errors.acceptable:
+    if is_own(engine) and not errors.acceptable:
         raise WrongResult(f"{name}, block size {block_size}, {engine}: {errors}; it gets no time.")
     return errors
 

@@ -27,9 +27,10 @@ from . import __version__
 from .benchmark import WrongResult
 from .circuit import TensorCircuit
 from .compiler import compile as compile_circuit
-from .ir.nodes import ProdNodes, SumNodes, topological
+from .ir.counts import circuit_counts
+from .ir.nodes import SumNodes
 from .peers import SEQUENCE, SIZES, SYMBOLS, pyjuice_circuit
-from .recorded import StepFigures
+from .recorded import Machine, StepFigures, is_own
 
 CHECKED = 16  # samples compared with float64
 LARGEST_ERROR, LARGEST_MEAN_ERROR = 2e-2, 2e-3  # nats: what is asked of the default precision
@@ -38,14 +39,9 @@ BLOCK_SIZE, PD_BLOCK_SIZE = 64, 32  # PD draws its connections per 32 nodes
 
 
 @dataclass(frozen=True)
-class MeasuredRow:
+class MeasuredRow(Machine):
     """The columns with which rows of assets/recorded begin: where, when and with what; ``kernel_hash`` is empty for other libraries."""
 
-    date: str
-    gpu: str
-    driver: str
-    torch: str
-    triton: str
     commit: str
     kernel_hash: str
     engine: str
@@ -209,20 +205,21 @@ def _measure(name, build: Callable, root, x, exact, repeats, commit, engine, blo
     free()
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()
-    compile_s, running = _seconds(build)
+    compile_s, running = timed(build)
     running.prepare(x)
 
     def step() -> None:
         running.forward_backward()
         running.em()
 
-    first_forward_s, found = _seconds(running.forward)
+    first_forward_s, found = timed(running.forward)
     error = check_error(name, f"{engine} {variant}", exact, found)
-    first_step_s = first_forward_s + _seconds(step)[0]
+    first_step_s = first_forward_s + timed(step)[0]
     forward, both, steps = (milliseconds(run, repeats) for run in (running.forward, running.forward_backward, step))
-    peak = (torch.cuda.max_memory_allocated() - before) / 2**30
+    peak, counts = (torch.cuda.max_memory_allocated() - before) / 2**30, circuit_counts(root)
     return StepRow(
-        **measured(commit, engine, name, block_size, len(x), running.precision, variant), deterministic=int(deterministic), **_counts(root),
+        **measured(commit, engine, name, block_size, len(x), running.precision, variant), deterministic=int(deterministic),
+        nodes=counts.nodes, edges=counts.edges, sum_edges=counts.sum_edges,
         compile_s=round(compile_s, 2), first_step_s=round(first_step_s, 2),
         forward_ms=round(statistics.median(forward), 4), forward_backward_ms=round(statistics.median(both), 4),
         step_ms=round(statistics.median(steps), 4),
@@ -234,17 +231,19 @@ def _measure(name, build: Callable, root, x, exact, repeats, commit, engine, blo
 def check_error(name: str, engine: str, exact: np.ndarray, found: torch.Tensor) -> np.ndarray:
     """[CHECKED] errors in nats of likelihoods [B]; WrongResult when ours are too large."""
     error = found.detach()[:CHECKED].double().cpu().numpy() - exact
-    if not (np.abs(error).max() <= LARGEST_ERROR and abs(error.mean()) <= LARGEST_MEAN_ERROR) and engine.startswith("pcviz"):
+    if not (np.abs(error).max() <= LARGEST_ERROR and abs(error.mean()) <= LARGEST_MEAN_ERROR) and is_own(engine):
         size = f"up to {np.abs(error).max():.1e} nats (mean {error.mean():+.1e})"
         raise WrongResult(f"{name}, {engine}: log p is off by {size} against float64; it gets no time.")
     return error
 
 
-def _seconds(run: Callable) -> tuple[float, object]:
-    torch.cuda.synchronize()
+def timed(run: Callable) -> tuple[float, object]:
+    """Seconds of a call, what the GPU has to do included, and what it returned."""
+    wait = torch.cuda.synchronize if torch.cuda.is_available() else lambda: None
+    wait()
     start = time.perf_counter()
     result = run()
-    torch.cuda.synchronize()
+    wait()
     return time.perf_counter() - start, result
 
 
@@ -268,16 +267,9 @@ def free() -> None:
     torch.cuda.empty_cache()
 
 
-def _counts(root: SumNodes) -> dict[str, int]:
-    vectors = topological(root)
-    sum_edges = sum(nodes.num_edges for nodes in vectors if isinstance(nodes, SumNodes))
-    product_edges = sum(nodes.num_nodes * nodes.arity for nodes in vectors if isinstance(nodes, ProdNodes))
-    return {"nodes": sum(nodes.num_nodes for nodes in vectors), "edges": sum_edges + product_edges, "sum_edges": sum_edges}
-
-
 def measured(commit: str, engine: str, circuit: str, block_size: int, batch_size: int, precision: str, variant: str) -> dict:
     """The columns of a MeasuredRow of today on this machine."""
-    own = {"commit": commit, "kernel_hash": kernel_hash() if engine.startswith("pcviz") else "", "engine": engine, "circuit": circuit}
+    own = {"commit": commit, "kernel_hash": kernel_hash() if is_own(engine) else "", "engine": engine, "circuit": circuit}
     return {**machine(), **own, "block_size": block_size, "batch_size": batch_size, "precision": precision, "variant": variant}
 
 

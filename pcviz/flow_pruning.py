@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from .arguments import checked_integer, is_number
 from .circuit import LN2, TensorCircuit, check_circuit
 from .compiler.compile import compile as compile_circuit
+from .ir.counts import circuit_counts
 from .ir.nodes import SumNodes, sum_vectors
 from .pruning import prune_edges
 
@@ -65,6 +66,6 @@ def prune(
     if flows is not None:
         pruned = TensorCircuit(compile_circuit(root, block_size=pc.block_size), device=str(pc.device), impl=pc.impl, dtype=pc.dtype)
         before, after = (float(lls.double().mean()) for lls in (flows.lls, pruned(x, observed)))
-    counts = [sum(nodes.num_edges for nodes in sum_vectors(circuit)) for circuit in (pc.root, root)]
+    counts = [circuit_counts(circuit).sum_edges for circuit in (pc.root, root)]
     samples = 0 if flows is None else len(flows.lls)
     return root, PruneReport(keep, granularity, *counts, pc.plan.num_vars, samples, before, after)

@@ -150,12 +150,6 @@ class Launch:
         """Rounds in which ``num_sms`` multiprocessors finish the programs, one program each at a time."""
         return ceil_div(self.programs, num_sms)
 
-    def step_bytes(self, element_bytes: int = 4) -> int:
-        """Bytes that one step of one program loads (full tiles, without indices)."""
-        tile = self.config
-        child, sums, params = tile.tile_k * tile.tile_b, tile.tile_m * tile.tile_b, tile.tile_m * tile.tile_k
-        return element_bytes * {"forward": params + child, "element_flows": params + 2 * sums, "param_flows": child + 2 * sums}[self.phase]
-
     @property
     def tile_sides(self) -> tuple[int, ...]:
         """tile_m, tile_k and tile_b; of EM, which knows no samples, the first two."""

@@ -28,15 +28,26 @@ PHASE_OF_ROLE = {
 """Launches that belong to the sum layer itself; guards and ratios are pcviz's, which has launches of their own for them."""
 
 
+def is_own(engine: str) -> bool:
+    """Whether it is pcviz, whose kernels the traffic model is of; ``engine`` is a name and a version."""
+    return engine.startswith("pcviz")
+
+
 @dataclass(frozen=True)
-class Provenance:
-    """Where, when and with what a row was measured. Fields the source does not give are empty."""
+class Machine:
+    """Where and when something was measured. Fields that a source does not give are empty."""
 
     date: str
     gpu: str
     driver: str
     torch: str
     triton: str
+
+
+@dataclass(frozen=True)
+class Provenance(Machine):
+    """Where, when and with what a row was measured."""
+
     engine: str
     commit: str
     circuit: str
@@ -46,6 +57,11 @@ class Provenance:
     def label(self) -> str:
         """Short text to stand beside a figure: "recorded: pyjuice 2.6.3, NVIDIA H100 80GB HBM3, 2026-11-23"."""
         return f"recorded: {f'{self.engine}, ' if self.engine else ''}{self.gpu}, {self.date}"
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the row is of pcviz's kernels."""
+        return is_own(self.engine)
 
 
 @dataclass(frozen=True)

@@ -306,7 +306,7 @@ def model_error(
     errors = []
     for row in rows:
         if row.block_size in summaries:
-            impl = "triton" if is_own(row) else "planned"
+            impl = "triton" if row.provenance.is_own else "planned"
             report = estimate(summaries[row.block_size], row.batch_size, device, (row.phase,), precision, impl=impl)
             got = add_up([*report.records, *(record for record in report.around if record.phase in SUM_PHASES)])
             errors.append(ModelError(
@@ -314,11 +314,6 @@ def model_error(
                 got.l2_to_l1_bytes / row.l2_to_l1_bytes, got.l1_bytes / row.l1_bytes, row.provenance.engine,
             ))  # fmt: skip
     return tuple(errors)
-
-
-def is_own(row) -> bool:
-    """Whether a recorded row is of pcviz's kernels."""
-    return row.provenance.engine.startswith("pcviz")
 
 
 @dataclass(frozen=True)

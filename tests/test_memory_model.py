@@ -87,7 +87,7 @@ def test_sizes_are_those_of_the_engine():
 
 def test_the_recorded_peaks_of_an_hmm():
     """HMM-1024 as PyJuice builds it: within 1% of the peak that was recorded on an H100."""
-    own = [row for row in compared_steps() if row.circuit == "HMM-1024" and row.provenance.engine.startswith("pcviz")]
+    own = [row for row in compared_steps() if row.circuit == "HMM-1024" and row.provenance.is_own]
     (row,) = (row for row in own if not row.deterministic)
     root = pcv.HMM(32, 1024, 4023)
     summary = pcv.plan_summary(root, block_size=row.block_size)

@@ -95,11 +95,11 @@ def test_tile_flops_equal_flops_when_tiles_divide_and_exceed_them_when_they_do_n
         assert launch.tile_flops > launch.flops
 
 
-def test_step_bytes_add_up_to_the_loads_of_a_program():
+def test_steps_load_a_tile_of_parameters_and_one_of_children_each():
     summary = dense_summary(64, 1024, 64, 64)
     launch = trace(summary, 512, passes=("forward",)).launches[0]
-    loads = launch.operand("parameters").loads + launch.operand("elements").loads
-    assert launch.step_bytes(4) * launch.total_steps == 4 * loads
+    tile, loads = launch.config, launch.operand("parameters").loads + launch.operand("elements").loads
+    assert (tile.tile_m * tile.tile_k + tile.tile_k * tile.tile_b) * launch.total_steps == loads
     assert launch.waves(132) == 1 and launch.waves(3) == -(-launch.programs // 3)
 
 

@@ -190,7 +190,7 @@ def test_time_of_a_layer_that_no_figure_was_fitted_to(figure_5, capsys):
     """All launches of each figure-5 layer against their recorded times; the one with drawn connections is held out."""
     root, off = pcv.figure_5_layer(conn_block=8), {"fig5-dense": [], "fig5-drawn": []}
     for row in layer_times():
-        if row.provenance.engine.startswith("pcviz"):
+        if row.provenance.is_own:
             dense = row.provenance.circuit == "fig5-dense"
             report = pcv.estimate(figure_5[row.block_size] if dense else pcv.plan_summary(root, block_size=row.block_size), row.batch_size)
             for name, ms in (("forward", row.forward_ms), ("backward", row.backward_ms)):
@@ -258,7 +258,7 @@ def test_kernels_of_whole_circuits(capsys):
 def test_em_takes_less_than_recorded_steps_spend_on_it():
     """Recorded steps take it, and the host's work, beyond the two passes."""
     root, rows = pcv.HMM(32, 2048, num_emits=4023), [row for row in compared_steps() if (row.circuit, row.deterministic) == ("HMM-2048", 0)]
-    (row,) = (row for row in rows if row.provenance.engine.startswith("pcviz"))
+    (row,) = (row for row in rows if row.provenance.is_own)
     report = pcv.estimate(pcv.plan_summary(root, block_size=row.block_size), row.batch_size, passes="em")
     modelled = sum(record.time_ms for record in (*report.records, *report.around))
     assert 0.25 < modelled / (row.step_ms - row.forward_backward_ms) < 1

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from ..compiler.compile import node_rows
 from .circuits import FIGURE_5
-from .headline import is_own
 from .scenes.dag import scene_dag
 from .scenes.dag_costs import Costs
 from .scenes.dag_flow import overview_flows
@@ -57,7 +56,7 @@ class DagJob:
 
         of, rows = self._generation, []
         if of.entry.name == FIGURE_5 and not of.settings.cpu:
-            rows = [row for row in layer_times() if row.provenance.circuit == "fig5-dense" and is_own(row)]
+            rows = [row for row in layer_times() if row.provenance.circuit == "fig5-dense" and row.provenance.is_own]
             rows = [row for row in rows if row.batch_size == of.settings.batch_size]
         why_not = "" if of.entry.can_train else of.entry.why_not
         return {"recorded_ms": recorded_times(rows, size), "measured_ms": measured_times(of.measured(), size, why_not)}

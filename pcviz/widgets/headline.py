@@ -75,17 +75,12 @@ def recorded_label(row) -> str:
     return f"recorded, {engine_name(row)}, {short_gpu(row.provenance.gpu)}, {row.provenance.date}"
 
 
-def is_own(row) -> bool:
-    """Whether it is of pcviz's kernels, which the model is of."""
-    return row.provenance.engine.startswith("pcviz")
-
-
 def recorded_points(rows, layer: int = 1) -> list[dict]:
     """Rows of a recorded sum layer as points of the Cost view; bytes between L1 and L2 count both ways there."""
     return [
         {
             "label": recorded_label(row),
-            "own": is_own(row),
+            "own": row.provenance.is_own,
             "phase": row.phase,
             "circuit": row.provenance.circuit,
             "batch_size": row.batch_size,
@@ -107,7 +102,7 @@ def step_points(rows) -> list[dict]:
     sizes = [row.block_size for row in rows if row.block_size]
     points = []
     for row in rows:
-        same = {"label": recorded_label(row), "own": is_own(row), "circuit": row.circuit, "batch_size": row.batch_size}
+        same = {"label": recorded_label(row), "own": row.provenance.is_own, "circuit": row.circuit, "batch_size": row.batch_size}
         same |= {"scope": "pass", "layer": None, "block_size": row.block_size or sizes[0]}
         times = {"forward": row.forward_ms, "both": row.forward_backward_ms, "step": row.step_ms}
         points += [{**same, "phase": phase, "time_ms": ms} for phase, ms in times.items()]
@@ -118,7 +113,7 @@ def layer_points(rows, layer: int = 1) -> list[dict]:
     """Recorded times of all launches of one layer as points of the Cost view."""
     points = []
     for row in rows:
-        same = {"label": recorded_label(row), "own": is_own(row), "circuit": row.provenance.circuit, "batch_size": row.batch_size}
+        same = {"label": recorded_label(row), "own": row.provenance.is_own, "circuit": row.provenance.circuit, "batch_size": row.batch_size}
         same |= {"scope": "layer", "layer": layer, "block_size": row.block_size}
         points += [{**same, "phase": phase, "time_ms": ms} for phase, ms in (("forward", row.forward_ms), ("backward", row.backward_ms))]
     return points

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 # Public name -> the module that has it, relative to this package; "" = the module of that name itself.
 _NAMES = {
     # circuits
-    "CircuitError": ".ir.nodes",
+    "CircuitError": ".ir.arrays",
     "Bernoulli": ".ir.distributions",
     "Categorical": ".ir.distributions",
     "Gaussian": ".ir.distributions",

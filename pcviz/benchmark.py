@@ -138,7 +138,8 @@ def measure(
     stop: Callable[[], bool] = lambda: False,
     expected: np.ndarray | None = None,
 ) -> Measurement | None:
-    """Check, call ``phase`` on ``x`` ``warm_up`` times, then time it: at least ``repeats`` calls, more while ``max_seconds`` last.
+    """Check, call ``phase`` ("forward" or "forward+backward") on ``x`` [B, V] ``warm_up`` times, then time it: at least ``repeats`` calls,
+    more while ``max_seconds`` last. Raises WrongResult, and measures nothing, where likelihoods are not those of float64.
 
     ``by_launch``: the launches of a forward pass, too (impl="torch" on a CPU alone: elsewhere a launch returns before it is done).
     ``stop`` is asked between calls; when it answers True the measurement is dropped and None returned. ``expected``: see

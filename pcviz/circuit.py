@@ -62,6 +62,7 @@ class TensorCircuit:
     "scaled" (None), or "paper", the kernel of the sums as the paper describes it. ``deterministic``: likelihoods, flows and EM are
     the same bits in every run on one machine, as they are on a CPU anyway; somewhat slower (a column of ``pcviz bench step``).
     Parameters are copied from the node vectors (random ones are given to vectors that have none); ``write_back`` returns them.
+    Raises ValueError for a device that is not here and for what an implementation does not have.
     """
 
     def __init__(
@@ -131,7 +132,7 @@ class TensorCircuit:
 
     @property
     def params(self) -> torch.Tensor:
-        """The flat parameters of sums, in the plan's layout."""
+        """[plan.num_params] the flat parameters of sums, in the plan's layout."""
         return self.engine.params
 
     @property
@@ -158,7 +159,7 @@ class TensorCircuit:
     def __call__(self, x, observed=None) -> torch.Tensor:
         """[B] natural-log likelihoods of ``x`` [B, V]: integers, real numbers where inputs are Gaussian.
 
-        ``observed`` bool [B, V] or [1, V]: False is marginalised.
+        ``observed`` bool [B, V] or [1, V]: False is marginalised. Errors as in ``check_data``.
         """
         return torch.cat(self._run(self._evidence(x, observed), lambda engine: engine.root_logs() * LN2))
 
@@ -234,7 +235,10 @@ class TensorCircuit:
 
     @torch.no_grad()
     def accumulate_flows(self, x, observed=None) -> torch.Tensor:
-        """Forward and backward pass; adds to the flow buffers that ``em_step`` reads. Returns likelihoods [B]."""
+        """Forward and backward pass; adds to the flow buffers that ``em_step`` reads. Returns [B] natural-log likelihoods.
+
+        ``x`` [B, V], ``observed`` bool [B, V] or [1, V]; errors as in ``check_data``, and nothing is added where there is one.
+        """
         return self._accumulate(self._evidence(x, observed))
 
     @torch.no_grad()
@@ -297,7 +301,8 @@ class TensorCircuit:
         return self.domain.checked(x).x
 
     def check_evidence(self, x, observed=None) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Checked data and mask; a value that is not observed may be anything, and is read as 0."""
+        """``x`` [B, V] as ``check_data`` returns it and ``observed`` as bool [B, V] or [1, V] on the device, or None. A value that is not
+        observed may be anything, and is read as 0. Errors as in ``check_data``, and for a mask of another shape or type."""
         evidence = self.domain.checked(x, observed)
         return evidence.x, evidence.observed
 

@@ -44,7 +44,7 @@ def save_fit(training, path) -> None:
 
     It is a circuit file like those of ``pcv.save``. The best parameters of a run with patience are a second one beside it,
     ``path`` + ".best", written first: if the program is stopped between the two, the older state and the newer best
-    parameters still continue to the same result.
+    parameters still continue to the same result. FileNotFoundError: no such folder.
     """
     pc, state = training.pc, training.state
     if state.best_params is not None:
@@ -59,7 +59,8 @@ def save_fit(training, path) -> None:
 
 
 def load_fit(path) -> tuple[SumNodes, FitState]:
-    """(circuit, state) of a run that ``save_fit`` wrote; raises ValueError when the file is something else, or damaged."""
+    """(circuit, state) of a run that ``save_fit`` wrote, for ``fit(..., state=state)``. Raises ValueError when the file is something else,
+    or damaged, and FileNotFoundError when it, or its best parameters beside it, are not there."""
     root, state, has_best = _load(path)
     if not has_best:
         return root, state

@@ -49,6 +49,8 @@ def prune(
     granularity: edges go in blocks of that many sums x children.
     x: the data [N, V] whose flows decide; None: parameters alone. ``observed``: bool mask of x, False: missing.
     return_report: return (circuit, PruneReport) with the likelihood of ``x`` before and after.
+
+    Raises ValueError for wrong arguments and data. With ``x``, flows accumulated for ``em_step`` are dropped.
     """
     check_circuit(pc, "prune")
     if not is_number(keep) or not 0 < keep <= 1:

@@ -75,6 +75,9 @@ def save(root: Nodes, path, *, extra: dict | None = None) -> None:
     The file holds all that ``root`` holds, bit for bit: structure, order, names, seed, distributions, parameters (float32;
     vectors that have none stay without). ``extra``: a dictionary for JSON, at most a megabyte, which ``load_with_extra``
     returns. The file appears at once and whole; an older one is replaced, and kept when writing fails.
+
+    Raises CircuitError for a wrong structure, ValueError for an ``extra`` that JSON cannot hold, FileNotFoundError for a folder
+    that is not there.
     """
     path = Path(path).resolve()
     check_folder(path)

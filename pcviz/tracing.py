@@ -42,6 +42,7 @@ def trace(
     passes: some of "forward", "backward" and "em", the update of the parameters, which a training step does behind the other two.
     impl: "planned", what the paper's algorithm needs of the sum layers alone; or "triton", every launch of
     TensorCircuit(impl="triton"), with its ``variant``, ``deterministic`` mode, and for data with hidden values (``masked``).
+    Raises ValueError for wrong arguments.
     """
     summary = summary_of(plan)
     batch_size = checked_integer("batch_size", batch_size)

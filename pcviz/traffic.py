@@ -219,16 +219,17 @@ def estimate(
     impl: str | None = None,
     variant: str = "scaled",
 ) -> TrafficReport:
-    """Traffic and roofline time of the sum layers' launches, one record per launch.
+    """Traffic [bytes] and roofline time [ms] of the sum layers' launches, one record per launch of ``batch_size`` samples.
 
     plan: a CircuitPlan or, for sliders, a PlanSummary (counts are all that is used). device: "H100-SXM", "cpu" (this
     machine, measured once per process) or a DeviceSpec. passes: with "em" as the third, those of a training step.
-    precision: "fp32", "tf32", "bf16" or "fp16"; None takes tf32
-    where the device has it. It sets the rate of matrix products, and 16-bit ones store 2 bytes per entry instead of 4.
-    config: see ``pcviz.tracing.trace``. naive: section 3's parallelization instead, one processor per sum and sample that
-    reloads all its inputs. impl: "triton" models the launches that TensorCircuit runs on a GPU, whose precision is fp16; "planned" those
-    that the paper's algorithm needs, in any precision. None: "triton" on a GPU, unless a precision or ``naive`` is asked for.
-    variant: of impl="triton".
+    precision: "fp32", "tf32", "bf16" or "fp16"; None takes tf32 where the device has it. It sets the rate of matrix products,
+    and 16-bit ones store 2 bytes per entry instead of 4. config: see ``pcviz.tracing.trace``. naive: section 3's parallelization
+    instead, one processor per sum and sample that reloads all its inputs. impl: "triton" models the launches that TensorCircuit runs
+    on a GPU, whose precision is fp16; "planned" those that the paper's algorithm needs, in any precision. None: "triton" on a GPU,
+    unless a precision or ``naive`` is asked for. variant: of impl="triton".
+
+    Raises ValueError for wrong arguments, such as a precision that the device has no rate for.
     """
     spec = device_spec(device)
     if impl is None:

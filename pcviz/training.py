@@ -74,6 +74,8 @@ def fit(
         the best epoch (in float32).
     state: of an earlier run on the same data (``Fit.state``); ``pc`` must have the parameters of that moment. ``epochs`` counts
         from the start of that run. The result is that of one uninterrupted run, on a CPU bit for bit.
+
+    Raises ValueError at once for wrong arguments and data, and for a ``state`` of another run.
     """
     check_circuit(pc, "fit")
     epochs, batch_size = checked_integer("epochs", epochs), checked_integer("batch_size", batch_size)

@@ -31,7 +31,8 @@ from .tiles import TileGrid, edges_per_tile, tile_grid
 def plan_summary(root: Nodes | Layering, *, block_size: int, padding_tolerance: float = 0.25) -> PlanSummary:
     """Counts of the plan that ``compile`` would make, without its index tensors.
 
-    ``root`` may be a Layering, so that a sweep over block sizes checks and layers the circuit once.
+    ``root`` may be a Layering, so that a sweep over block sizes checks and layers the circuit once. Arguments and errors are
+    those of ``compile``.
     """
     block_size = checked_block_size(block_size)
     padding_tolerance = checked_tolerance(padding_tolerance)

@@ -15,7 +15,7 @@ def digits(split: str = "train") -> np.ndarray:
     """Handwritten digits: uint8 [B, 64], images of 8 x 8 pixels, row by row, values 0 to 16 (17 categories).
 
     split: "train" (1,437 images), "test" (360: every fifth image, starting with the first) or "all" (1,797, in the
-    order of the source). The split is always the same.
+    order of the source); ValueError: another one. The split is always the same.
 
     Source: Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI Machine Learning Repository, CC BY 4.0.
     """

@@ -20,6 +20,9 @@ def characters(
     stride: characters from one window to the next; None: ``length``, so that windows do not overlap. A rest that fills no
     window is left out.
     vocabulary: that of an earlier call, so that test data have the numbers of the training data; None: from this text.
+
+    Raises FileNotFoundError, and ValueError that says where: another encoding, a text that is too short, characters that are not
+    in ``vocabulary``.
     """
     length = checked_integer("characters(length=...)", length)
     stride = length if stride is None else checked_integer("characters(stride=...)", stride)

@@ -18,6 +18,8 @@ def from_pyjuice(root_ns) -> SumNodes:
     Parameters are copied; vectors that have none yet stay without. A sum vector that is fully connected has no edge_ids,
     another one keeps its own at the smaller of its two block sizes. A product of a single child, node by node, such as
     PyJuice puts between a sum and its inputs, vanishes, and so do nodes that nothing reads (products that PD did not draw).
+
+    Raises ValueError for what is no circuit of PyJuice and for inputs of a kind that pcviz does not have.
     """
     if hasattr(root_ns, "update_parameters") and hasattr(root_ns, "root_ns"):
         root_ns.update_parameters()

@@ -23,6 +23,9 @@ def to_pyjuice(root: Nodes, largest_block: int = MAX_BLOCK):
     edges respect. Nothing is padded: with a vector of odd length the block size is 1, and PyJuice is slow. A sum that reads
     other sums gets products of a single child in between, as PyJuice asks for. Of Bernoulli inputs it keeps p(1) alone: a
     p(0) far below 1e-7 is lost there.
+
+    Raises ModuleNotFoundError without PyJuice, CircuitError for a wrong structure, and ValueError for Bernoulli inputs whose
+    probabilities do not sum to 1.
     """
     try:
         import pyjuice  # only whoever calls this needs it

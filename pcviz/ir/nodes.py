@@ -15,13 +15,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from ..arguments import is_integer
+from .arrays import CircuitError, check_params, check_range, float_array, index_array
 from .distributions import Distribution, random_weights, wrong_weights
 from .names import readable
 from .threads import for_each
-
-
-class CircuitError(ValueError):
-    """The structure of a circuit is wrong; the message names the node vector and the variables."""
 
 
 class Nodes:
@@ -101,8 +98,8 @@ class InputNodes(ParamNodes):
         self.var = int(var)
         self.dist = dist
         if params is not None:
-            self.params = _float_array(params, (self.num_nodes, dist.num_params), repr(self))
-            _check_params(dist.wrong_params(self.params), repr(self))
+            self.params = float_array(params, (self.num_nodes, dist.num_params), repr(self))
+            check_params(dist.wrong_params(self.params), repr(self))
 
     @property
     def num_params(self) -> int:
@@ -140,12 +137,12 @@ class ProdNodes(Nodes):
 
     @staticmethod
     def _checked_edges(edge_ids, children: tuple[Nodes, ...], where: str) -> np.ndarray:
-        edge_ids = _index_array(edge_ids, f"{where}: edge_ids")
+        edge_ids = index_array(edge_ids, f"{where}: edge_ids")
         if edge_ids.ndim != 2 or edge_ids.shape[1] != len(children):
             expected = f"[num_nodes, {len(children)}], one column per child vector"
             raise CircuitError(f"{where}: edge_ids must have shape {expected}, got {list(edge_ids.shape)}.")
         for a, child in enumerate(children):
-            _check_range(edge_ids[:, a], child.num_nodes, f"{where}: column {a} of edge_ids, child {child!r}")
+            check_range(edge_ids[:, a], child.num_nodes, f"{where}: column {a} of edge_ids, child {child!r}")
         return edge_ids
 
     @property
@@ -178,8 +175,8 @@ class SumNodes(ParamNodes):
         self.num_children = sum(child.num_nodes for child in children)
         self.edge_ids = None if edge_ids is None else self._checked_edges(edge_ids)
         if params is not None:
-            self.params = _float_array(params, self.param_shape, repr(self))
-            _check_params(wrong_weights(self.params), repr(self))
+            self.params = float_array(params, self.param_shape, repr(self))
+            check_params(wrong_weights(self.params), repr(self))
 
     @property
     def param_shape(self) -> tuple[int, ...]:
@@ -208,15 +205,15 @@ class SumNodes(ParamNodes):
 
     def _checked_edges(self, edge_ids) -> np.ndarray:
         where, b = self.where, self.edge_block
-        edge_ids = _index_array(edge_ids, f"{where}: edge_ids")
+        edge_ids = index_array(edge_ids, f"{where}: edge_ids")
         if edge_ids.ndim != 2 or edge_ids.shape[0] != 2:
             raise CircuitError(f"{where}: edge_ids must have shape [2, E] (sum blocks, child blocks), got {list(edge_ids.shape)}.")
         for nodes in (self, *self.children):
             if nodes.num_nodes % b:
                 raise CircuitError(f"{where}: edge_block {b} must divide the length of every vector; {nodes!r} has {nodes.num_nodes} nodes.")
         num_child_blocks = self.num_children // b
-        _check_range(edge_ids[0], self.num_nodes // b, f"{where}: sum blocks (row 0 of edge_ids)")
-        _check_range(edge_ids[1], num_child_blocks, f"{where}: child blocks (row 1 of edge_ids)")
+        check_range(edge_ids[0], self.num_nodes // b, f"{where}: sum blocks (row 0 of edge_ids)")
+        check_range(edge_ids[1], num_child_blocks, f"{where}: child blocks (row 1 of edge_ids)")
         keys, counts = np.unique(edge_ids[0] * num_child_blocks + edge_ids[1], return_counts=True)
         if len(keys) < edge_ids.shape[1]:
             first = int(np.argmax(counts > 1))
@@ -229,19 +226,29 @@ class SumNodes(ParamNodes):
 
 
 def inputs(var: int, *, num_nodes: int, dist: Distribution, params=None, name: str | None = None) -> InputNodes:
-    """A vector of ``num_nodes`` input nodes over variable ``var``."""
+    """A vector of ``num_nodes`` input nodes over variable ``var`` (from 0 up), all with distribution ``dist``.
+
+    params: [num_nodes, dist.num_params], probabilities [num_nodes, num_cats] of a Categorical, mean and standard deviation
+    [num_nodes, 2] of a Gaussian; None: random ones when they are needed. Raises CircuitError for anything else.
+    """
     return InputNodes(var, num_nodes, dist, params, name)
 
 
 def multiply(*children: Nodes, edge_ids=None, name: str | None = None) -> ProdNodes:
-    """A vector of products; see ProdNodes for ``edge_ids``. Raises CircuitError when scopes of children overlap."""
+    """A vector of products, one factor from each of ``children`` (inputs or sums).
+
+    edge_ids: integers [num_nodes, children]: product i multiplies node ``edge_ids[i, a]`` of child vector a. None: node i of
+    each, which are then equally long. Raises CircuitError, also when two children share a variable.
+    """
     return ProdNodes(children, edge_ids, name)
 
 
 def summate(*children: Nodes, num_nodes: int, edge_ids=None, edge_block: int = 1, params=None, name: str | None = None) -> SumNodes:
-    """A vector of sums over the nodes of ``children`` (products, inputs or sums); see SumNodes for ``edge_ids``.
+    """A vector of ``num_nodes`` sums over the nodes of ``children`` (products, inputs or sums), all vectors end to end.
 
-    Raises CircuitError when scopes of children differ.
+    edge_ids: integers [2, E], sum blocks over child blocks, of ``edge_block`` nodes each; None: fully connected.
+    params: [num_nodes, children's nodes] where fully connected, else [E, edge_block, edge_block] (sums x children), not negative;
+    None: random ones when they are needed. Raises CircuitError, also when children are over different variables.
     """
     return SumNodes(children, num_nodes, edge_ids, edge_block, params, name)
 
@@ -366,30 +373,3 @@ def _check_distinct(children: tuple[Nodes, ...]) -> None:
         if id(child) in seen:
             raise CircuitError(f"summate over variables {describe_scope(child.scope)}: child {child!r} is given twice; give each vector once.")
         seen.add(id(child))
-
-
-def _index_array(values, what: str) -> np.ndarray:
-    array = np.asarray(values)
-    if array.size == 0:
-        raise CircuitError(f"{what}: expects at least one edge, got an empty array.")
-    if not np.issubdtype(array.dtype, np.integer):
-        raise CircuitError(f"{what}: expects integers, got dtype {array.dtype}.")
-    return array.astype(np.int64)
-
-
-def _check_range(values: np.ndarray, limit: int, what: str) -> None:
-    if values.min() < 0 or values.max() >= limit:
-        bad = values[(values < 0) | (values >= limit)][0]
-        raise CircuitError(f"{what}: index {int(bad)} is out of range, expected 0 to {limit - 1}.")
-
-
-def _float_array(values, shape: tuple[int, ...], what: str) -> np.ndarray:
-    array = np.asarray(values, dtype=np.float32)
-    if array.shape != shape:
-        raise CircuitError(f"{what}: params must have shape {list(shape)}, got {list(array.shape)}.")
-    return array
-
-
-def _check_params(wrong: str | None, what: str) -> None:
-    if wrong is not None:
-        raise CircuitError(f"{what}: params must be {wrong}.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..arguments import checked_integer
+from ..arguments import checked_integer, is_number
 from ..datasets import as_array
 from ..ir.distributions import Categorical, Distribution, Gaussian
 from ..ir.nodes import Nodes, SumNodes, inputs, multiply, summate
@@ -27,11 +27,13 @@ def HCLT(x, num_latents: int, *, dist: Distribution | None = None, seed: int = 0
     Every inner node of the tree has a latent variable: one product vector (the inputs of its variable times what its
     children send) and K sums over it. Leaves of the tree have no latent of their own: their inputs are multiplied right
     into the products of their parent, as in PyJuice. The tree is rooted at its centre, so that it has few layers.
+
+    Raises ValueError for wrong arguments, and for data with missing values or categories that ``dist`` does not have.
     """
     checked_integer("HCLT(num_latents=...)", num_latents)
     checked_integer("HCLT(num_bins=...)", num_bins, least=2)
     check_seed("HCLT", seed)
-    if sigma is not None and not (isinstance(sigma, (int, float, np.floating)) and 0 < sigma < np.inf):
+    if sigma is not None and not (is_number(sigma) and sigma > 0):
         raise ValueError(f"HCLT(sigma=...) expects a number above 0, such as 0.5 / 32, or None for sharp bins, got {sigma!r}.")
     if dist is not None:
         check_dist("HCLT", dist)

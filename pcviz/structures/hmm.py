@@ -17,6 +17,7 @@ def HMM(seq_length: int, num_latents: int, num_emits: int, *, homogeneous: bool 
     seed: seed of the initial parameters.
 
     The root holds the distribution of the first state. The last step has no products: its transition sums over inputs.
+    Raises ValueError for wrong arguments.
     """
     checked_integer("HMM(seq_length=...)", seq_length)
     checked_integer("HMM(num_latents=...)", num_latents)

@@ -35,6 +35,8 @@ def PD(shape, num_latents: int, *, split_intervals=1, dist: Distribution, seed: 
         its variables under a block-diagonal vector of sums. Unlike PyJuice's, the draws of one box come from a shuffled
         deck, so that all products are used as long as there are enough draws; a product vector that nobody draws is
         left out.
+
+    Raises ValueError for wrong arguments, and for grids of more cuts than memory and minutes allow, with an interval that works.
     """
     shape = _checked_shape(shape)
     checked_integer("PD(num_latents=...)", num_latents)

@@ -22,7 +22,7 @@ def RAT_SPN(
     num_pieces: regions of about equal size into which a region is split.
 
     Every region has one product vector and K sums over it; the root sums over the products of all variables, one vector for
-    each repetition.
+    each repetition. Raises ValueError for wrong arguments.
     """
     for name, value in (("num_vars", num_vars), ("num_latents", num_latents), ("num_repetitions", num_repetitions)):
         checked_integer(f"RAT_SPN({name}=...)", value)

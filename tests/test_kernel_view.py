@@ -210,6 +210,18 @@ def test_the_lines_are_those_of_the_kernel():
         assert expected in "\n".join(found["lines"]["step"]) and "tl.store" in found["lines"]["store"][-1]
 
 
+def tiles_have_the_room(lab):
+    """In presenter size, of a class that sits far away."""
+    lab.page.click("[data-pcv=presenter]")
+    shares = "() => [...document.querySelectorAll('.pcv-kernel-place canvas')].map(tile => tile.clientHeight / document.querySelector('.pcv-kernel').clientHeight)"
+    lab.page.wait_for_function(f"() => Math.min(...({shares})()) > 0.45")
+    chosen = "menu => menu.selectedOptions[0].text"
+    assert lab.page.locator("[data-pcv=kernel-variant]").evaluate(chosen) == "paper"
+    lab.page.click("[data-pcv=presenter]")
+    lab.page.wait_for_function("() => document.querySelector('.pcv-kernel').dataset.low === 'false'")
+    assert lab.page.locator("[data-pcv=kernel-variant]").evaluate(chosen) == "paper: running maximum"
+
+
 @pytest.mark.browser
 def test_steps_in_the_page(lab):
     lab.open([CELL])
@@ -219,6 +231,7 @@ def test_steps_in_the_page(lab):
     lab.wait("[data-pcv=kernel-step]")
     lab.page.set_default_timeout(8000)
     assert "Step 1 of" in lab.page.inner_text("[data-pcv=kernel-text]")
+    tiles_have_the_room(lab)
     lab.theme("dark")
     lab.page.wait_for_function("() => document.querySelector('.pcv-kernel').dataset.pcvTheme === 'dark'")
     lab.page.locator("[data-pcv=kernel-right]").press("ArrowRight")

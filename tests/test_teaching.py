@@ -72,6 +72,8 @@ def test_underflow_loses_sums_that_the_engine_keeps(entries):
     stored = np.frombuffer(shown["stored"], "<f4").reshape(16, -1)[:, 0]
     lost = np.frombuffer(shown["lost"], np.uint8).reshape(16, -1)[:, 0]
     assert not lost[0] and lost[-1] and 4 < lost.sum() < 16 and (np.diff(lost.astype(int)) >= 0).all()
+    assert shown["steps"][0]["heads"][:2] == ["P: 16 sums × 16 of 64 children", "e: 16 of 64 children × 64 samples"]  # what is masked is not drawn
+    assert shown["steps"][0]["shapes"] == [[16, 16], [16, 64], [16, 64]]
     assert shown["guard"].startswith(f"left to the guard: {lost.sum()} of 16 sums of sample 0, ")
     pc = pcv.TensorCircuit(pcv.compile(entry.root, block_size=16))
     values = pc.node_values(entry.x[:1], nodes=entry.root.children[0])[:, 0].numpy()

@@ -106,11 +106,12 @@ def _step(step, window: slice, size: int, level: tuple[str, str], paper: bool, w
     base = step.base[window][at] * np.float32(np.log(2))
     own = f"Sample {sample}: {'running max' if paper else 'scale of the block'} {base:.4g} nats"
     own += f", accumulator × {step.kept[window][at]:.4g}." if paper else "."
-    left, right = step.theta.T[:MAX_CELLS, :MAX_CELLS] * SCALE, step.x[:MAX_CELLS, window].astype(np.float32) * SCALE * factor
+    loaded = slice(0, min(step.count, MAX_CELLS))  # the rest of the tile is masked
+    left, right = step.theta.T[:MAX_CELLS, loaded] * SCALE, step.x[loaded, window].astype(np.float32) * SCALE * factor
     acc = (step.acc * np.float32(2.0**-30))[:MAX_CELLS, window]
-    names = [("P", "sums", "children"), ("e", "children", "samples"), ("accumulator", "sums", "samples")]
-    filled = f" ({step.count} of the tile's {config.tile_k})" if step.count < config.tile_k else ""  # the rest is masked
-    return drawn_step(left, right, acc, names, [-1, at, at], size, f"P[children {step.first}..{last}]{filled}, {parts}; {then} {own}")
+    children = "children" if step.count == config.tile_k else f"of {config.tile_k} children"
+    names = [("P", "sums", children), ("e", children, "samples"), ("accumulator", "sums", "samples")]
+    return drawn_step(left, right, acc, names, [-1, at, at], size, f"P[children {step.first}..{last}], {parts}; {then} {own}")
 
 
 def drawn_step(left, right, acc, names, marks: list[int], size: int, text: str, part: str = "step", first: int = 0, **more) -> dict:
@@ -127,7 +128,8 @@ def drawn_step(left, right, acc, names, marks: list[int], size: int, text: str, 
 
 def shape_text(tile: np.ndarray, rows: str, columns: str) -> str:
     def words(number: int, name: str) -> str:
-        return f"{number} {name}" if number != 1 else f"1 {'child' if name == 'children' else name[:-1]}"
+        one = {"children": "child"}.get(name, name if name.startswith("of ") else name[:-1])
+        return f"{number} {name if number != 1 else one}"
 
     return f"{words(tile.shape[0], rows)} × {words(tile.shape[1], columns)}" if rows else words(tile.shape[1], columns)
 

@@ -11,7 +11,7 @@ function draw_kernel(el, scene, store) {
   view.stop?.(scene !== view.scene);
   view.note.hidden = Boolean(scene.steps);
   pv_waits(view.note, scene.why || KERNEL_COMPUTES);
-  for (const part of [view.body, view.counter, view.waves, view.words, view.caption]) part.hidden = !scene.steps;
+  for (const part of [view.body, view.foot, view.words, view.caption]) part.hidden = !scene.steps;
   view.bar.hidden = !scene.steps && !(scene.others && view.scene); // a launch without a program leaves the choice of others
   [...view.bar.children].slice(2).forEach((part) => (part.hidden = !scene.steps)); // behind the layer and the choice of kernels
   const { blockSize, layer, tolerance } = frame.state, chosen = pv_launch(frame.state), follow = chosen !== view.chosen && chosen;
@@ -135,7 +135,9 @@ function kernel_build(frame) {
   view.code.setAttribute("aria-label", "Source of the Triton kernel, lines of this step");
   view.body.append(view.code);
   view.table = pv_el("table", "pcv-sr");
-  el.append(view.bar, view.note, view.words, view.body, view.counter, view.waves, view.caption, view.table);
+  view.foot = pv_el("div", "pcv-kernel-foot");
+  view.foot.append(view.counter, view.waves);
+  el.append(view.bar, view.note, view.words, view.body, view.foot, view.caption, view.table);
   view.said = pv_el("div", "pcv-sr");
   view.said.setAttribute("role", "status");
   el.append(view.said);
@@ -181,9 +183,9 @@ function kernel_controls(frame) {
   phase.dataset.pcv = "kernel-phase";
   const parts = [pv_el("span", "pcv-title", `Layer ${scene.layer}`), phase];
   if (scene.variant) {
-    const variant = pv_select(KERNEL_VARIANTS, scene.variant, "Variant of the kernel", (value) => kernel_ask(frame, { variant: value }));
-    variant.dataset.pcv = "kernel-variant";
-    parts.push(variant);
+    view.variants = pv_select(KERNEL_VARIANTS, scene.variant, "Variant of the kernel", (value) => kernel_ask(frame, { variant: value }));
+    view.variants.dataset.pcv = "kernel-variant";
+    parts.push(view.variants);
   }
   if (scene.numGroups > 1) {
     const groups = scene.groups.map((group) => [group, `launch ${group + 1}`]);
@@ -261,34 +263,49 @@ function kernel_paint(frame) {
   const step = kernel_step(scene, at), stored = at > n, part = at === 0 ? "start" : stored ? "store" : "step";
   kernel_words(view, part, step);
   kernel_waves(view, theme);
-  const room = view.body.clientWidth / frame.font > 72, low = frame.height < (room ? 24 : 30) * frame.font; // presenter size: the tiles come before words and source
-  frame.el.dataset.low = String(low);
-  const width = view.body.clientWidth, tight = low || (!room && frame.height < 36 * frame.font), wide = room && !tight;
-  Object.assign(view.body.dataset, { wide: String(wide), shows: !tight ? "both" : view.codeOpen ? "code" : "tiles" });
-  view.showCode.hidden = !tight;
-  view.showCode.setAttribute("aria-pressed", String(Boolean(view.codeOpen)));
+  const room = kernel_room(frame);
   view.slider.value = at;
   view.slider.setAttribute("aria-valuetext", part === "step" ? `step ${at} of ${scene.numSteps}` : part);
   Object.assign(frame.el.dataset, { step: at, variant: scene.variant, phase: scene.phase, loaded: String(Boolean(step)) });
   if (!step) return;
   const { spans, lines, file } = scene.source, own = part === "step" ? step.part : part;
   view.code.replaceChildren(pv_el("b", "", `${file}, lines ${spans[own].join("–")}\n`), lines[own].join("\n"));
-  const below = (wide ? 4.6 : tight ? 4 : 11.8) * frame.font; // of the tiles: their heads, and five lines of source where it has no column
-  const side = Math.max(48, Math.min(wide ? width * 0.205 : width / 3 - 16, view.body.clientHeight - below));
-  const across = low ? width / 3 - 16 : side;
+  const heads = view.tiles.map((_tile, i) => (stored && i === 2 ? scene.storedHead : step.heads[i])), sides = kernel_sides(frame, room, heads);
   view.values = view.tiles.map(({ name }) => kernel_values(stored && name === "acc" ? scene.stored : step[name]));
   view.shapes = view.tiles.map((_tile, i) => (stored && i === 2 ? scene.storedShape : step.shapes[i]));
   view.lost = [null, step.lost, at >= n && scene.lost].map((bytes) => (bytes ? pv_u8(bytes) : null));
   view.first = step.first;
-  view.tiles.forEach(({ head, canvas, mark }, i) => {
-    const text = stored && i === 2 ? scene.storedHead : step.heads[i];
-    head.textContent = text;
-    head.style.width = `${Math.max(side, wide ? 8.5 * frame.font : width / 3 - 12)}px`;
-    kernel_tile(canvas, at === 0 ? null : view.values[i], view.shapes[i], [across, side], theme, at === 0 ? null : view.lost[i]);
+  view.tiles.forEach(({ canvas, mark }, i) => {
+    kernel_tile(canvas, at === 0 ? null : view.values[i], view.shapes[i], sides, theme, at === 0 ? null : view.lost[i]);
     kernel_mark(mark, canvas, view.shapes[i], stored && i === 2 ? scene.storedMark : step.marks[i]);
     canvas.setAttribute("role", "img");
-    canvas.setAttribute("aria-label", `${text}; arrow keys read its numbers`);
+    canvas.setAttribute("aria-label", `${heads[i]}; arrow keys read its numbers`);
   });
+}
+
+// What there is room for. ``low``, as in presenter size: the tiles come before words and source.
+function kernel_room({ el, view, font, height }) {
+  const many = view.body.clientWidth / font > 72, low = height < (many ? 24 : 30) * font, tight = low || (!many && height < 36 * font), wide = many && !tight;
+  el.dataset.low = String(low);
+  Object.assign(view.body.dataset, { wide: String(wide), shows: !tight ? "both" : view.codeOpen ? "code" : "tiles" });
+  view.showCode.hidden = !tight;
+  view.showCode.setAttribute("aria-pressed", String(Boolean(view.codeOpen)));
+  if (view.bar.contains(view.variants)) pv_fit_options(view.variants, KERNEL_VARIANTS.map(([, text]) => text));
+  return { low, tight, wide };
+}
+
+// Room of each tile across and down, below its head and above five lines of source where that has no column.
+function kernel_sides({ view, font }, { low, tight, wide }, texts) {
+  const width = view.body.clientWidth, high = view.body.clientHeight, third = width / 3 - 16;
+  const side = (most, below) => Math.max(48, Math.min(most, high - below));
+  const column = side(width * 0.205, 4.6 * font);
+  view.tiles.forEach(({ head }, i) => {
+    head.textContent = texts[i];
+    head.style.width = `${wide ? Math.max(column, 8.5 * font) : third + 4}px`;
+  });
+  if (wide) return [column, column];
+  const down = side(third, tight ? Math.max(...view.tiles.map(({ head }) => head.offsetHeight)) + 10 : 11.8 * font);
+  return [low ? third : down, down];
 }
 
 // What the step does, and how much has been moved by then.

@@ -213,8 +213,10 @@ def test_the_lines_are_those_of_the_kernel():
 def tiles_have_the_room(lab):
     """In presenter size, of a class that sits far away."""
     lab.page.click("[data-pcv=presenter]")
-    shares = "() => [...document.querySelectorAll('.pcv-kernel-place canvas')].map(tile => tile.clientHeight / document.querySelector('.pcv-kernel').clientHeight)"
-    lab.page.wait_for_function(f"() => Math.min(...({shares})()) > 0.45")
+    lab.page.wait_for_function("""() => {
+        const tiles = [...document.querySelectorAll('.pcv-kernel-place canvas')].map(tile => tile.clientHeight);
+        return Math.min(...tiles) > 0.45 * document.querySelector('.pcv-kernel').clientHeight;
+    }""")
     chosen = "menu => menu.selectedOptions[0].text"
     assert lab.page.locator("[data-pcv=kernel-variant]").evaluate(chosen) == "paper"
     lab.page.click("[data-pcv=presenter]")

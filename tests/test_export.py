@@ -80,7 +80,7 @@ def test_wrong_arguments_write_nothing(root, tmp_path, arguments, text):
 
 def test_a_page_holds_parts_of_the_dag_while_they_fit(root):
     generation = Generation(1, user_entry(root), Settings())
-    numbering, held = generation.layering.numbering, held_parts(generation, 4, 10**7)
+    numbering, held = generation.layering.numbering, held_parts(generation, [0.25], 4, 10**7)
     parts = {(piece["size"], key): part for piece in held["pieces"] for key, part in unpack(b64decode(piece["data"])).items()}
     keys = {key for size, key in parts if size == 4}
     assert {f"vector:{v}" for v in range(len(numbering.vectors))} | {f"layer:{layer}" for layer in range(len(numbering.cut.layers) + 1)} <= keys
@@ -88,7 +88,7 @@ def test_a_page_holds_parts_of_the_dag_while_they_fit(root):
         assert part == unpack(pack(scene_dag_part(numbering, key, size, costs=generation.dag.costs(size))))
     assert {key for size, key in parts if size == 2} == {f"layer:{layer}" for layer in range(len(numbering.cut.layers) + 1)}
     most = sum(len(piece["data"]) for piece in held["pieces"]) // 2
-    few = held_parts(generation, 4, most)
+    few = held_parts(generation, [0.25], 4, most + len(held["index"]))
     assert most / 4 < sum(len(piece["data"]) for piece in few["pieces"]) <= most
     number = sum(key.startswith("vector:") for piece in few["pieces"] if piece["size"] == 4 for key in piece["keys"])
     assert number > 0 and f"; {number} of {len(numbering.vectors)} vectors" in few["says"] and "pcv.draw(" in few["says"]
@@ -159,6 +159,31 @@ def assert_compares(page, root):
     page.set_viewport_size({"width": 1280, "height": 720})
 
 
+def finds_rows(page, root, numbering):
+    """Rows of figure 4 at the tolerance that the slider has; at another block size the node that it is there."""
+    vector = next(v for v, nodes in enumerate(numbering.vectors) if nodes.kind == "sum" and v > len(numbering.vectors) // 2)
+    node, said = int(numbering.starts[vector]) + 2, "text => document.querySelector('[data-pcv=dag-said]').textContent.startsWith(text)"
+
+    def find(size):
+        row = pcv.compile(root, block_size=size, padding_tolerance=0.25).starts[id(numbering.vectors[vector])] + 2
+        page.fill("[data-pcv=dag-find]", f"row {row}")
+        page.press("[data-pcv=dag-find]", "Enter")
+        return row
+
+    row = find(1)
+    told = page.wait_for_selector(f"[data-open='node:{node}']").text_content()
+    text = f"Figure 4 of Blocks: row {row} at block size 1 and tolerance 0.25. "
+    assert text + scene_dag_part(numbering, f"node:{node}", 1)["caption"] in told and 2 * text not in told
+    page.fill("[data-pcv=dag-find]", "row 0")
+    page.press("[data-pcv=dag-find]", "Enter")
+    page.wait_for_function(said, arg="No sum or input has row 0 at block size 1: ")
+    page.locator("[data-pcv=slider]").press("End")
+    page.wait_for_selector("[data-pcv=root][data-block-size='8']")
+    row = find(8)
+    page.wait_for_function(said, arg=f"Row {row} at block size 8 is node {node}, of vector {vector}. Not in this page: ")
+    page.locator("[data-pcv=slider]").press("Home")
+
+
 def assert_opens(page, root):
     """The DAG down to a node by searching, as the kernel would draw it; what the page does not hold, and flows, say what to do."""
     numbering = layering(root).numbering
@@ -177,6 +202,7 @@ def assert_opens(page, root):
     page.fill("[data-pcv=dag-find]", f"{last}")
     page.press("[data-pcv=dag-find]", "Enter")
     page.wait_for_selector(f"[data-open='node:{last}'], [data-pcv=stage-dag] .pcv-dag-found button")
+    finds_rows(page, root, numbering)
     page.select_option("[data-pcv=dag-quantity]", "flow_data")
     page.wait_for_function("text => document.querySelector('[data-pcv=dag-said]').textContent === text", arg=export.LIVE)
     page.select_option("[data-pcv=dag-quantity]", "edges")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
+import numpy as np
+
+from ..compiler.compile import node_rows
 from .packing import pack
 from .scenes.common import count
 from .scenes.dag_costs import ESTIMATES
@@ -16,15 +19,20 @@ SWEEPS = ((True, "vectors"), (True, "vector"), (False, "vectors"), (False, "vect
 DAG_BYTES = 1_600_000  # of a page
 MAX_PARTS = 3000  # for more there is no time
 TOGETHER = 32  # parts that are compressed as one piece
+NO_ROW = 2**32 - 1  # of products, which are computed where they are read
+ROWS_NODES = 100_000  # of a circuit whose rows are held at every block size; laying out a larger one takes long
 
 
-def held_parts(generation, size: int, left: int, made: Callable[[int], None] = lambda parts: None) -> dict:
-    """What page.js answers from, at most ``left`` characters: "pieces" of packed parts, each of one block size; "starts", the first node of
-    each vector; "says", what is held and what to do for more. Layers come first, at every block size, then at ``size`` what they open
-    into, coarse before fine. ``made`` hears how many parts there are as they grow.
+def held_parts(generation, tolerances: Sequence[float], size: int, left: int, made: Callable[[int], None] = lambda parts: None) -> dict:
+    """What page.js answers from, at most ``left`` characters: "pieces" of packed parts, each of one block size; "index", the first node of
+    each vector and, at the block sizes and tolerances of "rows", its first row as figure 4 of Blocks has it; "says", what is held and what
+    to do for more. Layers come first, at every block size, then at ``size`` what they open into, coarse before fine. ``made`` hears how
+    many parts there are as they grow.
     """
     numbering, sizes = generation.layering.numbering, generation.entry.sizes
-    left = min(left, DAG_BYTES)
+    rows = [(each, tolerance) for each in (sizes if numbering.num_nodes <= ROWS_NODES else [size]) for tolerance in tolerances]
+    index = b64encode(_index(numbering, rows)).decode()
+    left = min(left, DAG_BYTES) - len(index)
     pieces, held = [], dict.fromkeys(LEVELS, 0)
     made(0)
     for one in _pieces(generation, size, (size, *(other for other in sizes if other != size))):
@@ -35,10 +43,15 @@ def held_parts(generation, size: int, left: int, made: Callable[[int], None] = l
         made(sum(len(piece["keys"]) for piece in pieces))
         for key in one["keys"] if one["size"] == size else ():
             held[key.split(":")[0]] += 1
-    starts = pack({"starts": numbering.starts.astype("<u4").tobytes()})
-    place = {"size": size, "tolerance": generation.settings.padding_tolerance, "layers": len(numbering.cut.layers)}
+    place = {"size": size, "tolerance": generation.settings.padding_tolerance, "rows": rows, "layers": len(numbering.cut.layers)}
     costs = ["padding", *ESTIMATES, *KINDS]
-    return place | {"pieces": pieces, "starts": b64encode(starts).decode(), "costs": costs, "says": _says(numbering, held, size)}
+    return place | {"pieces": pieces, "index": index, "costs": costs, "says": _says(numbering, held, size)}
+
+
+def _index(numbering, rows: list[tuple[int, float]]) -> bytes:
+    starts = [node_rows(numbering.cut, block_size=size, padding_tolerance=tolerance) for size, tolerance in rows]
+    first = np.array([[of.get(id(nodes), NO_ROW) for nodes in numbering.vectors] for of in starts], "<u4")
+    return pack({"starts": numbering.starts.astype("<u4").tobytes(), "rows": first.tobytes()})
 
 
 def _pieces(generation, size: int, sizes: tuple[int, ...]) -> Iterator[dict]:

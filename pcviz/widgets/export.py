@@ -119,12 +119,12 @@ def page_html(
     script, style, plotly = inline(bundle.page_js()), bundle.css() + PAGE_CSS, b64encode(bundle.plotly_js()).decode()
     static = _static(generations[0], size, layer)
     left = LIMIT_BYTES - len((script + style + static).encode()) - len(plotly) - 100_000  # the rest: sessions, steps, marks
-    dag = held_parts(generations[0], size, left // 3, lambda parts: tell(0, 1, f"parts of the DAG, {parts:,} so far"))
+    tolerances = [each.padding_tolerance for each in settings]
+    dag = held_parts(generations[0], tolerances, size, left // 3, lambda parts: tell(0, 1, f"parts of the DAG, {parts:,} so far"))
     left -= len(json.dumps(dag))
     frames, layers = _frames(generations, size, layer, left - len(json.dumps(steps)), tell)
     tell(len(frames), len(frames), _status(generations[0], layers))
-    tolerances = {"tolerances": sorted({each.padding_tolerance for each in settings})}
-    sessions = [_session(generation, size, layer, layers) | tolerances for generation in generations]
+    sessions = [_session(generation, size, layer, layers) | {"tolerances": sorted({*tolerances})} for generation in generations]
     page = page_state({"stages": list(stages or (scene.stages if scene else ()))})
     shown = {"arguments": {"root": "root"} if entry.name == "yours" else {}, "scene": scene_for_page(scene), "jump": 1, "page": page}
     sessions = [session | shown for session in sessions]

@@ -65,6 +65,8 @@ class PageModel {
   }
 }
 
+const PAGE_NO_ROW = 2 ** 32 - 1; // of products
+
 // Parts of the DAG that the page holds: the kernel's answers, or what is missing and where to find it.
 class PageDag {
   constructor({ dag, live }) {
@@ -76,7 +78,7 @@ class PageDag {
   async answer(message) {
     if (message.flow !== null && message.flow !== undefined) return { error: this.live };
     try {
-      const found = message.find === undefined ? { key: message.open } : await this.find(message.find);
+      const found = message.find === undefined ? { key: message.open } : await this.find(message.find, message);
       if (found.key === undefined) return found;
       const part = await this.part(found.key, message);
       return part ? { ...found, part, samples: 0 } : { error: this.held.says };
@@ -90,6 +92,7 @@ class PageDag {
     const own = this.pieces.get(`${size}|${key}`), piece = own ?? (/^(layer|vectors):/.test(key) ? this.pieces.get(`${this.held.size}|${key}`) : null);
     if (!piece) return null;
     const part = { ...(await this.unpacked(piece))[key], blockSize: size };
+    if (key.startsWith("node:")) part.caption = (await this.rowText(part, tolerance)) + part.caption;
     if (own && tolerance === this.held.tolerance) return part;
     const glyphs = part.glyphs.map((glyph) => ({ ...glyph, ...Object.fromEntries(this.held.costs.map((name) => [name, null])) }));
     const alone = `This page has the costs of its parts at block size ${this.held.size} and tolerance ${this.held.tolerance} alone.`;
@@ -100,22 +103,46 @@ class PageDag {
     return (piece.parts ??= unpackFrame(fromBase64(piece.data)));
   }
 
-  async find(text) {
-    const words = text.trim().replaceAll(",", "").toLowerCase(), number = words.match(/^(?:(node|layer|vector) )?#?(\d+)$/);
+  async find(text, place) {
+    const words = text.trim().replaceAll(",", "").toLowerCase(), number = words.match(/^(?:(node|layer|vector|row) )?#?(\d+)$/);
     if (words === "input" || words === "inputs") return { key: "layer:0" };
     if (!number) return this.named(words);
-    const kind = number[1] || "node", value = Number(number[2]), starts = await this.starts(), vectors = starts.length - 1;
+    if (number[1] === "row") return this.row(Number(number[2]), place);
+    const kind = number[1] || "node", value = Number(number[2]), { starts } = await this.index(), vectors = starts.length - 1;
     const most = { node: starts[vectors], vector: vectors, layer: this.held.layers + 1 }[kind];
     if (value >= most) return { error: `There is no ${kind} ${pv_count(value)}: they are numbered 0 to ${pv_count(most - 1)}.` };
-    const key = `${kind}:${value}`, vector = starts.findLastIndex((start) => start <= value);
-    if (kind !== "node" || this.pieces.has(`${this.held.size}|${key}`)) return { key };
+    return kind === "node" ? this.node(value, starts) : { key: `${kind}:${value}` };
+  }
+
+  // A node, or its vector where the page does not hold the node alone.
+  node(value, starts) {
+    const key = `node:${value}`, vector = starts.findLastIndex((start) => start <= value);
+    if (this.pieces.has(`${this.held.size}|${key}`)) return { key };
     if (!this.pieces.has(`${this.held.size}|vector:${vector}`)) return { error: `Node ${pv_count(value)} belongs to vector ${pv_count(vector)}. ${this.held.says}` };
     return { matches: [[`vector:${vector}`, `vector ${pv_count(vector)}, which has node ${pv_count(value)}; the node alone is not in this page`]], total: 1 };
   }
 
-  async starts() {
-    const bytes = (await unpackFrame(fromBase64(this.held.starts))).starts;
-    return new Uint32Array(bytes.slice().buffer);
+  // A row of figure 4 of Blocks: another node at another block size or tolerance.
+  async row(value, { block_size: size, tolerance }) {
+    const { starts, rows } = await this.index(), first = rows.get(`${size}|${tolerance}`);
+    if (!first) return { error: `Rows of figure 4 are in this page at block size ${this.held.size} alone; pcv.explore(root) in a notebook finds those at others.` };
+    const vector = first.findIndex((row, at) => row <= value && value < row + starts[at + 1] - starts[at]), node = starts[vector] + value - first[vector];
+    if (vector < 0) return { error: `No sum or input has row ${value} at block size ${size}: it is padding, or behind the last one.` };
+    if (size === this.held.size) return this.node(node, starts);
+    return { error: `Row ${value} at block size ${size} is node ${pv_count(node)}, of vector ${pv_count(vector)}. ${this.held.says}` };
+  }
+
+  // What stands before the caption of a sum's picture.
+  async rowText({ key, layer, blockSize }, tolerance) {
+    const node = Number(key.split(":")[1]), { starts, rows } = await this.index(), vector = starts.findLastIndex((start) => start <= node), first = rows.get(`${blockSize}|${tolerance}`)?.[vector];
+    return layer && first < PAGE_NO_ROW ? `Figure 4 of Blocks: row ${first + node - starts[vector]} at block size ${blockSize} and tolerance ${tolerance}. ` : "";
+  }
+
+  // First nodes of the vectors, and their first rows at block sizes and tolerances.
+  async index() {
+    const numbers = (bytes) => new Uint32Array(bytes.slice().buffer), found = await (this.unpackedIndex ??= unpackFrame(fromBase64(this.held.index)));
+    const starts = numbers(found.starts), rows = numbers(found.rows), each = starts.length - 1;
+    return { starts, rows: new Map(this.held.rows.map(([size, tolerance], at) => [`${size}|${tolerance}`, rows.subarray(at * each, (at + 1) * each)])) };
   }
 
   async named(words) {

@@ -95,39 +95,39 @@ def _add_bench_gpu(kinds) -> None:
     step = kinds.add_parser("step", help="a training step of seven large circuits on a GPU, beside PyJuice's; rows for assets/recorded")
     step.add_argument("circuits", nargs="*", metavar="CIRCUIT", help="PD-128, PD-256, HCLT-256, HCLT-512, RAT-256, HMM-1024, HMM-2048 (default: all)")
     step.add_argument("--images", help="folder of IDX files with 784-pixel images, such as Fashion-MNIST")
-    step.add_argument("--against", choices=["pyjuice"], help="measure PyJuice too (extra: peers)")
-    step.add_argument("--variant", action="append", choices=["scaled", "paper"], help="variant of the sum kernel (default: scaled)")
     step.add_argument("--deterministic", action="store_true", help="measure pcviz's deterministic mode, too")
     step.add_argument("--block-size", type=int, help="block size of pcviz (default: 32 for PD, else 64)")
-    step.add_argument("--batch-size", type=int, default=512)
-    step.add_argument("--repeats", type=int, default=15)
-    step.add_argument("--commit", default="", help="written to the rows")
-    step.add_argument("--out", type=Path, help="CSV file that rows are added to")
-    step.set_defaults(run=_bench_step)
+    _add_timed(step)
     layer = kinds.add_parser("layer", help="the large layer of figure 5 on a GPU at every block size, beside PyJuice's; rows for assets/recorded")
     layer.add_argument("layers", nargs="*", metavar="LAYER", help="fig5-dense, fig5-drawn (default: both)")
     layer.add_argument("--block-sizes", type=int, nargs="+", metavar="N", help="(default: 1 to 64, 1 to 128 of fig5-drawn)")
-    layer.add_argument("--against", choices=["pyjuice"], help="measure PyJuice, too (extra: peers)")
-    layer.add_argument("--variant", action="append", choices=["scaled", "paper"], help="variant of the sum kernel (default: scaled)")
     layer.add_argument("--counters", action="store_true", help="bytes and times of each launch under Nsight Compute (ncu) instead")
-    layer.add_argument("--batch-size", type=int, default=512)
-    layer.add_argument("--repeats", type=int, default=15)
-    layer.add_argument("--commit", default="", help="written to the rows")
-    layer.add_argument("--out", type=Path, help="CSV file that rows are added to")
-    layer.set_defaults(run=_bench)
+    _add_timed(layer)
     cold = kinds.add_parser("cold", help="a first step on a GPU with no kernel compiled yet, a new batch size, a new block size")
     cold.add_argument("circuits", nargs="*", metavar="CIRCUIT", help="HCLT-256, PD-256, RAT-256, HMM-1024 (default: all)")
     cold.add_argument("--images", type=Path, help="folder with IDX images (Fashion-MNIST; default: random ones)")
     cold.set_defaults(run=_bench)
-    trained = kinds.add_parser("epochs", help="epochs of EM on a GPU, of pcviz and of PyJuice, on the same mini-batches")
-    trained.add_argument("circuit", nargs="?", default="HCLT-256", help="one of the circuits of bench step that are over images (default: HCLT-256)")
-    trained.add_argument("--images", type=Path, required=True, help="folder with IDX images (Fashion-MNIST)")
-    trained.add_argument("--epochs", type=int, default=10)
-    trained.add_argument("--batch-size", type=int, default=512)
-    trained.add_argument("--against", choices=["pyjuice"], help="train PyJuice, too (extra 'peers')")
-    trained.add_argument("--commit", default="", help="written to the rows")
-    trained.add_argument("--out", type=Path, help="CSV file that rows are added to")
-    trained.set_defaults(run=_bench)
+    epochs = kinds.add_parser("epochs", help="epochs of EM on a GPU, of pcviz and of PyJuice, on the same mini-batches")
+    epochs.add_argument("circuit", nargs="?", default="HCLT-256", help="one of the circuits of bench step that are over images (default: HCLT-256)")
+    epochs.add_argument("--images", type=Path, required=True, help="folder with IDX images (Fashion-MNIST)")
+    epochs.add_argument("--epochs", type=int, default=10)
+    _add_rows(epochs)
+
+
+def _add_timed(command) -> None:
+    """Options of what times passes of several variants."""
+    command.add_argument("--variant", action="append", choices=["scaled", "paper"], help="variant of the sum kernel (default: scaled)")
+    command.add_argument("--repeats", type=int, default=15)
+    _add_rows(command)
+
+
+def _add_rows(command) -> None:
+    """Options of what writes rows."""
+    command.add_argument("--batch-size", type=int, default=512)
+    command.add_argument("--against", choices=["pyjuice"], help="measure PyJuice, too (extra: peers)")
+    command.add_argument("--commit", default="", help="written to the rows")
+    command.add_argument("--out", type=Path, help="CSV file that rows are added to")
+    command.set_defaults(run=_bench)
 
 
 def _export(args: argparse.Namespace) -> int:
@@ -174,17 +174,10 @@ def _bench(args: argparse.Namespace) -> int:
         "digits": bench.bench_digits,
         "compile": lambda: bench_compile.bench_compile(args.images),
         "train": lambda: bench.bench_train(args.epochs, args.batch_size, args.step_size, args.pseudocount),
+        "step": lambda: _bench_step(args),
         "layer": lambda: _bench_layer(args),
         "cold": lambda: bench_cold.bench_cold(args.circuits, args.images),
-        "epochs": lambda: bench_epochs.bench_epochs(
-            args.circuit,
-            args.images,
-            epochs=args.epochs,
-            batch_size=args.batch_size,
-            peers=args.against == "pyjuice",
-            commit=args.commit,
-            out=args.out,
-        ),
+        "epochs": lambda: bench_epochs.bench_epochs(args.circuit, args.images, epochs=args.epochs, **_for_rows(args)),
         "fashion": lambda: bench_fashion.bench_fashion(
             args.folder or bench_fashion.FOLDER, args.latents, args.epochs, args.batch_size, args.images, args.block_size
         ),
@@ -192,47 +185,41 @@ def _bench(args: argparse.Namespace) -> int:
     try:
         for line in run():
             print(line, flush=True)
-    except (FileNotFoundError, ChildProcessError, ValueError, WrongResult) as error:
+    except (FileNotFoundError, ChildProcessError, ImportError, ValueError, WrongResult) as error:
         print(error, file=sys.stderr)
         return 1
     return 0
 
 
+def _for_rows(args: argparse.Namespace) -> dict:
+    """What ``_add_rows`` added, and the variants where there are some, as arguments of a benchmark."""
+    variants = {"variants": tuple(args.variant or ["scaled"])} if "variant" in args else {}
+    return {"batch_size": args.batch_size, "peers": args.against == "pyjuice", "commit": args.commit, "out": args.out, **variants}
+
+
 def _bench_layer(args: argparse.Namespace) -> Iterator[str]:
     from . import bench_counters, bench_layer
 
-    asked = {"block_sizes": args.block_sizes, "batch_size": args.batch_size, "variants": tuple(args.variant or ["scaled"])}
-    asked |= {"peers": args.against == "pyjuice", "commit": args.commit, "out": args.out}
+    asked = {"block_sizes": args.block_sizes, **_for_rows(args)}
     if args.counters:
         return bench_counters.bench_counters(args.layers, **asked)
     return bench_layer.bench_layer(args.layers, repeats=args.repeats, **asked)
 
 
-def _bench_step(args: argparse.Namespace) -> int:
+def _bench_step(args: argparse.Namespace) -> Iterator[str]:
     from .bench_step import bench_step
     from .datasets import load_idx
     from .peers import SIZES
 
-    try:
-        images = None if args.images is None else load_idx(args.images)
-        lines = bench_step(
-            args.circuits or list(SIZES),
-            None if images is None else images.reshape(len(images), -1),
-            block_size=args.block_size,
-            batch_size=args.batch_size,
-            repeats=args.repeats,
-            variants=tuple(args.variant or ["scaled"]),
-            deterministic=args.deterministic,
-            peers=args.against == "pyjuice",
-            commit=args.commit,
-            out=args.out,
-        )
-        for line in lines:
-            print(line, flush=True)
-    except ValueError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+    images = None if args.images is None else load_idx(args.images)
+    return bench_step(
+        args.circuits or list(SIZES),
+        None if images is None else images.reshape(len(images), -1),
+        block_size=args.block_size,
+        repeats=args.repeats,
+        deterministic=args.deterministic,
+        **_for_rows(args),
+    )
 
 
 def _port(text: str) -> int:

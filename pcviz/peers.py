@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import random
 
 SIZES = {"PD-128": 128, "PD-256": 256, "HCLT-256": 256, "HCLT-512": 512, "RAT-256": 256, "HMM-1024": 1024, "HMM-2048": 2048}
@@ -14,13 +15,16 @@ def pyjuice_circuit(name: str, x=None, seed: int = 0):
 
     PD and HCLT are over 28 x 28 variables of 256 categories, RAT over 784 such, HMM over 32 of 4,023. ``x`` [N, 784] are the
     images (Fashion-MNIST) whose first 2,000 give the HCLT its tree; the others need none. The same ``seed`` gives the same
-    circuit; the global random states are left as they were.
+    circuit; the global random states are left as they were. Raises ValueError for another name and for an HCLT without images,
+    ModuleNotFoundError without PyJuice.
     """
     if name not in SIZES:
         raise ValueError(f"pyjuice_circuit expects one of {', '.join(SIZES)}, got {name!r}.")
     kind, size = name.partition("-")[0], SIZES[name]
     if kind == "HCLT" and x is None:
         raise ValueError(f"pyjuice_circuit({name!r}) learns its tree from images: pass x, e.g. pcv.datasets.load_idx('fashion-mnist/').")
+    if importlib.util.find_spec("pyjuice") is None:
+        raise ModuleNotFoundError(f"{name} is built by PyJuice: pip install pyjuice")
     import torch
 
     state = random.getstate()

@@ -77,6 +77,13 @@ def test_the_device_line_does_not_need_torch_to_find_a_gpu(monkeypatch):
     assert lab.describe().endswith("; NVIDIA H100 80GB HBM3")
 
 
+@pytest.mark.parametrize("line", ["step --images {0}", "epochs --images {0}", "fashion --folder {0}", "step what", "layer what", "cold what"])
+def test_bench_says_in_a_line_what_is_missing(line, capsys, tmp_path):
+    assert cli.main(["bench", *line.format(tmp_path / "nowhere").split()]) == 1
+    said = capsys.readouterr()
+    assert not said.out and len(said.err.splitlines()) == 1 and ("nowhere" in said.err or "what" in said.err or "CUDA" in said.err)
+
+
 def test_bench_compile_prepares_large_circuits_in_a_process_of_their_own():
     found, root = prepare_in_fresh_process(partial(HMM, 5, 256, 3), 32, repeats=2), HMM(5, 256, 3)
     assert found.num_edges == sum(nodes.num_edges for nodes in sum_vectors(root)) and found.seconds.shape == (2, 3) and (found.seconds > 0).all()

@@ -8,19 +8,21 @@ Shape legend: B samples (whole batch, filled up to PITCH), M rows of a sum block
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from pcviz_kernels.config import LaunchConfig
+from pcviz_kernels.launches import FLOW_SCALE
 from pcviz_kernels.tiles import PITCH
 from pcviz_kernels.triton_launches import UNIT, TritonElements, TritonLayer, TritonSums, lost_log2
 
 from .kernel_steps import element_logs, finite, first_read, level, scaled_units, to_half
 
 MOST = np.float32(31.0)  # log2 of the largest factor that element flows multiply a step with
-FLOW_LOG2 = np.float32(-40.0)  # parameter flows are stored times 2^-40
+FLOW_LOG2 = np.float32(math.log2(FLOW_SCALE))  # parameter flows are stored times FLOW_SCALE
 LEAST_FLOW = np.float32(2.0**-30)  # of triton_blocks: a lost sum with less hands none down
-FLOW_SCALE = np.float32(1099511627776.0)
+UNSCALED = np.float32(1 / FLOW_SCALE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -267,12 +269,12 @@ def em_program(launch: TritonSums, params: np.ndarray, flows: np.ndarray, tile: 
         total = total + (theta * flow).sum(axis=0)
         edges = edges + (theta > 0).astype(np.float32).sum(axis=0)
         tiles.append((first, int(inside.sum()), theta, flow, (inside & (pid > 0))[:, None]))
-        steps.append(EmStep(1, first, tiles[-1][1], theta, theta * flow * FLOW_SCALE, total * FLOW_SCALE, None))
-    total = total * FLOW_SCALE + np.where(edges > 0, pseudocount, np.float32(0))
+        steps.append(EmStep(1, first, tiles[-1][1], theta, theta * flow * UNSCALED, total * UNSCALED, None))
+    total = total * UNSCALED + np.where(edges > 0, pseudocount, np.float32(0))
     share = pseudocount / np.maximum(edges, np.float32(1))
     for first, count, theta, flow, mask in tiles:
         theta, flow = np.where(mask, theta, np.float32(0)), np.where(mask, flow, np.float32(0))
-        counts = theta * flow * FLOW_SCALE
+        counts = theta * flow * UNSCALED
         with np.errstate(divide="ignore", invalid="ignore"):
             target = (counts + np.where(theta > 0, share[None, :], np.float32(0))) / total[None, :]
             new = np.where((total > 0)[None, :], theta + step_size * (target - theta), theta)

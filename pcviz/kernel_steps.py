@@ -16,9 +16,8 @@ from pcviz_kernels.config import LaunchConfig
 from pcviz_kernels.triton_launches import UNIT, TritonLayer, TritonProducts, TritonSums, lost_log2
 
 from . import triton_trace
-from .tracing import Launch, ceil_div
+from .tracing import VARIANTS, Launch, ceil_div
 
-VARIANTS = ("paper", "scaled")
 HALF = np.float32(32768.0)  # values in [0, 1] are stored as float16 times 2^15
 UNSCALE = np.float32(9.313225746154785e-10)  # 2^-30
 

@@ -26,8 +26,8 @@ from .footprint import MemoryUse, tensor_bytes
 from .launching import input_launches as torch_input_launches
 from .launching import layer_launches as torch_layer_launches
 from .triton_launching import input_launch, layer_launches
+from .triton_trace import VARIANTS
 
-VARIANTS = ("scaled", "paper")
 LARGEST_BATCH = 4096
 FREE_SHARE = 0.8  # of the memory that is free when buffers are made
 GRAPHS = 8  # recorded passes that are kept

@@ -30,18 +30,17 @@ class KernelJob:
         return scene | {"groups": [record.group for record in report.records if (record.phase, record.layer) == (phase, layer)]}
 
     def _forward_scene(self, settings, report, layer: int, wish: dict) -> dict:
-        from ..kernel_steps import VARIANTS, forward_program, levels
-        from ..tracing import trace
+        from ..kernel_steps import forward_program, levels
+        from ..tracing import VARIANTS, trace
 
-        variant = wish.get("variant") if wish.get("variant") in VARIANTS else VARIANTS[0]
+        variant = wish.get("variant") if wish.get("variant") in VARIANTS else "paper"
         plan, node_logs = self._circuit.plan, self._logs
         launch, num_groups = _launch(report, "forward", layer, wish)
-        if report.impl == "triton":  # the report's are of the other variant
+        if report.impl == "triton":  # the report's launches are of the other variant
             launches = trace(plan, settings.batch_size, passes=("forward",), impl="triton", variant=variant)
             launch = next(each for each in launches.phase("forward") if (each.layer, each.group) == (layer, launch.group))
-        if report.impl == "triton":  # its programs fill their tiles: behind the batch p is 0
             padding = launch.grid[0] * launch.config.tile_b - node_logs.shape[1]
-            node_logs = np.pad(node_logs, ((0, 0), (0, padding)), constant_values=-np.inf)
+            node_logs = np.pad(node_logs, ((0, 0), (0, padding)), constant_values=-np.inf)  # programs fill their tiles: behind the batch p is 0
         number, sample, column, tile = _place(launch, settings.batch_size, wish)
         one = self._layer(layer)
         done = forward_program(one, launch.group, node_logs, self._half_params, launch.config, column, tile, variant)

@@ -175,5 +175,5 @@ CIRCUITS: dict[str, tuple[str, Callable]] = {
     "pruned": ("PD on 8 x 8, pruned to 40%", _pruned),
     "far apart": ("Far apart: 16 sums by 12 nats", _far_apart),
     "learning": ("Digits: PD, K=16, untrained", _learning),
-    "width 48": ("RAT-SPN of width 48", _width_48),
+    "width 48": ("RAT-SPN, vectors of 48 nodes", _width_48),
 }

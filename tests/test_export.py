@@ -252,11 +252,17 @@ def test_a_page_works_from_disk_without_a_network(chromium, root, tmp_path):
             for name, figure in (("time", "time_ms"), ("l2", "l2_to_l1_bytes"), ("hbm", "hbm_bytes")):
                 assert float(page.get_attribute(f"[data-pcv=headline-{name}]", "data-value")) == getattr(forward, figure)
         page.focus("[data-pcv=blocks-tolerance]")
+        launches = int(page.get_attribute("[data-pcv=headline-launches]", "data-value"))
         for key, tolerance in (("Home", "0"), ("End", "0.25")):
             page.keyboard.press(key)
             page.wait_for_selector(f"[data-pcv=headline][data-tolerance='{tolerance}']")
             pseudo = pcv.plan_summary(root, block_size=legal_sizes(root)[-1], padding_tolerance=float(tolerance)).total("pseudo_edges")
             assert int(page.get_attribute("[data-pcv=blocks-pseudo-total]", "data-value")) == pseudo
+            if key == "Home":  # what a move of the tolerance changes
+                more = int(page.get_attribute("[data-pcv=headline-launches]", "data-value")) - launches
+                change = page.locator("[data-pcv=headline-launches] .pcv-tile-change")
+                assert change.inner_text().strip() == (f"+{more}" if more else "same")
+                assert change.get_attribute("title") == "compared with tolerance 0.25"
         assert_compares(page, root)
         for name in ("memory", "tiles", "cost", "table", "dag", "training", "kernel"):
             page.click(f"[data-pcv=tab-{name}]")

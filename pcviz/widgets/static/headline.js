@@ -8,7 +8,8 @@ const HEADLINE = [
   { name: "launches", label: "Launches", value: (h) => h.launches, text: (n) => n.toLocaleString("en"), change: difference },
 ];
 
-function drawHeadline(el, now, before, state) {
+// ``before``: what the figures are compared with; ``at``: its block size, or "tolerance 0".
+function drawHeadline(el, now, before, at, state) {
   if (!el.firstChild) {
     el.innerHTML = HEADLINE.map(
       ({ name, label }) => `<div class="pcv-tile" data-pcv="headline-${name}"><span class="pcv-tile-label">${label}</span>
@@ -26,9 +27,9 @@ function drawHeadline(el, now, before, state) {
     value.textContent = figure === null || figure === undefined ? "–" : tile.text(figure);
     const old = before && tile.value(figuresOf(before, state.phase));
     const text = figure !== null && old !== null && old !== undefined ? tile.change(old, figure) : "";
-    const against = text && tile.name === "time" ? `${text === "same" ? "as" : "than"} at ${before.block_size}` : ""; // falls away where there is no room
+    const against = text && tile.name === "time" ? `${text === "same" ? "as" : "than"} at ${at}` : ""; // falls away where there is no room
     change.replaceChildren(pv_el("span", "", text), " ", pv_el("span", "", against));
-    change.title = text && `compared with block size ${before.block_size}`;
+    change.title = text && `compared with ${typeof at === "number" ? "block size " : ""}${at}`;
     kind.textContent = kind.title = figures ? figures.kinds[tile.name] ?? "" : "";
     node.title = figures?.formulas?.[tile.name] ?? "";
   }

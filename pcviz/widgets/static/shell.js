@@ -1,6 +1,7 @@
 // The explorer's frame: top bar, headline, stages and status line. Views draw into the stages; the kernel fills the hub.
 
 const LEAST_HEIGHT = { wide: 560, narrow: 640, presenter: 800 }; // pixels in which every stage shows all it has
+const ONE_MOVE_MS = 600; // between two of the tolerance, which are then one
 const LEFT_MS = 1500; // after which an output that is gone is hardly one that is being moved
 const hubs = new WeakMap();
 const shown = (window.pcvShown ??= new Map()); // key of an explorer -> in how many places of the page
@@ -10,7 +11,8 @@ class Shell {
   constructor(hub, el) {
     this.hub = hub;
     this.store = hub.store;
-    this.base = null; // block size before the present move, which the headline compares with
+    this.base = null; // block size before the present move, which the headline compares with,
+    this.baseTolerance = null; // or the tolerance before, if that has moved since
     this.committed = null;
     this.chosen = ["blocks", "cost", "dag", "training", "kernel", "memory", "tiles", "table", "compare"]; // most recently chosen stages first
     this.undo = [];
@@ -217,8 +219,9 @@ class Shell {
   }
 
   generation() {
-    const { blockSize } = this.store.get();
+    const { blockSize, tolerance } = this.store.get();
     this.committed = blockSize;
+    Object.assign(this, { tolerance, baseTolerance: null });
     if (!this.hub.frames.session.sizes.includes(this.base)) this.base = null;
     this.showSession();
     this.showHeadline();
@@ -251,6 +254,13 @@ class Shell {
     this.store.set({ blockSize: size, before: this.base === size ? null : this.base });
   }
 
+  // Moves that follow at once are one.
+  moveTolerance(tolerance) {
+    const now = performance.now();
+    if (this.baseTolerance === null || now - this.tolerated > ONE_MOVE_MS) this.baseTolerance = this.tolerance;
+    Object.assign(this, { tolerance, tolerated: now });
+  }
+
   commit(size) {
     this.moveDone = true;
     if (size === this.committed) return;
@@ -268,7 +278,9 @@ class Shell {
     }
     if (changed.includes("theme")) this.root.dataset.theme = state.theme;
     if (options.quiet) return;
+    if (changed.includes("tolerance")) this.moveTolerance(state.tolerance);
     if (changed.includes("blockSize")) {
+      this.baseTolerance = null;
       this.slider.setSize(state.blockSize);
       this.showUse();
     }
@@ -419,8 +431,9 @@ class Shell {
     if (!frames) return;
     const state = this.store.get();
     const now = frames.get("headline", state.blockSize);
-    const before = this.base === null || this.base === state.blockSize ? null : frames.get("headline", this.base);
-    drawHeadline(this.part.headline, now, before, state);
+    const { base, baseTolerance: tolerance } = this, moved = tolerance === null ? base !== null && base !== state.blockSize : tolerance !== state.tolerance;
+    const before = !moved ? null : tolerance === null ? frames.get("headline", base) : frames.get("headline", state.blockSize, null, tolerance);
+    drawHeadline(this.part.headline, now, before, tolerance === null ? base : `tolerance ${tolerance}`, state);
   }
 
   // After the first drag to the last size, one sentence says why.

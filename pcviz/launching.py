@@ -42,11 +42,28 @@ def layer_launches(layer: LayerPlan, block_starts: np.ndarray, device) -> LayerL
     num_scales = sum(section.count for section in layer.sections)
     scale_ids = [scale_of(group.cids) for group in layer.groups]
     set_of = sibling_sets(scale_ids, [_product_blocks(group, scale_of) for group in layer.products], num_scales)
-    nids = np.concatenate([group.nids for group in layer.groups])
-    order = np.argsort(nids)
-    sums, updates, first_block = [], [], 1  # sum block 0 is the parent of pseudo blocks
-    set_read = np.full(1 + len(nids), -1)  # by number of the sum block; -1: children of several sets
     widest = max(group.sum_block for group in layer.groups)
+    sums, updates, set_read = _sums(layer, scale_ids, set_of, widest, device)
+    elements, unset = _elements(layer, scale_of, set_of, set_read, widest, device)
+    return LayerLaunches(
+        products=tuple(_product(group, scale_of, set_of, block_starts, device) for group in layer.products),
+        sums=sums,
+        updates=updates,
+        elements=elements,
+        sections=tuple((section.start, section.width, section.count) for section in layer.sections),
+        num_element_rows=layer.num_element_rows,
+        num_scales=num_scales,
+        num_sum_blocks=len(set_read),
+        num_ratio_rows=len(set_read) * widest,
+        unset_rows=_tensor(np.flatnonzero(unset), device),
+    )
+
+
+def _sums(layer: LayerPlan, scale_ids: list[np.ndarray], set_of: np.ndarray, widest: int, device) -> tuple[tuple, tuple, np.ndarray]:
+    """Launches of the sums, those for EM, and by number of the sum block (0 is the parent of pseudo blocks) the set of siblings that it
+    reads, -1 where its children are of several."""
+    set_read = np.full(1 + sum(len(group.nids) for group in layer.groups), -1)
+    sums, updates, first_block = [], [], 1
     for group, ids in zip(layer.groups, scale_ids):
         lead = lead_scales(ids, set_of)
         if lead is not None:
@@ -55,6 +72,13 @@ def layer_launches(layer: LayerPlan, block_starts: np.ndarray, device) -> LayerL
         if group.first_use.any():
             updates.append(sums[-1] if group.first_use.all() else _sum(_first_uses(group), first_block, widest, ids[group.first_use], None, device))
         first_block += len(group.nids)
+    return tuple(sums), tuple(updates), set_read
+
+
+def _elements(layer: LayerPlan, scale_of, set_of: np.ndarray, set_read: np.ndarray, widest: int, device) -> tuple[tuple, np.ndarray]:
+    """Launches of element flows, and bool [element rows]: which of them no launch sets (those of the null block are not read)."""
+    nids = np.concatenate([group.nids for group in layer.groups])
+    order = np.argsort(nids)
 
     def number_of(parids: np.ndarray) -> np.ndarray:
         position = np.searchsorted(nids[order], parids)
@@ -69,18 +93,7 @@ def layer_launches(layer: LayerPlan, block_starts: np.ndarray, device) -> LayerL
         reached[rows] = True
         if first:
             unset[rows] = False
-    return LayerLaunches(
-        products=tuple(_product(group, scale_of, set_of, block_starts, device) for group in layer.products),
-        sums=tuple(sums),
-        updates=tuple(updates),
-        elements=tuple(elements),
-        sections=tuple((section.start, section.width, section.count) for section in layer.sections),
-        num_element_rows=layer.num_element_rows,
-        num_scales=num_scales,
-        num_sum_blocks=first_block,
-        num_ratio_rows=first_block * widest,
-        unset_rows=_tensor(np.flatnonzero(unset), device),
-    )
+    return tuple(elements), unset
 
 
 def _tensor(array: np.ndarray, device) -> torch.Tensor:

@@ -246,10 +246,10 @@ def test_a_lesson_in_the_page(lab):
     press(lab, "Backspace", "3", "Enter")
     assert shown(lab, "status") == "Ready."
     assert lab.page.evaluate("document.activeElement.dataset.pcv") == "slider" and lab.page.is_disabled("[data-pcv=guess]")
-    assert shown(lab, "answer") == "Locked: 3.0 %. Now move the slider to 32."
+    assert shown(lab, "answer") == "Locked: 3.0%. Now move the slider to 32."
     press(lab, "ArrowRight")
     share = pcv.plan_summary(scene_entry("width 48").root, block_size=32).padding_share
-    assert answered(lab, "Locked: 3.0 %. It is") == pytest.approx(100 * share)
+    assert answered(lab, "Locked: 3.0%. It is") == pytest.approx(100 * share)
     wait_kernel(lab, 32)
     press(lab, "Control+z")
     wait_place(lab, "missing rows", 16)

@@ -1,11 +1,11 @@
 // The headline strip: what the chosen block size costs, with units, the kind of each number and its change.
 
 const HEADLINE = [
-  { name: "time", label: "Time", value: (h) => h.time_ms, text: formatTime, change: ratio("faster", "slower") },
-  { name: "l2", label: PV_LEVELS.l2_to_l1_bytes, value: (h) => h.l2_bytes, text: formatBytes, change: ratio("less", "more") },
-  { name: "hbm", label: PV_LEVELS.hbm_bytes, value: (h) => h.hbm_bytes, text: formatBytes, change: ratio("less", "more") },
-  { name: "padding", label: "Padding", value: (h) => h.padding_share, text: formatShare, change: points },
-  { name: "launches", label: "Launches", value: (h) => h.launches, text: (n) => n.toLocaleString("en"), change: difference },
+  { name: "time", label: "Time", value: (h) => h.time_ms, text: pv_ms, change: ratio("faster", "slower") },
+  { name: "l2", label: PV_LEVELS.l2_to_l1_bytes, value: (h) => h.l2_bytes, text: pv_bytes, change: ratio("less", "more") },
+  { name: "hbm", label: PV_LEVELS.hbm_bytes, value: (h) => h.hbm_bytes, text: pv_bytes, change: ratio("less", "more") },
+  { name: "padding", label: "Padding", value: (h) => h.padding_share, text: pv_percent, change: points },
+  { name: "launches", label: "Launches", value: (h) => h.launches, text: pv_count, change: difference },
 ];
 
 // ``before``: what the figures are compared with; ``at``: its block size, or "tolerance 0".
@@ -63,28 +63,9 @@ function points(before, now) {
 }
 
 function difference(before, now) {
-  return now === before ? "same" : `${now > before ? "+" : "−"}${Math.abs(now - before).toLocaleString("en")}`;
+  return now === before ? "same" : `${now > before ? "+" : "−"}${pv_count(Math.abs(now - before))}`;
 }
 
 function formatRatio(factor) {
-  return factor >= 9.95 ? Math.round(factor).toLocaleString("en") : factor.toFixed(1).replace(/\.0$/, "");
-}
-
-function formatTime(ms) {
-  if (ms >= 1000) return `${threeDigits(ms / 1000)} s`;
-  return ms >= 1 || ms === 0 ? `${threeDigits(ms)} ms` : `${threeDigits(1000 * ms)} µs`;
-}
-
-function formatBytes(bytes) {
-  for (const [unit, scale] of [["TB", 1e12], ["GB", 1e9], ["MB", 1e6], ["kB", 1e3]]) if (bytes >= scale) return `${threeDigits(bytes / scale)} ${unit}`;
-  return `${Math.round(bytes)} B`;
-}
-
-function formatShare(share) {
-  const percent = 100 * share;
-  return percent > 0 && percent < 0.1 ? "< 0.1 %" : `${percent.toFixed(1)} %`;
-}
-
-function threeDigits(x) {
-  return x >= 100 ? Math.round(x).toLocaleString("en") : x.toPrecision(3);
+  return factor >= 9.95 ? pv_count(factor) : factor.toFixed(1).replace(/\.0$/, "");
 }

@@ -106,6 +106,6 @@ class Teaching {
 
   text({ figure, base }, number) {
     if (base !== null) return `${formatRatio(number)}×`;
-    return figure === "padding" ? `${number.toFixed(1)} %` : number.toLocaleString("en");
+    return figure === "padding" ? `${number.toFixed(1)}%` : number.toLocaleString("en");
   }
 }

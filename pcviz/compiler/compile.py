@@ -6,7 +6,7 @@ import numpy as np
 
 from ..ir.nodes import InputNodes, Nodes
 from .arguments import checked_block_size, checked_tolerance
-from .counting import input_shape
+from .counting import grouped_inputs
 from .indexing import Cursor, forward_groups, index_layer, pass_layer
 from .layering import Layering, block_of, layering
 from .plan import CircuitPlan, InputGroup, Section, SumGroup
@@ -82,11 +82,8 @@ def _widest_block(layers: Layering, block_size: int) -> int:
 
 
 def _lay_out_inputs(layers: Layering, block_size: int, cursor: Cursor) -> tuple[InputGroup, ...]:
-    shapes: dict[tuple, list] = {}
-    for nodes in layers.inputs:
-        shapes.setdefault(input_shape(nodes, block_size), []).append(nodes)
     groups = []
-    for (stride, *_), vectors in sorted(shapes.items(), key=lambda item: -item[0][0]):
+    for (stride, *_), vectors in grouped_inputs(layers.inputs, block_size):
         starts = [cursor.take_rows(nodes, block_of(nodes.num_nodes, block_size)) for nodes in vectors]
         sources: dict[int, InputNodes] = {}
         for nodes in vectors:

@@ -38,27 +38,32 @@ def plan_summary(root: Nodes | Layering, *, block_size: int, padding_tolerance: 
     padding_tolerance = checked_tolerance(padding_tolerance)
     layers = root if isinstance(root, Layering) else layering(root)
     seen: set[int] = set()  # ids of vectors that keep parameters
+    inputs = _inputs(layers.inputs, block_size)
     return PlanSummary(
         block_size=block_size,
         padding_tolerance=padding_tolerance,
         num_vars=layers.num_vars,
         num_input_vectors=len(layers.inputs),
         num_input_nodes=sum(nodes.num_nodes for nodes in layers.inputs),
-        input_launches=len({input_shape(nodes, block_size) for nodes in layers.inputs}),
+        input_launches=len(inputs),
         layers=tuple(_summarise(layer, block_size, padding_tolerance, seen) for layer in layers.layers),
-        inputs=_inputs(layers.inputs, block_size),
+        inputs=inputs,
     )
 
 
 def _inputs(vectors: tuple[InputNodes, ...], block_size: int) -> tuple[InputSummary, ...]:
+    return tuple(
+        InputSummary(shape[0], len(members), len({id(nodes.storage) for nodes in members}), shape[2] if shape[1] == "categories" else 0)
+        for shape, members in grouped_inputs(vectors, block_size)
+    )
+
+
+def grouped_inputs(vectors: tuple[InputNodes, ...], block_size: int) -> list[tuple[tuple, list[InputNodes]]]:
+    """(``input_shape``, vectors) of each launch of inputs, in the order in which they are laid out: the widest first."""
     shapes: dict[tuple, list[InputNodes]] = {}
     for nodes in vectors:
         shapes.setdefault(input_shape(nodes, block_size), []).append(nodes)
-    ordered = sorted(shapes.items(), key=lambda item: -item[0][0])  # as compile lays them out
-    return tuple(
-        InputSummary(shape[0], len(members), len({id(nodes.storage) for nodes in members}), shape[2] if shape[1] == "categories" else 0)
-        for shape, members in ordered
-    )
+    return sorted(shapes.items(), key=lambda item: -item[0][0])
 
 
 def input_shape(nodes: InputNodes, block_size: int) -> tuple:

@@ -245,6 +245,27 @@ async function pv_copy(text) {
   }
 }
 
+// What a view has as tables: for assistive tools, and over its picture while the button is pressed.
+function pv_sheet(view, label) {
+  const sheet = pv_focusable(pv_el("div", "pcv-sr"));
+  sheet.dataset.pcv = `${view}-table`;
+  sheet.tabIndex = 0; // scrolls with the arrow keys
+  sheet.setAttribute("role", "region");
+  sheet.setAttribute("aria-label", label);
+  return sheet;
+}
+
+function pv_sheet_button(sheet) {
+  const button = pv_button("table", () => {
+    const open = sheet.classList.toggle("pcv-sheet");
+    sheet.classList.toggle("pcv-sr", !open);
+    button.setAttribute("aria-pressed", String(open));
+  });
+  button.dataset.pcv = `${sheet.dataset.pcv}-toggle`;
+  button.setAttribute("aria-pressed", String(sheet.classList.contains("pcv-sheet")));
+  return button;
+}
+
 // A table of texts; the first column names its row.
 function pv_table(title, head, rows) {
   const table = pv_el("table", "pcv-table"), top = pv_el("thead"), body = pv_el("tbody"), line = (texts, heads) => {

@@ -59,13 +59,7 @@ function cost_build(frame) {
   view.phaseSelect = pv_phase_select(view);
   view.phaseSelect.dataset.pcv = "cost-phase";
   view.title = pv_el("span", "pcv-muted");
-  view.sheetButton = pv_button("table", () => {
-    const open = view.sheet.classList.toggle("pcv-sheet");
-    view.sheet.classList.toggle("pcv-sr", !open);
-    view.sheetButton.setAttribute("aria-pressed", String(open));
-  });
-  view.sheetButton.dataset.pcv = "cost-table-toggle";
-  view.sheetButton.setAttribute("aria-pressed", "false");
+  view.sheet = pv_sheet("cost", "Cost by block size, as a table");
   view.one = "time_ms"; // the panel that is shown where there is room for only one
   view.panelSelect = pv_select(Object.entries(COST_PANELS).map(([name, panel]) => [name, name === "cpu" ? "this CPU" : panel.short]), "time_ms", "quantity", (value) => {
     view.one = value;
@@ -89,16 +83,11 @@ function cost_build(frame) {
     button.dataset.pcv = `cost-source-${source}`;
     return button;
   });
-  bar.append(view.phaseSelect, view.panelSelect, view.thirdSelect, ...view.sources, view.title, pv_el("span", "pcv-grow"), view.sheetButton);
+  bar.append(view.phaseSelect, view.panelSelect, view.thirdSelect, ...view.sources, view.title, pv_el("span", "pcv-grow"), pv_sheet_button(view.sheet));
   view.keys = pv_focusable(pv_el("div", "pcv-keys"));
   view.plot = pv_el("div", "pcv-plot");
   view.charts = []; // the last shown first
   view.overlay = pv_el("div", "pcv-cost-overlay");
-  view.sheet = pv_el("div", "pcv-sr");
-  view.sheet.dataset.pcv = "cost-table";
-  pv_focusable(view.sheet).tabIndex = 0; // scrolls with the arrow keys
-  view.sheet.setAttribute("role", "region");
-  view.sheet.setAttribute("aria-label", "Cost by block size, as a table");
   view.plot.append(view.overlay, view.sheet);
   frame.el.append(bar, view.keys, view.plot);
 }

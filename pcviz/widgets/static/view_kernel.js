@@ -87,6 +87,7 @@ function kernel_build(frame) {
   const { el, view } = frame;
   view.note = pv_el("p", "pcv-absent");
   view.bar = pv_el("div", "pcv-bar");
+  view.bar.addEventListener("keydown", (event) => kernel_key(view, event));
   view.words = pv_el("div", "pcv-kernel-words");
   view.words.setAttribute("role", "status");
   view.text = pv_el("div");
@@ -94,54 +95,65 @@ function kernel_build(frame) {
   view.guard = pv_el("div", "pcv-kernel-guard");
   view.guard.dataset.pcv = "kernel-guard";
   view.words.append(view.text, view.guard);
-  view.body = pv_el("div", "pcv-kernel-body");
   view.row = pv_el("div", "pcv-kernel-row");
-  view.body.append(view.row);
+  view.tiles = ["left", "right", "acc"].map((name, i) => kernel_tile_build(view, name, i));
+  view.code = pv_focusable(pv_el("pre", "pcv-kernel-code"));
+  view.code.tabIndex = 0;
+  view.code.setAttribute("aria-label", "Source of the Triton kernel, lines of this step");
+  view.body = pv_el("div", "pcv-kernel-body");
+  view.body.append(view.row, view.code);
   view.counter = pv_el("div", "pcv-kernel-counter");
-  view.waves = pv_focusable(pv_el("canvas", "pcv-kernel-waves"));
-  view.waves.dataset.pcv = "kernel-waves";
-  view.waves.setAttribute("role", "img");
-  view.waves.tabIndex = 0;
-  view.waves.addEventListener("keydown", (event) => {
+  view.waves = kernel_waves_build(view);
+  view.foot = pv_el("div", "pcv-kernel-foot");
+  view.foot.append(view.counter, view.waves);
+  view.caption = pv_el("div", "pcv-caption pcv-kernel-caption");
+  view.table = pv_el("table", "pcv-sr");
+  view.said = pv_el("div", "pcv-sr");
+  view.said.setAttribute("role", "status");
+  el.append(view.bar, view.note, view.words, view.body, view.foot, view.caption, view.table, view.said);
+  view.tip = pv_tip(el);
+  kernel_player_build(view);
+}
+
+// One of the three tiles of a step: {name, head, canvas, mark}.
+function kernel_tile_build(view, name, i) {
+  const box = pv_el("figure", "pcv-kernel-tile"), head = pv_el("figcaption");
+  const place = pv_el("div", "pcv-kernel-place"), mark = pv_el("i", "pcv-kernel-mark");
+  mark.title = "the chosen sample";
+  const canvas = pv_focusable(pv_el("canvas"));
+  canvas.tabIndex = 0;
+  canvas.dataset.pcv = `kernel-${name}`;
+  canvas.addEventListener("mousemove", (event) => kernel_hover(view, i, canvas, event));
+  canvas.addEventListener("mouseleave", () => (view.tip.hidden = true));
+  canvas.addEventListener("keydown", (event) => kernel_cell_key(view, i, canvas, event));
+  canvas.addEventListener("blur", () => (view.tip.hidden = true));
+  place.append(mark, canvas);
+  box.append(head, place);
+  view.row.append(box);
+  return { name, head, canvas, mark };
+}
+
+// The programs of the launch, a row a wave: arrows and a click choose another one.
+function kernel_waves_build(view) {
+  const waves = pv_focusable(pv_el("canvas", "pcv-kernel-waves"));
+  waves.dataset.pcv = "kernel-waves";
+  waves.setAttribute("role", "img");
+  waves.tabIndex = 0;
+  waves.addEventListener("keydown", (event) => {
     const { program, programs, numSMs } = view.scene, by = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -numSMs, ArrowDown: numSMs }[event.key];
     if (by === undefined) return;
     event.preventDefault();
     if (program + by >= 0 && program + by < programs) kernel_ask(view.frame, { program: program + by });
   });
-  view.waves.addEventListener("click", (event) => {
+  waves.addEventListener("click", (event) => {
     const program = kernel_wave_at(view, event);
     if (program !== null) kernel_ask(view.frame, { program });
   });
-  view.caption = pv_el("div", "pcv-caption pcv-kernel-caption");
-  view.tiles = ["left", "right", "acc"].map((name, i) => {
-    const box = pv_el("figure", "pcv-kernel-tile");
-    const head = pv_el("figcaption");
-    const place = pv_el("div", "pcv-kernel-place"), mark = pv_el("i", "pcv-kernel-mark");
-    mark.title = "the chosen sample";
-    const canvas = pv_focusable(pv_el("canvas"));
-    canvas.addEventListener("mousemove", (event) => kernel_hover(view, i, canvas, event));
-    canvas.addEventListener("mouseleave", () => (view.tip.hidden = true));
-    canvas.tabIndex = 0;
-    canvas.dataset.pcv = `kernel-${name}`;
-    canvas.addEventListener("keydown", (event) => kernel_cell_key(view, i, canvas, event));
-    canvas.addEventListener("blur", () => (view.tip.hidden = true));
-    place.append(mark, canvas);
-    box.append(head, place);
-    view.row.append(box);
-    return { name, head, canvas, mark };
-  });
-  view.code = pv_focusable(pv_el("pre", "pcv-kernel-code"));
-  view.code.tabIndex = 0;
-  view.code.setAttribute("aria-label", "Source of the Triton kernel, lines of this step");
-  view.body.append(view.code);
-  view.table = pv_el("table", "pcv-sr");
-  view.foot = pv_el("div", "pcv-kernel-foot");
-  view.foot.append(view.counter, view.waves);
-  el.append(view.bar, view.note, view.words, view.body, view.foot, view.caption, view.table);
-  view.said = pv_el("div", "pcv-sr");
-  view.said.setAttribute("role", "status");
-  el.append(view.said);
-  view.tip = pv_tip(el);
+  return waves;
+}
+
+// Play, the slider of steps, and the button of the source.
+function kernel_player_build(view) {
   view.play = pv_button("Play", () => kernel_play(view));
   view.play.dataset.pcv = "kernel-play";
   view.showCode = pv_button("code", () => {
@@ -158,7 +170,6 @@ function kernel_build(frame) {
   view.slider.setAttribute("list", view.stops.id);
   view.slider.title = "start · the steps · store";
   view.slider.addEventListener("input", () => kernel_go(view, Number(view.slider.value)));
-  view.bar.addEventListener("keydown", (event) => kernel_key(view, event));
   view.stop = (other) => {
     if (!other && view.timer) return;
     clearInterval(view.timer);

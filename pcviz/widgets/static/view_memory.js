@@ -55,11 +55,7 @@ function memory_build(frame) {
   view.right.append(view.keys, view.svg);
   view.body.append(view.left, view.right);
   view.caption = pv_el("div", "pcv-caption pcv-memory-caption");
-  view.sheet = pv_focusable(pv_el("div", "pcv-sr"));
-  view.sheet.dataset.pcv = "memory-table";
-  view.sheet.tabIndex = 0; // scrolls with the arrow keys
-  view.sheet.setAttribute("role", "region");
-  view.sheet.setAttribute("aria-label", "Traffic and launches, as a table");
+  view.sheet = pv_sheet("memory", "Traffic and launches, as a table");
   view.said = pv_el("div", "pcv-sr");
   view.said.setAttribute("role", "status");
   const main = pv_el("div", "pcv-memory-main");
@@ -84,18 +80,11 @@ function memory_controls(frame) {
     button.title = `Roofline over the bytes of ${link.name}`;
     return button;
   });
-  const sheet = pv_button("table", () => {
-    const open = view.sheet.classList.toggle("pcv-sheet");
-    view.sheet.classList.toggle("pcv-sr", !open);
-    sheet.setAttribute("aria-pressed", String(open));
-  });
-  sheet.dataset.pcv = "memory-table-toggle";
-  sheet.setAttribute("aria-pressed", String(view.sheet.classList.contains("pcv-sheet")));
   const levels = pv_el("span", "pcv-memory-levels");
   levels.setAttribute("role", "group");
   levels.setAttribute("aria-label", "Level of the roofline");
   levels.append(...view.levels);
-  view.bar.replaceChildren(view.layerSelect, view.phaseSelect, levels, pv_el("span", "pcv-muted", `batch ${pv_count(scene.batchSize)}`), pv_el("span", "pcv-grow"), sheet);
+  view.bar.replaceChildren(view.layerSelect, view.phaseSelect, levels, pv_el("span", "pcv-muted", `batch ${pv_count(scene.batchSize)}`), pv_el("span", "pcv-grow"), pv_sheet_button(view.sheet));
 }
 
 // Sums of a layer (or "all") at a block size, over the chosen passes; null where there are none.

@@ -46,16 +46,11 @@ function training_build(frame) {
   view.pages = choice("page", TRAINING_PAGES, "page");
   view.points = pv_el("span", "pcv-muted");
   view.points.dataset.pcv = "training-points";
-  view.sheetButton = pv_button("table", () => {
-    view.sheetButton.setAttribute("aria-pressed", String(view.sheet.classList.toggle("pcv-sheet")));
-    view.sheet.classList.toggle("pcv-sr");
-  });
-  view.sheetButton.dataset.pcv = "training-table-toggle";
-  view.sheetButton.setAttribute("aria-pressed", "false");
+  view.sheet = pv_sheet("training", "Training as tables");
   const bar = pv_el("div", "pcv-bar");
   view.title = pv_el("span", "pcv-title", "Bits per dimension against");
   view.controls = training_controls(view);
-  bar.append(...view.pages, view.title, ...view.axes, pv_el("span", "pcv-grow"), view.points, view.sheetButton);
+  bar.append(...view.pages, view.title, ...view.axes, pv_el("span", "pcv-grow"), view.points, pv_sheet_button(view.sheet));
   view.keys = pv_el("div", "pcv-keys");
   view.plot = pv_el("div", "pcv-plot");
   view.chart = pv_el("div", "pcv-chart");
@@ -75,11 +70,6 @@ function training_build(frame) {
   view.left = pv_el("div", "pcv-training-left");
   view.left.append(view.keys, view.plot, view.foot);
   view.right = pv_el("div", "pcv-learned");
-  view.sheet = pv_el("div", "pcv-sr");
-  view.sheet.dataset.pcv = "training-table";
-  pv_focusable(view.sheet).tabIndex = 0; // scrolls with the arrow keys
-  view.sheet.setAttribute("role", "region");
-  view.sheet.setAttribute("aria-label", "Training as tables");
   view.sheetCurve = pv_el("div");
   view.sheetFlow = pv_el("div");
   view.sheet.append(view.sheetCurve, view.sheetFlow);

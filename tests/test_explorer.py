@@ -111,11 +111,11 @@ def test_bundle_is_one_module_without_imports():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"x": "abc"}, r"x must be data of this circuit, numbers \[samples, 16\] with one sample or more, got str of <U3 \[\]"),
+        ({"x": "abc"}, r"x must be data of this circuit, numbers \[samples, 16\]: x must hold numbers, got dtype <U3"),
         ({"x": np.zeros(16)}, r"got ndarray of float64 \[16\]"),
         ({"x": np.zeros((3, 9))}, r"got ndarray of float64 \[3, 9\]"),
         ({"x": np.zeros((0, 16))}, r"got ndarray of float64 \[0, 16\]"),
-        ({"x": np.full((2, 16), "1", object)}, r"got ndarray of object \[2, 16\]"),
+        ({"x": np.full((2, 16), "1", object)}, "x must hold numbers, got dtype object"),
         ({"x": [[0], [1, 2]]}, r"x must be data of this circuit, numbers \[samples, 16\]: "),
         ({"x": np.zeros((3, 16), int), "x_test": np.zeros((3, 15))}, r"x_test must be data of this circuit, .*got ndarray of float64 \[3, 15\]"),
         ({"x": np.zeros((3, 16), int), "image_shape": 16}, r"image_shape must be \(height, width\) with .* variables, 16, got 16"),

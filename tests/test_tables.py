@@ -6,6 +6,7 @@ import torch
 
 import pcviz as pcv
 from pcviz.datasets import as_array
+from pcviz.widgets.circuits import user_entry
 
 X = np.random.default_rng(0).integers(0, 3, (40, 4))
 
@@ -43,6 +44,7 @@ def test_any_array_will_do(circuit, same):
 
 def test_data_frames(circuit, pd):
     frame = pd.DataFrame(X, columns=list("abcd")).astype({"a": "uint8", "b": "Int64", "d": "category"})
+    np.testing.assert_array_equal(user_entry(circuit.root, frame).x, X)
     frame["c"] = pd.Categorical.from_codes(X[:, 2], ["red", "green", "blue"])
     assert torch.equal(circuit.check_data(frame), torch.as_tensor(X))
     torch.testing.assert_close(circuit(frame), circuit(X))

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..compiler.layering import layering
 from ..compiler.layering import legal_sizes as block_sizes
+from ..datasets import as_array
 from ..ir.nodes import sum_vectors
 
 FIGURE_5 = "figure 5"
@@ -107,11 +108,11 @@ def user_entry(root, x=None, x_test=None, image_shape=None) -> Entry:
 
 
 def checked_data(root, data, name: str) -> np.ndarray:
-    """``data`` as an array of numbers [N, V], one column a variable of the circuit; what values they take, the engine checks."""
+    """``data``, as everywhere (``as_array``), as numbers [N, V], one column a variable of the circuit; their values the engine checks."""
     num_vars = root.scope.bit_length()
     try:
-        array = np.asarray(data)
-    except (ValueError, TypeError, RuntimeError) as error:  # rows of unequal length; a tensor on a GPU
+        array = as_array(data, name)
+    except (ValueError, TypeError) as error:  # texts, rows of unequal length
         raise ValueError(f"{name} must be data of this circuit, numbers [samples, {num_vars}]: {error}") from error
     if array.ndim != 2 or not len(array) or array.shape[1] != num_vars or array.dtype.kind not in "biuf":
         found = f"{type(data).__name__} of {array.dtype} {list(array.shape)}"

@@ -16,18 +16,18 @@ function learned_draw(host, learned, frame) {
   if (host._learned === learned && host._key === key) return;
   host._learned = learned;
   host._key = key;
-  const side = host.clientWidth >= 44 * frame.font && host.clientHeight < 26 * frame.font; // little height: images and flow side by side
+  const tight = host.clientHeight < 26 * frame.font, side = tight && host.clientWidth >= 34 * frame.font; // little height: images and flow side by side
   parts.all.dataset.side = String(side);
-  const room = { width: side ? host.clientWidth / 2 - 20 : host.clientWidth - 14, height: host.clientHeight - (side ? 8 : 15) * frame.font, tight: side || host.clientHeight < 26 * frame.font };
+  const width = side ? host.clientWidth / 2 - 20 : host.clientWidth - 14;
   const { images } = learned, when = `epoch ${pv_count(learned.epoch)}, mini-batch ${pv_count(learned.step)}`;
   host.dataset.step = String(learned.step);
   for (const name of ["samplesHead", "samples", "completedHead", "completed", "originals"]) parts[name].hidden = !images || (name !== "samplesHead" && name !== "samples" && !images.numCompletions);
   parts.why.textContent = learned.why;
   parts.why.hidden = !learned.why;
-  if (images) learned_images(room, parts, images, when, frame);
   parts.flowHead.replaceChildren(pv_el("b", "", "Flow per layer"), `, mean of ${pv_plural(learned.flow.numSamples, "sample")}`);
-  learned_flow(parts.flow, learned.flow, frame, room.width);
+  learned_flow(parts.flow, learned.flow, frame, width);
   parts.caption.textContent = learned.caption;
+  if (images) learned_images({ width, height: host.clientHeight - (side ? 0 : parts.right.offsetHeight), tight }, parts, images, when, frame);
 }
 
 function learned_build(host) {
@@ -56,7 +56,8 @@ function learned_images({ width, height, tight }, parts, images, when, frame) {
   head(parts.samplesHead, "Samples", ` at ${when}`);
   head(parts.completedHead, "Completions", ": the lower half is drawn by the circuit; below, the images themselves");
   const samples = Math.min(images.numSamples, tight ? LEARNED_COLUMNS : 99), rows = Math.ceil(samples / LEARNED_COLUMNS) + (images.numCompletions ? 2 : 0);
-  const most = pv_clamp(height / rows - 8, 16, 72); // pixels of an image
+  const heads = [parts.samplesHead, parts.completedHead].reduce((sum, node) => sum + (node.hidden ? 0 : node.offsetHeight + 4), 0);
+  const most = pv_clamp((height - heads - 20) / rows - 4, 16, 72); // pixels of an image
   learned_canvas(parts.samples, images, images.samples, samples, [width, most], frame, false);
   learned_canvas(parts.completed, images, images.completed, images.numCompletions, [width, most], frame, true);
   learned_canvas(parts.originals, images, images.originals, images.numCompletions, [width, most], frame, false);

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from html import escape
 
+from .footprint import readable_bytes
+from .text_tables import html_table, text_table
 from .traffic_text import milliseconds
 
 HEADINGS = ("", "block size", "variant", "model", "corrected", "measured", "memory", "parameters", "padding", "launches", "model / recorded", "why")
@@ -123,8 +125,8 @@ def _cells(choice) -> tuple[str, ...]:
         _milliseconds(choice.time_ms),
         _milliseconds(choice.corrected_ms),
         _milliseconds(choice.measured_ms),
-        _size(choice.memory.total),
-        _size(choice.memory.parameters),
+        readable_bytes(choice.memory.total),
+        readable_bytes(choice.memory.parameters),
         f"{100 * choice.padding_share:.0f}%",
         f"{choice.launches:,}",
         "-" if choice.model_ratio is None else f"{choice.model_ratio:.2f}",
@@ -134,13 +136,6 @@ def _cells(choice) -> tuple[str, ...]:
 
 def _milliseconds(value: float | None) -> str:
     return milliseconds(value) if value is None or math.isfinite(value) else "too large"
-
-
-def _size(count: int) -> str:
-    for least, unit, bytes_each in ((2**29, "GiB", 2**30), (2**20, "MiB", 2**20)):
-        if count >= least:
-            return f"{count / bytes_each:.{2 if unit == 'GiB' else 1}f} {unit}"
-    return f"{count / 1024:.1f} KiB"
 
 
 def _rows(found) -> list[tuple[str, ...]]:
@@ -157,19 +152,11 @@ def _rows(found) -> list[tuple[str, ...]]:
 
 def text(found) -> str:
     rows = _rows(found)
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]) - 1)]
-    lines = ["  ".join([*(cell.rjust(width) for cell, width in zip(row, widths)), row[-1]]) for row in rows]
-    return "\n".join([headline(found), *lines, *notes(found)])
+    return "\n".join([headline(found), text_table(rows, left=[len(rows[0]) - 1]), *notes(found)])
 
 
 def table(found) -> str:
     """The same as HTML."""
-
-    def line(row, tag: str) -> str:
-        align = ["right"] * (len(row) - 1) + ["left"]
-        return "<tr>" + "".join(f'<{tag} style="text-align:{side}">{escape(cell)}</{tag}>' for cell, side in zip(row, align)) + "</tr>"
-
-    headings, *rows = _rows(found)
-    body = "".join(line(row, "td") for row in rows)
+    rows = _rows(found)
     below = "".join(f"<p>{escape(note)}</p>" for note in notes(found))
-    return f"<p>{escape(headline(found))}</p><table><thead>{line(headings, 'th')}</thead><tbody>{body}</tbody></table>{below}"
+    return f"<p>{escape(headline(found))}</p>{html_table(rows, left=[len(rows[0]) - 1])}{below}"

@@ -28,15 +28,16 @@ class MemoryUse:
 
     def __str__(self) -> str:
         parts = ("parameters", "flows", "indices", "buffers", "total")
-        sizes = ", ".join(f"{part} {_readable(getattr(self, part))}" for part in parts)
+        sizes = ", ".join(f"{part} {readable_bytes(getattr(self, part))}" for part in parts)
         return f"{sizes}; {self.micro_batch:,} of {self.batch_size:,} samples at a time"
 
 
-def _readable(size: int) -> str:
-    for unit, bytes_each in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
-        if size >= bytes_each:
-            return f"{size / bytes_each:.2f} {unit}"
-    return f"{size} bytes"
+def readable_bytes(size: int) -> str:
+    """'1.53 GiB', '320.0 MiB', '12.5 KiB'; from half a GiB on in GiB, so that sizes which are compared have one unit."""
+    for least, unit, bytes_each in ((2**29, "GiB", 2**30), (2**20, "MiB", 2**20)):
+        if size >= least:
+            return f"{size / bytes_each:.{2 if unit == 'GiB' else 1}f} {unit}"
+    return f"{size / 1024:.1f} KiB"
 
 
 def tensor_bytes(*records) -> int:

@@ -197,14 +197,14 @@ class TrafficReport:
         return sum_formulas([record for record in self.records if name is None or record.direction == name])
 
     def __str__(self):
-        from .traffic_text import text_table
+        from .traffic_text import report_text
 
-        return text_table(self)
+        return report_text(self)
 
     def _repr_html_(self):
-        from .traffic_text import html_table
+        from .traffic_text import report_html
 
-        return html_table(self)
+        return report_html(self)
 
 
 def estimate(

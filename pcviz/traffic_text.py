@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from html import escape
-
 from .devices import PRECISIONS
 from .em_trace import EM_OPERATIONS
+from .text_tables import html_table, text_table
 from .traffic import Traffic, TrafficRecord, TrafficReport, add_up, hbm_loads
 from .traffic_time import arithmetic_roof, imbalance, resident, step_ns
 
 # what a person reads of each level: requests of the multiprocessors; between L1 and L2, both ways; read from L2 alone; read and written
 LEVELS = {"l1_bytes": "L1", "l2_bytes": "L1-L2", "l2_to_l1_bytes": "L2 → L1", "hbm_bytes": "HBM"}
 HEADINGS = ("pass", "launches", "programs", "time ms", f"{LEVELS['hbm_bytes']} GB", f"{LEVELS['l2_bytes']} GB", "GFLOP", "bound by")
+LEFT = (0, len(HEADINGS) - 1)  # columns of texts
 
 
 def formulas(record: TrafficRecord) -> dict[str, str]:
@@ -120,17 +120,14 @@ def milliseconds_between(low: float, high: float) -> str:
     return f"{most} {unit}" if least == most else f"{least} to {most} {unit}"
 
 
-def text_table(report: TrafficReport) -> str:
-    rows = [HEADINGS, *_rows(report)]
-    widths = [max(len(row[c]) for row in rows) for c in range(len(HEADINGS))]
-    lines = ["  ".join(cell.ljust(w) if c in (0, 7) else cell.rjust(w) for c, (cell, w) in enumerate(zip(row, widths))).rstrip() for row in rows]
-    return "\n".join([_caption(report), *lines])
+def report_text(report: TrafficReport) -> str:
+    """The table of a report, as ``print`` shows it."""
+    return f"{_caption(report)}\n{text_table([HEADINGS, *_rows(report)], left=LEFT)}"
 
 
-def html_table(report: TrafficReport) -> str:
-    head = "".join(f"<th>{escape(h)}</th>" for h in HEADINGS)
-    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in _rows(report))
-    return f"<table><caption>{escape(_caption(report))}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+def report_html(report: TrafficReport) -> str:
+    """The same as HTML."""
+    return html_table([HEADINGS, *_rows(report)], left=LEFT, caption=_caption(report))
 
 
 def _caption(report: TrafficReport) -> str:

@@ -171,14 +171,14 @@ class PlanSummary:
         return 1 - self.total("edges") / cells
 
     def __str__(self):
-        from .report import text_table
+        from .report import report_text
 
-        return text_table(self)
+        return report_text(self)
 
     def _repr_html_(self):
-        from .report import html_table
+        from .report import report_html
 
-        return html_table(self)
+        return report_html(self)
 
 
 @dataclass(frozen=True, eq=False)

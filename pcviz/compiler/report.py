@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
+from ..text_tables import html_table, text_table
 from .plan import PlanSummary
 
 COLUMNS = ("layer", "launch", "sum blocks", "block", "child blocks", "edges stored", "absent", "missing", "pseudo", "pseudo %")
@@ -41,19 +42,13 @@ def headline(summary: PlanSummary) -> str:
         f"block size {summary.block_size}, padding tolerance {summary.padding_tolerance:g}: {summary.total('edges'):,} edges in "
         f"{len(summary.layers)} layers, {summary.num_groups} groups, {summary.forward_launches} launches forward "
         f"({summary.input_launches} input, {summary.total('product_launches')} product, {summary.sum_launches} sum); "
-        f"{100 * summary.padding_share:.1f} % of the multiplied cells are padding"
+        f"{100 * summary.padding_share:.1f}% of the multiplied cells are padding"
     )
 
 
-def text_table(summary: PlanSummary) -> str:
-    rows = [COLUMNS, *table_rows(summary)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(COLUMNS))]
-    return "\n".join([headline(summary), *("  ".join(cell.rjust(w) for cell, w in zip(row, widths)) for row in rows)])
+def report_text(summary: PlanSummary) -> str:
+    return f"{headline(summary)}\n{text_table([COLUMNS, *table_rows(summary)])}"
 
 
-def html_table(summary: PlanSummary) -> str:
-    def cells(row, tag):
-        return "<tr>" + "".join(f'<{tag} style="text-align:right">{escape(cell)}</{tag}>' for cell in row) + "</tr>"
-
-    body = "".join(cells(row, "td") for row in table_rows(summary))
-    return f"<p>{escape(headline(summary))}</p><table><thead>{cells(COLUMNS, 'th')}</thead><tbody>{body}</tbody></table>"
+def report_html(summary: PlanSummary) -> str:
+    return f"<p>{escape(headline(summary))}</p>{html_table([COLUMNS, *table_rows(summary)])}"

@@ -108,6 +108,9 @@ def milliseconds(ms: float | None, digits: int = 3) -> str:
     """"1.34 ms", "860 µs", "2.1 s"; "-" for None."""
     if ms is None:
         return "-"
+    if ms >= 1e6:
+        return f"{ms / 1000:,.0f} s"
+    ms = float(f"{ms:.{digits}g}")  # so that 999.7 ms are 1 s, and not 1e+03 ms
     value, unit = (ms / 1000, "s") if ms >= 1000 else (ms, "ms") if ms >= 1 or ms == 0 else (1000 * ms, "µs")
     return f"{value:.{digits}g} {unit}"
 

@@ -19,6 +19,7 @@ from pcviz.devices import H100_SXM, DeviceSpec
 from pcviz.ir.nodes import inputs, multiply, sum_vectors, summate
 from pcviz.recorded import figure_5_rows, layer_times, own_launches, steps_of_size
 from pcviz.traffic import ModelError
+from pcviz.traffic_text import milliseconds
 from pcviz.widgets import bundle, scenes
 from pcviz.widgets.circuits import figure_5_entry, user_entry
 from pcviz.widgets.headline import layer_points, recorded_points, scene_headline, step_points
@@ -28,7 +29,7 @@ from pcviz.widgets.scenes import memory as memory_module
 from pcviz.widgets.scenes import table as table_module
 from pcviz.widgets.scenes.blocks_launches import scene_launches
 from pcviz.widgets.scenes.blocks_window import scene_window
-from pcviz.widgets.scenes.common import STATIC_LIMIT, html_table
+from pcviz.widgets.scenes.common import STATIC_LIMIT, html_table, si_bytes
 from pcviz.widgets.scenes.dag import MAX_COLUMNS, MAX_GLYPHS, MAX_LINKS
 from pcviz.widgets.scenes.learned import BYTES, LayerFlow, Pictures, image_counts
 from pcviz.widgets.scenes.memory import COLUMNS as POINT
@@ -574,7 +575,8 @@ function revive(value) {
   return value && typeof value === "object" ? Object.fromEntries(Object.entries(value).map(([k, v]) => [k, revive(v)])) : value;
 }
 Object.assign(window, {
-  store, draws, revive, blocks_pixels, blocks_picture, extendTraining, table_csv, training_pieces, pv_csv, loadPlotly: () => window.plotlyReady,
+  store, draws, revive, blocks_pixels, blocks_picture, extendTraining, table_csv, training_pieces, pv_csv, pv_bytes, pv_ms, pv_short,
+  loadPlotly: () => window.plotlyReady,
 });
 """
 
@@ -614,6 +616,18 @@ def page(request):
 
 def value(page, hook):
     return int(page.get_attribute(f"[data-pcv={hook}]", "data-value"))
+
+
+@pytest.mark.browser
+def test_numbers_read_the_same_in_page_and_text(page):
+    """And 999.7 of a unit are one of the next."""
+    numbers = [0, 3, 999, 999.4, 999.7, 1000, 85_310, 999_499, 999_600, 1e6, 218.2e9, 999.6e6, 1.5e12]
+    assert [si_bytes(n) for n in (999.7, 999_600, 999.6e6)] == ["1 kB", "1 MB", "1 GB"]
+    assert page.evaluate("numbers => numbers.map(pv_bytes)", numbers) == [si_bytes(n) for n in numbers]
+    times = [0, 0.0005, 0.9993, 0.9997, 1, 35.222, 999.4, 999.7, 1000, 25_400, 1_234_567]
+    assert [milliseconds(ms) for ms in (0.9997, 999.7, 1_234_567)] == ["1 ms", "1 s", "1,235 s"]
+    assert page.evaluate("times => times.map(pv_ms)", times) == [milliseconds(ms) for ms in times]
+    assert page.evaluate("[99999, 123456, 999700, 999.7e6].map(pv_short)") == ["99,999", "123k", "1M", "1G"]
 
 
 @pytest.mark.browser

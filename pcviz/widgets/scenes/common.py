@@ -34,6 +34,7 @@ def si_bytes(value: float | None) -> str:
     """'4.04 GB'; '-' for None"""
     if value is None:
         return "-"
+    value = float(f"{value:.3g}")  # so that 999.7 kB are 1 MB, and not 1e+03 kB
     for unit, scale in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if value >= scale:
             return f"{value / scale:.3g} {unit}"

@@ -110,7 +110,13 @@ function pv_count(n) {
 
 // 12,345 in full below a hundred thousand, else 123k, 29.6M
 function pv_short(n) {
-  return n < 1e5 ? pv_count(n) : n < 1e6 ? `${pv_digits(n / 1e3)}k` : n < 1e9 ? `${pv_digits(n / 1e6)}M` : `${pv_digits(n / 1e9)}G`;
+  const three = pv_three(n);
+  return n < 1e5 ? pv_count(n) : three < 1e6 ? `${pv_digits(three / 1e3)}k` : three < 1e9 ? `${pv_digits(three / 1e6)}M` : `${pv_digits(three / 1e9)}G`;
+}
+
+// Three digits, before a unit is chosen: 999.7 kB are 1 MB.
+function pv_three(x) {
+  return Number(x.toPrecision(3));
 }
 
 function pv_plural(n, one) {
@@ -136,19 +142,19 @@ function pv_cut(text, most) {
 
 function pv_digits(x) {
   if (x === 0) return "0";
-  return x >= 1000 ? pv_count(x) : String(Number(x.toPrecision(3)));
+  return x >= 1000 ? pv_count(x) : String(pv_three(x));
 }
 
 function pv_bytes(n) {
   if (n === null || n === undefined) return "–";
-  for (const [unit, scale] of [["TB", 1e12], ["GB", 1e9], ["MB", 1e6], ["kB", 1e3]]) if (n >= scale) return `${pv_digits(n / scale)} ${unit}`;
+  for (const [unit, scale] of [["TB", 1e12], ["GB", 1e9], ["MB", 1e6], ["kB", 1e3]]) if (pv_three(n) >= scale) return `${pv_digits(n / scale)} ${unit}`;
   return `${pv_digits(n)} B`;
 }
 
 function pv_ms(t) {
   if (t === null || t === undefined) return "–";
-  if (t >= 1000) return `${pv_digits(t / 1000)} s`;
-  return t >= 1 || t === 0 ? `${pv_digits(t)} ms` : `${pv_digits(t * 1000)} µs`;
+  if (pv_three(t) >= 1000) return `${pv_digits(t / 1000)} s`;
+  return pv_three(t) >= 1 || t === 0 ? `${pv_digits(t)} ms` : `${pv_digits(t * 1000)} µs`;
 }
 
 function pv_percent(share) {

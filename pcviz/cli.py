@@ -148,7 +148,7 @@ def _export(args: argparse.Namespace) -> int:
             scene=args.scene,
             block_size=args.block_size,
             batch_size=args.batch_size,
-            padding_tolerance=args.tolerance or 0.25,
+            padding_tolerance=args.tolerance,
             device=args.device,
             title="" if args.circuit is None else args.circuit.stem,
             tell=tell,

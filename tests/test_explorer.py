@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pcviz.circuit import TensorCircuit
 from pcviz.compiler.blockcells import cell_raster
 from pcviz.compiler.blockmap import EDGE, LayerBlocks
-from pcviz.compiler.compile import circuit_of
+from pcviz.compiler.compile import circuit_at, circuit_of
 from pcviz.compiler.compile import compile as compile_circuit
 from pcviz.compiler.counting import plan_summary
 from pcviz.ir.distributions import Categorical
@@ -261,6 +261,8 @@ def test_what_stands_for_a_circuit_is_shown_as_it_was_trained():
         state = shown.state
         shown.close()
         assert (state["circuit"], state["block_size"], state["padding_tolerance"]) == ("yours", 4, 0.5)
+    assert circuit_at(pc, 2, 0.0) == (root, 2, 0.0) and circuit_at(pc.plan, None, None) == (root, 4, 0.5)
+    assert circuit_at(root, None, None) == (root, None, 0.25)
     trained = [nodes.params.copy() for nodes in sum_vectors(root)]
     assert not any(np.array_equal(*pair) for pair in zip(trained[:-1], untrained))
     assert circuit_of(pc) == circuit_of(pc.plan) == (root, pc.plan) and circuit_of(root) == (root, None) and circuit_of(3) == (3, None)

@@ -11,8 +11,10 @@ from .indexing import Cursor, forward_groups, index_layer, pass_layer
 from .layering import Layering, block_of, layering
 from .plan import CircuitPlan, InputGroup, Section, SumGroup
 
+TOLERANCE = 0.25  # the usual one
 
-def compile(root: Nodes, *, block_size: int, padding_tolerance: float = 0.25) -> CircuitPlan:  # noqa: A001 (the field's name)
+
+def compile(root: Nodes, *, block_size: int, padding_tolerance: float = TOLERANCE) -> CircuitPlan:  # noqa: A001 (the field's name)
     """Compile the circuit under ``root`` into block-sparse index tensors (paper, section 4.2).
 
     ``block_size``: power of two from 1 up. ``padding_tolerance``: pseudo edges / stored edges that a layer may reach to
@@ -45,6 +47,14 @@ def circuit_of(given) -> tuple[Nodes, CircuitPlan | None]:
     if not isinstance(plan, CircuitPlan):
         return given, None
     return given.write_back() if hasattr(given, "write_back") else plan.root, plan
+
+
+def circuit_at(given, block_size: int | None, padding_tolerance) -> tuple:
+    """(root, block size, padding tolerance) at which ``given``, see ``circuit_of``, is shown: as asked for, else the plan's; without a plan
+    None and 0.25."""
+    root, plan = circuit_of(given)
+    size, tolerance = (None, TOLERANCE) if plan is None else (plan.block_size, plan.padding_tolerance)
+    return root, size if block_size is None else block_size, tolerance if padding_tolerance is None else padding_tolerance
 
 
 def layer_groups(

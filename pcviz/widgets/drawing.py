@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from ..compiler.compile import circuit_of
+from ..compiler.compile import circuit_at
 from ..compiler.counting import plan_summary
 from ..compiler.layering import layering
 from ..ir.nodes import Nodes
@@ -37,7 +37,7 @@ def draw(
     colour: str = "edges",
     block_size: int | None = None,
     batch_size: int = 512,
-    padding_tolerance: float = 0.25,
+    padding_tolerance: float | None = None,
     device: str = "H100-SXM",
     layout: str | None = None,
     time_limit: float = 10.0,
@@ -45,12 +45,12 @@ def draw(
 ) -> Path:
     """Draw ``circuit`` into the file ``path`` (.svg or .pdf), and return its path.
 
-    circuit: a circuit, plan or TensorCircuit (a plan's block size and tolerance are its own). part: "" for all of it, or what the
-    DAG view's search takes: "layer 3", "vector 17", "node 12345", the name of a vector; it is drawn with what it reads and what
-    reads it. At most 300 glyphs are drawn; what is more is folded to "x n". colour: "edges", "params", "sums", "padding" [share of
-    the multiplied cells], or a figure of the model for a forward pass of ``batch_size`` samples on ``device``: "time_ms",
-    "l2_bytes" (between L1 and L2), "hbm_bytes", "flops". layout: "dot" (Graphviz), "columns", or None: dot where it is installed
-    and done within ``time_limit`` seconds, else columns. theme: "light" or "dark".
+    circuit: a circuit, plan or TensorCircuit. part: "" for all of it, or what the DAG view's search takes: "layer 3", "vector 17",
+    "node 12345", the name of a vector; it is drawn with what it reads and what reads it. block_size, padding_tolerance: None takes
+    those of a plan, else the middle one of the sizes and 0.25. At most 300 glyphs are drawn; what is more is folded to "x n".
+    colour: "edges", "params", "sums", "padding" [share of the multiplied cells], or a figure of the model for a forward pass of
+    ``batch_size`` samples on ``device``: "time_ms", "l2_bytes" (between L1 and L2), "hbm_bytes", "flops". layout: "dot" (Graphviz),
+    "columns", or None: dot where it is installed and done within ``time_limit`` seconds, else columns. theme: "light" or "dark".
 
     ValueError: no such part, colour, layout, theme, block size or kind of file, or (layout="dot") a picture that is too dense or
     takes too long; FileNotFoundError: no such folder, or (layout="dot") no Graphviz.
@@ -81,14 +81,12 @@ def _checked(target: Path, **choices) -> str:
     return kind
 
 
-def _circuit(circuit, block_size: int | None, tolerance: float) -> tuple[Nodes, int, float]:
-    root, plan = circuit_of(circuit)
+def _circuit(circuit, block_size: int | None, tolerance: float | None) -> tuple[Nodes, int, float]:
+    root, block_size, tolerance = circuit_at(circuit, block_size, tolerance)
     if not isinstance(root, Nodes):
         raise ValueError(f"pcv.draw expects a circuit, a plan or a TensorCircuit, got {type(circuit).__name__}.")
-    if plan is not None:
-        return root, block_size or plan.block_size, plan.padding_tolerance
     sizes = legal_sizes(root)
-    return root, block_size or sizes[len(sizes) // 2], tolerance
+    return root, sizes[len(sizes) // 2] if block_size is None else block_size, tolerance
 
 
 def _part(cut, words: str) -> str:

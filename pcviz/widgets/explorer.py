@@ -6,7 +6,7 @@ import uuid
 
 import traitlets
 
-from ..compiler.compile import circuit_of
+from ..compiler.compile import circuit_at
 from ..rows import to_frame
 from .bundle import PageWidget
 from .circuits import Entry, digits_entry, figure_5_entry, user_entry
@@ -79,7 +79,7 @@ def explore(
     x_test=None,
     block_size: int | None = None,
     batch_size: int = 512,
-    padding_tolerance: float = 0.25,
+    padding_tolerance: float | None = None,
     device: str = "H100-SXM",
     image_shape: tuple[int, int] | None = None,
     scene: str | None = None,
@@ -88,8 +88,8 @@ def explore(
     """The explorer of a circuit: what its block size does to blocks, padding, launches, traffic and time.
 
     Without arguments it opens on the figure-5 layer with recorded figures, and prepares a circuit on 8x8 digits meanwhile.
-    ``root``: a circuit, plan or TensorCircuit (a plan's block size and tolerance are its own), and ``x`` [B, V] its data (without
-    it, Train and Measure stay off). Put it last in a cell to see it.
+    ``root``: a circuit, plan or TensorCircuit, and ``x`` [B, V] its data (without it, Train and Measure stay off). Put it last in a
+    cell to see it. ``block_size``, ``padding_tolerance``: None takes those of a plan, else the first size and 0.25.
     ``image_shape``: (height, width) of images, which the circuit is shown to draw and to complete as it trains; None: square
     ones, where the data are whole numbers and V is a square number of at least 49.
 
@@ -98,9 +98,7 @@ def explore(
     ``explorer.state`` returned, or its JSON; all or part of it, and it goes before the other arguments. ValueError: no such
     scene, block size, device ..., or a state that is damaged or newer.
     """
-    given, (root, plan) = root, circuit_of(root)
-    if plan is not None:
-        block_size, padding_tolerance = block_size or plan.block_size, plan.padding_tolerance
+    given, (root, block_size, padding_tolerance) = root, circuit_at(root, block_size, padding_tolerance)
     settings = Settings()
     for name, value in (("batch_size", batch_size), ("padding_tolerance", padding_tolerance), ("device", device)):
         settings = changed_settings(settings, name, value)

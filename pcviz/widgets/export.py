@@ -17,7 +17,7 @@ from html import escape
 from pathlib import Path
 
 from ..arguments import is_number
-from ..compiler.compile import circuit_of
+from ..compiler.compile import circuit_at
 from ..ir.names import readable
 from ..ir.nodes import Nodes
 from ..whole_files import check_folder, whole_file
@@ -51,7 +51,7 @@ def export_html(
     scene: str | None = None,
     block_size: int | None = None,
     batch_size: int = 512,
-    padding_tolerance: float | Sequence[float] = 0.25,
+    padding_tolerance: float | Sequence[float] | None = None,
     device: str = "H100-SXM",
     steps: Iterable = (),
     title: str = "",
@@ -63,18 +63,16 @@ def export_html(
     of stored edges]; the first is shown. Controls that need an engine are disabled and say why. It is one file below 8 MB that
     loads nothing from anywhere: layers that do not fit are left out, those farthest from the shown one first.
 
-    circuit: a circuit, plan or TensorCircuit (a plan's block size and tolerance are its own); None: the layer of the paper's
-    figure 5 with its recorded figures. x: its data [B, V], for the steps of a kernel's first program. scene: the name of a scene
-    for teaching, which brings circuit, settings and question. steps: EMStep records of ``pcv.fit``, for the Training view. title:
-    the circuit's name in the page. tell: called with (views made, views at most, what comes next) before each of them, and once
-    with what the page holds. ValueError: no such scene, block size, batch size, tolerance or device; FileNotFoundError: no
-    such folder.
+    circuit: a circuit, plan or TensorCircuit; None: the layer of the paper's figure 5 with its recorded figures. block_size,
+    padding_tolerance: None takes those of a plan, else the first size and 0.25. x: its data [B, V], for the steps of a kernel's
+    first program. scene: the name of a scene for teaching, which brings circuit, settings and question. steps: EMStep records of
+    ``pcv.fit``, for the Training view. title: the circuit's name in the page. tell: called with (views made, views at most, what
+    comes next) before each of them, and once with what the page holds. ValueError: no such scene, block size, batch size, tolerance
+    or device; FileNotFoundError: no such folder.
     """
     target = Path(path)
     check_folder(target)
-    circuit, plan = circuit_of(circuit)
-    if plan is not None:
-        block_size, padding_tolerance = block_size or plan.block_size, plan.padding_tolerance
+    circuit, block_size, padding_tolerance = circuit_at(circuit, block_size, padding_tolerance)
     if circuit is not None and not isinstance(circuit, Nodes):
         raise ValueError(f"pcv.export_html expects a circuit, a plan or a TensorCircuit, got {type(circuit).__name__}.")
     if scene is not None:

@@ -183,7 +183,7 @@ function stateAsCode(state, session) {
   const place = state.scene || rest.circuit ? rest : null; // of a circuit that the call does not name
   for (const [key, value] of Object.entries(state)) {
     if (["version", "circuit", "scene"].includes(key)) continue;
-    const usual = key in DEFAULTS && JSON.stringify(DEFAULTS[key]) === JSON.stringify(value);
+    const usual = key in DEFAULTS && !(own && key === "padding_tolerance") && JSON.stringify(DEFAULTS[key]) === JSON.stringify(value); // a plan has its own
     if (place === null && ["block_size", "batch_size", "padding_tolerance", "device"].includes(key)) usual || call.push(`${key}=${pythonText(value)}`);
     else if (!usual || state.scene) rest[key] = value;
   }

@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from pcviz_kernels.config import LaunchConfig
+from pcviz_kernels.config import LaunchConfig, em_config
 from pcviz_kernels.launches import FLOW_SCALE
 from pcviz_kernels.tiles import PITCH
 from pcviz_kernels.triton_launches import UNIT, TritonElements, TritonLayer, TritonSums, lost_log2
@@ -223,9 +223,6 @@ def flow_levels(layer: TritonLayer, phase: str, g: int, config: LaunchConfig, co
     return [(left, level(np.full(1, column == 0 or not fits_l2)))] * len(steps)
 
 
-EM_TILE_K = UNIT  # children of a step of EM, whose kernel has tiles of its own
-
-
 @dataclass(frozen=True, eq=False)
 class EmStep:
     """``walk`` 1 adds up, 2 writes. ``theta`` and ``counts`` (theta times the stored flow, times 2^40: F of each edge over the data), float32
@@ -240,37 +237,39 @@ class EmStep:
     new: np.ndarray | None
 
 
-def em_rows(launch: TritonSums) -> int:
-    """Sums that one program of EM owns."""
-    return min(32, launch.sum_block)
+def em_tile(launch: TritonSums) -> LaunchConfig:
+    """What a program of EM owns, tile_m sums, and walks over, tile_k children at a time."""
+    return em_config(launch.sum_block, launch.num_runs * launch.run)
 
 
 def em_stored(launch: TritonSums) -> np.ndarray:
     """[sum blocks that EM updates, steps of a walk] stored children in each step, for which the kernel loads parameters and flows."""
     real = np.repeat(launch.em_pids.numpy() > 0, launch.run, axis=1)
-    return np.add.reduceat(real, np.arange(0, real.shape[1], EM_TILE_K), axis=1, dtype=np.int64)
+    return np.add.reduceat(real, np.arange(0, real.shape[1], em_tile(launch).tile_k), axis=1, dtype=np.int64)
 
 
 def em_program(launch: TritonSums, params: np.ndarray, flows: np.ndarray, tile: int, step_size: float, pseudocount: float) -> tuple[EmStep, ...]:
     """theta <- theta + step (target - theta), target = (F + pc / n) / sum_c (F + pc / n): the program that owns row tile ``tile`` of the
     parameters that a group is the first to use. params, flows: float32 in the plan's layout, flows without the factor theta, times 2^-40."""
-    rows, m = em_rows(launch), launch.sum_block
+    config, m = em_tile(launch), launch.sum_block
+    rows, tile_k = config.tile_m, config.tile_k
     block, own = tile // (m // rows), tile % (m // rows) * rows + np.arange(rows)
     pids, width = launch.em_pids.numpy().astype(np.int64)[block], launch.num_runs * launch.run
     step_size, pseudocount = np.float32(step_size), np.float32(pseudocount)
-    total, edges, steps, tiles = np.zeros(rows, np.float32), np.zeros(rows, np.float32), [], []
-    for first in range(0, width, EM_TILE_K):
-        k = first + np.arange(EM_TILE_K)
+    found, edges, steps, tiles = np.zeros((tile_k, rows), np.float32), np.zeros((tile_k, rows), np.float32), [], []
+    for first in range(0, width, tile_k):
+        k = first + np.arange(tile_k)
         inside = k < width
         pid = np.where(inside, pids[np.where(inside, k // launch.run, 0)], 0)
         at = (pid + k % launch.run * m)[:, None] + own[None, :]
         theta = np.where(inside[:, None], params[np.where(inside[:, None], at, 0)], np.float32(0))
         flow = np.where(inside[:, None], flows[np.where(inside[:, None], at, 0)], np.float32(0))
-        total = total + (theta * flow).sum(axis=0)
-        edges = edges + (theta > 0).astype(np.float32).sum(axis=0)
+        found = found + theta * flow
+        edges = edges + (theta > 0)
         tiles.append((first, int(inside.sum()), theta, flow, (inside & (pid > 0))[:, None]))
-        steps.append(EmStep(1, first, tiles[-1][1], theta, theta * flow * UNSCALED, total * UNSCALED, None))
-    total = total * UNSCALED + np.where(edges > 0, pseudocount, np.float32(0))
+        steps.append(EmStep(1, first, tiles[-1][1], theta, theta * flow * UNSCALED, (found * UNSCALED).sum(axis=0), None))
+    edges = edges.sum(axis=0)
+    total = (found * UNSCALED).sum(axis=0) + np.where(edges > 0, pseudocount, np.float32(0))
     share = pseudocount / np.maximum(edges, np.float32(1))
     for first, count, theta, flow, mask in tiles:
         theta, flow = np.where(mask, theta, np.float32(0)), np.where(mask, flow, np.float32(0))

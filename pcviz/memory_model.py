@@ -28,12 +28,11 @@ FLOATS = 4  # bytes; parameters, values and flows of both engines are float32
 
 @dataclass(frozen=True)
 class LayerSizes:
-    """Rows of one layer's buffers, null blocks included. A unit is a run of up to UNIT rows that share a log-scale."""
+    """Rows of one layer's buffers, null blocks included."""
 
     summary: LayerSummary
     widest_element: int  # rows of its null block
     element_blocks: int
-    element_units: int
     product_runs: int
     arity: int
     is_dense: bool  # every sum vector is fully connected
@@ -133,7 +132,6 @@ def _layer_sizes(layer: Layer, summary: LayerSummary, block_size: int) -> LayerS
         summary=summary,
         widest_element=int(widths.max()),
         element_blocks=1 + int(blocks.sum()),
-        element_units=num_blocks(int(widths.max()), UNIT) + int((-(-blocks * widths // UNIT)).sum()),
         product_runs=int((blocks * widths // np.minimum(blocks_of(lengths, block_size), widths)).sum()),
         arity=max(2, *(len(factors_of(element)) for element in layer.elements)),
         is_dense=not sparse,
@@ -147,7 +145,7 @@ def _layer_sizes(layer: Layer, summary: LayerSummary, block_size: int) -> LayerS
 def _on_gpu(sizes: Sizes, batch_size: int, room: int | None) -> MemoryUse:
     elements = sizes.most(lambda layer: layer.gpu_element_rows)
     ratios = sizes.most(lambda layer: layer.summary.num_sum_rows)
-    units, ratio_units = sizes.most(lambda layer: layer.element_units), sizes.most(lambda layer: layer.sum_units)
+    units, ratio_units = sizes.most(lambda layer: layer.summary.element_units), sizes.most(lambda layer: layer.sum_units)
     data = (5 + 4 * sizes.has_reals) * sizes.num_vars  # categories, mask and real numbers
     per_sample = 8 * sizes.node_rows + 6 * elements + 4 * units + 2 * ratios + 4 * ratio_units + data
     parameters = 6 * sizes.params + FLOATS * sizes.table_params  # in 4 bytes, and in 2 for tensor cores
@@ -176,7 +174,7 @@ def _gpu_indices(layer: LayerSizes) -> int:
     """int32, of which there are four for a run of child blocks, and three for a parent of a child block."""
     forward = sum(group.num_sum_blocks * (4 + 4 * _runs(layer, group)) for group in layer.summary.groups)
     backward = sum(group.num_child_blocks * (8 + 3 * group.num_parents) for group in layer.summary.backward_groups)
-    products = layer.arity * (layer.gpu_element_rows + 2 * layer.product_runs) + 2 * layer.element_units
+    products = layer.arity * (layer.gpu_element_rows + 2 * layer.product_runs) + 2 * layer.summary.element_units
     return 4 * (forward + backward + products)
 
 

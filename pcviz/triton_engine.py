@@ -22,6 +22,7 @@ from pcviz_kernels.triton_blocks import PITCH, Calls
 from pcviz_kernels.triton_launches import UNIT, TritonBuffers, TritonLayer
 
 from .compiler.plan import CircuitPlan
+from .compiler.written_once import elements_with_blocks, flows_written_once
 from .footprint import MemoryUse, tensor_bytes
 from .launching import input_launches as torch_input_launches
 from .launching import layer_launches as torch_layer_launches
@@ -46,6 +47,7 @@ class TritonEngine:
         self.inputs = tuple(input_launch(group, device) for group in plan.inputs)
         self.layers = tuple(layer_launches(layer, device) for layer in plan.layers)
         self.root_row = plan.rows_of(plan.root).start
+        self.flows_written_once = flows_written_once(map(elements_with_blocks, plan.layers))
         self.settings, self._set = torch.zeros(2, dtype=torch.float32, device=device), (0.0, 0.0)  # of EM: step size, pseudocount
         self._accepted = torch.ones(1, dtype=torch.float32, device=device)  # 0: a batch failed its checks and may leave no flows
         self.buffers = self.observed = None
@@ -172,8 +174,9 @@ class TritonEngine:
         self.buffers = TritonBuffers(**buffers, flags=torch.zeros(self._num_flags(pitch), dtype=torch.int32, device=self.device))
         self.buffers.logs.fill_(-torch.inf)  # rows that no node has are impossible; they are never written
         self.buffers.ratio_tops[:UNIT] = -torch.inf  # of pseudo parents
+        self.buffers.flows.zero_()  # likewise
         for nodes in self.plan.node_vectors():
-            self.buffers.logs[self.plan.rows_of(nodes)] = torch.nan
+            self.buffers.logs[self.plan.rows_of(nodes)] = self.buffers.flows[self.plan.rows_of(nodes)] = torch.nan
         self.observed = torch.zeros((self.plan.num_vars, pitch), dtype=torch.uint8, device=self.device)
 
     # ---- passes -----------------------------------------------------------------------------------------------------
@@ -307,9 +310,10 @@ class TritonEngine:
             yield from kernels.input_flows(launch, table, observed, buffers, flows, batch)
 
     def _clear_flows_of_nodes(self, batch: int) -> None:
-        """0 for all but the root's, which are 1 where a sample is possible and the batch has passed its checks."""
+        """0 for all that launches add to; the root's are 1 where a sample is possible and the batch has passed its checks."""
         flows, logs = self.buffers.flows, self.buffers.logs
-        flows.zero_()
+        if not self.flows_written_once:
+            flows.zero_()
         flows[self.root_row, :batch] = (logs[self.root_row, :batch] > -torch.inf) * self._accepted
 
     def layer_backward(self, layer: TritonLayer, batch: int) -> Calls:
@@ -331,7 +335,7 @@ class TritonEngine:
             guard = kernels.lost_param_flows if self.deterministic else kernels.flow_guard
             yield from guard(launch, layer.products, self.params, buffers, self.edge_flows, batch)
         for launch in layer.factors:
-            yield from kernels.product_flows(launch, buffers, batch)
+            yield from kernels.product_flows(launch, buffers, batch, add=not self.flows_written_once)
 
     def _max_calls(self, batch: int) -> Calls:
         for launch, table in zip(self.inputs, self._tables):

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from pcviz_kernels.config import LaunchConfig, next_power_of_two
+from pcviz_kernels.config import LaunchConfig, input_flows_config, next_power_of_two
 from pcviz_kernels.tiles import PITCH
 from pcviz_kernels.tuned import UNIT
 
@@ -35,7 +35,7 @@ def triton_trace(
     summary: PlanSummary, batch_size: int, config: Config, passes: tuple[str, ...], variant: str, deterministic: bool, masked: bool
 ) -> Iterator[Launch]:
     """Launches of one run of ``batch_size`` samples, at most a micro-batch. ``masked``: with hidden values."""
-    run = _Run(batch_size, config, variant, deterministic, masked)
+    run = _Run(batch_size, config, variant, deterministic, masked, summary.flows_written_once)
     if "forward" in passes:
         for number, group in enumerate(summary.inputs):
             yield run.input_forward(number, group)
@@ -57,7 +57,7 @@ def triton_trace(
 
 def matrix_launch(layer: LayerSummary, phase: str, g: int, batch_size: int, config: Config = None) -> Launch:
     """The launch of one group in "forward", "element_flows" or "param_flows", with the tiles of ``config``."""
-    return _Run(batch_size, config, "scaled", False, False).layer(layer).matrices()[phase](g)
+    return _Run(batch_size, config, "scaled", False, False, False).layer(layer).matrices()[phase](g)
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,7 @@ class _Run:
     variant: str
     deterministic: bool
     masked: bool
+    flows_written_once: bool
 
     @cached_property
     def samples(self) -> int:
@@ -87,10 +88,11 @@ class _Run:
         })  # fmt: skip
 
     def start_backward(self, summary: PlanSummary) -> Iterator[Launch]:
-        """torch's kernels: all flows are cleared, and the root gets flow 1 where its value is not 0."""
+        """torch's kernels: flows that launches add to are cleared, and the root gets flow 1 where its value is not 0."""
         tile, rows = LaunchConfig(1, 1, 1), node_rows(summary)
-        size = rows * self.samples
-        yield self.launch("zero_", "fill", "backward", 0, 0, tile, (1, rows), [store("flows", size, FULL, "all node rows")])
+        if not self.flows_written_once:
+            cleared = [store("flows", rows * self.samples, FULL, "all node rows")]
+            yield self.launch("zero_", "fill", "backward", 0, 0, tile, (1, rows), cleared)
         for kernel in ("gt", "mul", "copy_"):
             one = read("flows", FULL, self.batch_size, self.batch_size, "of the root", stores=self.batch_size)
             yield self.launch(kernel, "root_flows", "backward", 0, 0, tile, (1, 1), [one])
@@ -112,9 +114,9 @@ class _Run:
         rows, gaussian = min(UNIT, next_power_of_two(group.stride)), group.num_cats == 0
         if group.num_cats > MANY_CATEGORIES and not self.deterministic:
             return self._scattered_flows(number, group, rows)
-        rows, cats = (min(16, rows), 1) if gaussian else (max(16, rows), min(256, max(16, next_power_of_two(group.num_cats))))
-        tile = LaunchConfig(rows, cats, 128 if gaussian else 64)
-        wide, tiles, nodes = 1 if gaussian else ceil_div(group.num_cats, cats), ceil_div(group.stride, rows), group.num_vectors * group.stride
+        tile = LaunchConfig(min(16, rows), 1, 128) if gaussian else input_flows_config(group.stride, group.num_cats)
+        wide, tiles = 1 if gaussian else ceil_div(group.num_cats, tile.tile_k), ceil_div(group.stride, tile.tile_m)
+        nodes = group.num_vectors * group.stride
         steps = ceil_div(self.batch_size, tile.tile_b)
         seen, table = steps * tile.tile_b, group.num_tables * group.stride
         operands = [
@@ -201,7 +203,7 @@ class _Layer:
         reads, unique = (sum(f.width * getattr(f, name) for f in layer.factors) for name in ("parents", "runs"))
         kernel = "product_logs_kernel" if paper else "product_forward_kernel"
         return self.launch(kernel, "product", in_pass, 0, LaunchConfig(UNIT, 1, 64), (columns, layer.element_units), [
-            read("values", FULL, reads * b, unique * b, f"{reads:,} factors x {b} samples", unique * b * FULL),
+            read("values", FULL, reads * b, unique * b, f"{reads:,} factors x {b} samples", unique * 64 * FULL),
             store("elements", rows * b, FULL if paper else HALF, "stored once"),
             store("scales", 0 if paper else layer.element_units * b, FULL, "one for each unit and sample"),
             indices(columns * layer.element_units, layer.arity * UNIT + 2, layer.arity * rows),
@@ -314,9 +316,9 @@ class _Layer:
         )  # fmt: skip
 
     def guard(self, kernel: str, phase: str, in_pass: str, g: int, rows: int) -> Launch:
-        group, columns = self.layer.groups[g], self.run.samples // GUARD_B
+        group, columns = self.layer.groups[g], self.run.samples // PITCH
         tiles = group.num_sum_blocks * group.sum_block // rows
-        return self.launch(kernel, phase, in_pass, g, LaunchConfig(rows, UNIT, GUARD_B), (columns, tiles), [flags(columns * tiles, 1)])
+        return self.launch(kernel, phase, in_pass, g, LaunchConfig(rows, UNIT, GUARD_B), (columns, tiles), [flags(columns * tiles, PITCH // 16)])
 
     def lost_param_flows(self, g: int) -> Launch:
         group = self.layer.groups[g]
@@ -333,14 +335,15 @@ class _Layer:
         return self.launch("lost_element_flows_kernel", "flow_guard", "backward", g, LaunchConfig(1, rows, GUARD_B), (columns, tiles), operands)
 
     def product_flows(self, number: int, factors: FactorSummary) -> Launch:
-        """A program owns up to 64 rows of one run of factors and 128 samples; it adds the flows of the products."""
-        b, rows = self.run.samples, min(UNIT, factors.width)
-        nodes, columns = factors.runs * factors.width, b // 128
+        """A program owns up to 64 rows of one run of factors and 64 samples; it adds the flows of the products."""
+        b, rows, add = self.run.samples, min(UNIT, factors.width), not self.run.flows_written_once
+        nodes, columns = factors.runs * factors.width, b // 64
         reads = factors.parents * factors.width * b
         unique = min(reads, element_rows(self.layer) * b)
-        return self.launch("product_flows_kernel", "product_flows", "backward", number, LaunchConfig(rows, 1, 128), (columns, nodes // rows), [
-            read("element flows", FULL, reads, unique, f"{factors.parents * factors.width:,} factors x {b} samples"),
-            read("flows", FULL, nodes * b, nodes * b, "loaded and stored once", stores=nodes * b),
+        span = (unique + (1 + add) * nodes * b) // columns * FULL
+        return self.launch("product_flows_kernel", "product_flows", "backward", number, LaunchConfig(rows, 1, 64), (columns, nodes // rows), [
+            read("element flows", FULL, reads, unique, f"{factors.parents * factors.width:,} factors x {b} samples", span),
+            read("flows", FULL, nodes * b * add, nodes * b, "added to" if add else "stored once", stores=nodes * b),
             indices(columns * nodes // rows, 3 + factors.parents // max(1, factors.runs), 2 * factors.runs + factors.parents),
         ], num_blocks=factors.runs)  # fmt: skip
 

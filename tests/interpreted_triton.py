@@ -16,7 +16,7 @@ from pcviz_kernels.triton_blocks import PITCH, em_sums
 from triton.runtime.interpreter import InterpreterBuilder, InterpreterOptions, interpreter_builder
 
 import pcviz as pcv
-from pcviz.flow_steps import element_flows_program, em_program, em_rows, layer_values, param_flows_program
+from pcviz.flow_steps import element_flows_program, em_program, em_tile, layer_values, param_flows_program
 from pcviz.footprint import tensor_bytes
 from pcviz.ir.nodes import ProdNodes, inputs, multiply, summate, topological
 from pcviz.kernel_steps import forward_program
@@ -525,7 +525,7 @@ def test_backward_steps_of_the_kernel_view_are_those_of_the_kernels(monkeypatch,
     for launch in (launch for layer in engine.layers for launch in layer.sums if len(launch.em_pids)):
         params, flows = engine.params.numpy().copy(), engine.edge_flows.numpy().copy()
         run_all(em_sums(launch, engine.params, engine.half_params, engine.edge_flows, engine.settings))
-        for tile in range(len(launch.em_pids) * launch.sum_block // em_rows(launch)):
+        for tile in range(len(launch.em_pids) * launch.sum_block // em_tile(launch).tile_m):
             changed += compare_em(launch, em_program(launch, params, flows, tile, 0.3, 0.1), engine.params.numpy(), tile)
     assert changed >= 3
 
@@ -553,7 +553,7 @@ def test_sums_that_the_kernel_view_leaves_to_the_guard_are_those_of_the_kernels(
 
 def compare_em(launch, steps, params, tile) -> bool:
     """The parameters of one program of EM equal those that flow_steps writes; whether any has changed."""
-    rows, written = em_rows(launch), [step for step in steps if step.walk == 2]
+    rows, written = em_tile(launch).tile_m, [step for step in steps if step.walk == 2]
     block, first_m = tile // (launch.sum_block // rows), tile % (launch.sum_block // rows) * rows
     for step in written:
         k = step.first + np.arange(step.count)
@@ -613,3 +613,21 @@ def test_the_passes_that_bench_layer_times(conn_block):
     assert errors.acceptable and max(errors.max_abs_error, errors.element_flow_error, errors.edge_flow_error) < 1e-3
     assert not check_layer(layer, exact_results, layer.forward, lambda: None).acceptable
     assert not check_layer(layer, exact_results, lambda: None, layer.backward).acceptable
+
+
+@pytest.mark.parametrize("block_size", [1, 8, 16, 32])
+def test_children_of_other_sums_set_no_scale(block_size):
+    """Sums 0 to 15 have children 0 to 15, the others 16 to 31, whose values lie 60 nats below: none is lost, since they share no log-scale."""
+    low = np.repeat([0.999, np.exp(-6.0)], 16)
+    leaves = [inputs(v, num_nodes=32, dist=pcv.Categorical(2), params=np.stack([low, 1 - low], axis=1)) for v in range(10)]
+    own = summate(multiply(*leaves), num_nodes=32, edge_ids=np.array([[0, 1], [0, 1]]), edge_block=16)
+    pc, x = interpreted(summate(own, num_nodes=1), block_size), np.zeros((3, 10), np.int64)
+    engine = pc.engine
+    engine._fill(torch.as_tensor(np.ascontiguousarray(x.T)), None)
+    for call in engine.calls(3, False, False):
+        if call.name == "sum_guard_kernel":
+            break
+        call.run()
+    logs = engine.buffers.logs[pc.plan.rows_of(own), :3].numpy()
+    assert np.isfinite(logs[:16]).all() and (logs[16:] == np.inf).all() == (block_size == 32)  # a block of 32 sums reads all children
+    np.testing.assert_allclose(pc(x).numpy(), exact(pc.root, block_size)(x).numpy(), atol=VALUE)

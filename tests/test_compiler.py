@@ -60,6 +60,11 @@ def check_summary(root, block_size, tolerance):
     plan = pcv.compile(root, block_size=block_size, padding_tolerance=tolerance)
     summary = pcv.plan_summary(root, block_size=block_size, padding_tolerance=tolerance)
     assert plan.summary == summary
+    if summary.flows_written_once:  # by launches of products, row by row
+        times = np.zeros(plan.num_node_rows, dtype=np.int64)
+        for group in (group for layer in plan.layers for group in layer.products):
+            times += np.bincount((group.nids[:, None] + np.arange(group.width)).ravel(), minlength=len(times))
+        assert all((times[plan.rows_of(nodes)] == 1).all() for nodes in plan.node_vectors() if nodes is not root)
     assert pcv.plan_summary(layering(root), block_size=block_size, padding_tolerance=tolerance) == summary
     assert summary.total("edges") == sum(nodes.num_edges for nodes in topological(root) if nodes.kind == "sum")
     for layer, executed in zip(summary.layers, plan.layers):
@@ -96,6 +101,15 @@ def test_the_default_circuit_shows_groups_and_paddings():
 
 
 # ---- index tensors ------------------------------------------------------------------------------------------------------
+
+
+def test_flows_of_trees_are_written_once():
+    """A box of PD is a factor in several layers, a vector of the others in one; of a random circuit anything may be true."""
+    x = digits(100)[:, :9]
+    trees = pcv.HCLT(x, num_latents=5), pcv.HMM(4, 6, num_emits=5), pcv.RAT_SPN(16, 6, depth=2, num_repetitions=3, dist=pcv.Categorical(17))
+    assert all(pcv.plan_summary(tree, block_size=4).flows_written_once for tree in trees)
+    assert not pcv.plan_summary(small_pd(), block_size=4).flows_written_once
+    assert {pcv.plan_summary(random_circuit(seed), block_size=4).flows_written_once for seed in range(12)} == {True, False}
 
 
 @pytest.mark.parametrize("block_size", [1, 4, 32])

@@ -198,7 +198,7 @@ def test_no_legal_tile_is_cut():
 def test_every_phase_shows_lines_of_its_kernel(entry):
     for phase, block_size, expected in (("element_flows", 16, "tl.dot(tl.trans(ratio), theta)"), ("element_flows", 4, "theta[:, :, None]"),
                                         ("param_flows", 16, "acc = tl.dot("), ("param_flows", 4, "x[:, None, :]"),
-                                        ("em", 4, "total += tl.sum")):  # fmt: skip
+                                        ("em", 4, "counts += theta * tl.load(param_flows")):  # fmt: skip
         lines = scene_of(entry, phase, block_size)[0]["source"]["lines"]
         assert expected in "\n".join(lines["step"]) and "tl.store" in "\n".join(lines["store"])
 

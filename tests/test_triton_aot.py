@@ -116,6 +116,7 @@ def test_matrix_kernels_compile_at_every_block_shape(sum_block, child_block):
 ], ids=lambda kernel: kernel.__name__)  # fmt: skip
 def test_the_other_kernels_compile(kernel, capability):
     sizes = {"M": 64, "K": 64, "WIDTH": 64, "ROWS": 64, "CATS": 32, "TILE_M": 16, "TILE_K": 64, "TILE_B": 64, "FLAG_M": 64, "FLAG_B": 128}
+    sizes |= {"STRIDE": 64, "AT_ONCE": False, "SAMPLES": 128, "ADD": True}
     sizes |= {"PAIRS": False, "HAS_MASK": True, "KEEP": True, "MAX": True}
     machine_code(kernel, capability, REPEATS=True, ORDERED=True, ONE_UNIT=True, TENSOR_CORES=True, **sizes)
     if kernel is triton_flows.param_flows_kernel:
@@ -180,7 +181,7 @@ def test_what_other_processes_can_not_compile_is_compiled_here(monkeypatch, tmp_
     """A launcher that ends its process stands for any failure."""
     index, flows = torch.zeros(8, dtype=torch.int32), torch.zeros(8)
     calls = [
-        KernelCall.of(triton_flows.product_flows_kernel, (1,), index, index, index, flows, flows, 1, 128, WIDTH=w, ROWS=w, TILE_B=128)
+        KernelCall.of(triton_flows.product_flows_kernel, (1,), index, index, index, flows, flows, 1, 128, WIDTH=w, ROWS=w, TILE_B=128, ADD=True)
         for w in (1, 2)
     ]
     loaded = []

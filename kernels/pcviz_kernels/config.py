@@ -103,6 +103,27 @@ def default_config(phase: str, sum_block: int, child_block: int, batch_size: int
     return LaunchConfig(tile_m, tile_k, tile_b, num_warps=warps, num_stages=stages)
 
 
+def em_config(sum_block: int, num_children: int) -> LaunchConfig:
+    """EM of sums: a program owns tile_m sums of one block, and walks twice over their children, tile_k at a time: 256, or 512 over thousands."""
+    rows, children = min(32, sum_block), 512 if num_children >= 1024 else min(256, next_power_of_two(num_children))
+    return LaunchConfig(tile_m=rows, tile_k=children, tile_b=1, num_warps=8 if rows * children >= 4096 else 4)
+
+
+def em_inputs_config(stride: int, num_cats: int) -> LaunchConfig:
+    """EM of inputs: a program owns tile_m nodes of one table, and walks over their categories, tile_k at a time; twice, if a step does not
+    hold all of them."""
+    cats = min(512, next_power_of_two(num_cats))
+    rows = min(64, 8192 // cats if num_cats <= cats else 8, next_power_of_two(stride))
+    return LaunchConfig(tile_m=rows, tile_k=cats, tile_b=1, num_warps=8 if rows * cats >= 4096 else 4)
+
+
+def input_flows_config(stride: int, num_cats: int) -> LaunchConfig:
+    """Flows of categories: a program owns tile_m nodes and tile_k categories of one table, and walks over the batch, tile_b samples at a time."""
+    rows = min(64, max(16, next_power_of_two(stride)))
+    cats = min(256, max(16, next_power_of_two(num_cats)))
+    return LaunchConfig(tile_m=rows, tile_k=cats, tile_b=64, num_warps=8 if rows * cats >= 8192 else 4)
+
+
 def next_power_of_two(value: int) -> int:
     """Smallest power of two that is at least ``value``."""
     return 1 << (value - 1).bit_length()

@@ -12,7 +12,7 @@ import triton
 from triton.runtime.errors import OutOfResources  # noqa: F401  (what a config that needs too much raises)
 
 from .calls import KernelCall
-from .config import LaunchConfig
+from .config import LaunchConfig, em_config, em_inputs_config, input_flows_config
 from .triton_em import em_inputs_kernel, em_sums_kernel
 from .triton_flows import (
     element_flows_kernel,
@@ -41,7 +41,7 @@ from .triton_ordered import lost_element_flows_kernel, lost_param_flows_kernel
 Calls = Iterator[KernelCall]
 MANY_CATEGORIES = 512  # above it, flows of categories are added one by one instead of by a matrix product
 LEAST_FLOW = 2.0**-30  # a lost sum with less flow hands none down
-GUARD_B, FLAG_B = 32, 64  # samples of a tile of the guards, and of one of ``sum_ratios``
+GUARD_B, FLAG_B = 32, 64  # samples of a step of the guards, and of a tile of ``sum_ratios``
 PITCH = 128  # buffers hold a multiple of this many samples, and kernels fill all of them: no load needs a mask along the batch
 
 
@@ -72,7 +72,7 @@ def product_forward(launch: TritonProducts, buffers: TritonBuffers, batch: int) 
     yield KernelCall.of(
         product_forward_kernel, (num_columns * len(launch.unit_starts),),
         launch.unit_starts, launch.unit_rows, launch.factors, buffers.logs, buffers.elements, buffers.tops, launch.arity, launch.num_rows, batch,
-        num_columns, buffers.pitch, PAIRS=launch.arity == 2, ROWS=UNIT, TILE_B=tile_b,
+        num_columns, buffers.pitch, PAIRS=launch.arity == 2, ROWS=UNIT, TILE_B=tile_b, num_warps=4 if launch.arity == 2 else 8,
     )  # fmt: skip
 
 
@@ -136,12 +136,12 @@ def _lost_below(launch: TritonSums) -> float:
 
 
 def _sum_guard(launch: TritonSums, config: LaunchConfig, products: TritonProducts, params, buffers: TritonBuffers, batch: int) -> Calls:
-    rows, num_columns = min(16, config.tile_m), columns(batch, GUARD_B)
+    rows, num_columns = min(16, config.tile_m), columns(batch, PITCH)
     yield KernelCall.of(
         sum_guard_kernel, (num_columns * (launch.num_sum_blocks * launch.sum_block // rows),),
         launch.nids, launch.cids, launch.pids, params, products.factors, buffers.logs, buffers.flags, launch.num_runs, products.arity,
         products.num_rows, num_columns, buffers.pitch, launch.sum_block, launch.run, config.tile_m, config.tile_b, PAIRS=products.arity == 2,
-        TILE_M=rows, TILE_K=UNIT, TILE_B=GUARD_B,
+        TILE_M=rows, TILE_K=UNIT, TILE_B=GUARD_B, SAMPLES=PITCH,
     )  # fmt: skip
 
 
@@ -177,14 +177,14 @@ def sum_ratios(launch: TritonSums, buffers: TritonBuffers, batch: int) -> Calls:
 def flow_guard(launch: TritonSums, products: TritonProducts, params, buffers: TritonBuffers, flows: torch.Tensor, batch: int) -> Calls:
     """Flows of the lost sums of a group, to parameters and elements; flags are those of ``sum_ratios``."""
     rows, flag_m = min(16, launch.sum_block), min(UNIT, launch.sum_block)
-    num_columns = columns(batch, GUARD_B)
+    num_columns = columns(batch, PITCH)
     yield KernelCall.of(
         flow_guard_kernel, (num_columns * (launch.num_sum_blocks * launch.sum_block // rows),),
         launch.nids, launch.cids, launch.pids, launch.block_units, params, products.factors, buffers.logs, buffers.flows, buffers.tops,
         buffers.element_flows, flows, buffers.flags, launch.first_unit, launch.num_runs, launch.block_units.shape[1], products.arity,
         products.num_rows, batch, num_columns, buffers.pitch,
         lost_log2(launch.num_runs * launch.run), LEAST_FLOW, launch.sum_block, launch.run, flag_m, PAIRS=products.arity == 2,
-        TILE_M=rows, TILE_K=UNIT, TILE_B=GUARD_B, FLAG_B=FLAG_B,
+        TILE_M=rows, TILE_K=UNIT, TILE_B=GUARD_B, FLAG_B=FLAG_B, SAMPLES=PITCH,
     )  # fmt: skip
 
 
@@ -228,8 +228,9 @@ def element_flows(launch: TritonElements, config: LaunchConfig, half_params, buf
     )  # fmt: skip
 
 
-def product_flows(launch: TritonFactors, buffers: TritonBuffers, batch: int) -> Calls:
-    rows, tile_b = min(UNIT, launch.width), 128
+def product_flows(launch: TritonFactors, buffers: TritonBuffers, batch: int, add: bool) -> Calls:
+    """Flows of the products of a layer to their factors; ``add``: to the flows that there are."""
+    rows, tile_b = min(UNIT, launch.width), 64
     num_columns = columns(batch, tile_b)
     yield KernelCall.of(
         product_flows_kernel, (num_columns * (len(launch.nids) * (launch.width // rows)),),
@@ -243,6 +244,8 @@ def product_flows(launch: TritonFactors, buffers: TritonBuffers, batch: int) -> 
         WIDTH=launch.width,
         ROWS=rows,
         TILE_B=tile_b,
+        ADD=add,
+        num_warps=8,
     )
 
 
@@ -265,33 +268,37 @@ def input_flows(launch: TritonInputs, table, observed, buffers: TritonBuffers, f
             buffers.pitch, x.stride(0), HAS_MASK=has_mask, ROWS=rows, TILE_B=tile_b,
         )  # fmt: skip
     else:
-        rows, cats = max(16, rows), min(256, max(16, triton.next_power_of_2(launch.num_cats)))
+        config = input_flows_config(launch.stride, launch.num_cats)
+        grid = launch.num_tables, triton.cdiv(launch.stride, config.tile_m), triton.cdiv(launch.num_cats, config.tile_k)
         yield KernelCall.of(
-            input_flows_kernel, (launch.num_tables, triton.cdiv(launch.stride, rows), triton.cdiv(launch.num_cats, cats)),
-            launch.variables, launch.table_vectors, launch.table_offsets, x, mask, buffers.flows, flows, launch.start, launch.stride,
-            launch.num_cats, batch, buffers.pitch, x.stride(0), HAS_MASK=has_mask, ROWS=rows, CATS=cats, TILE_B=64,
-            num_warps=8 if rows * cats >= 8192 else 4,
+            input_flows_kernel, grid,
+            launch.variables, launch.table_vectors, launch.table_offsets, x, mask, buffers.flows, flows, launch.start, launch.num_cats, batch,
+            buffers.pitch, x.stride(0), HAS_MASK=has_mask, STRIDE=launch.stride, ROWS=config.tile_m, CATS=config.tile_k, TILE_B=config.tile_b,
+            num_warps=config.num_warps,
         )  # fmt: skip
 
 
 def em_sums(launch: TritonSums, params, half_params, flows, settings: torch.Tensor) -> Calls:
     """One EM step of the parameters that this group is the first to use; their flows are cleared. ``settings``: float32
     [step size, pseudocount], on the device so that a recorded graph of launches reads them anew."""
-    rows = min(32, launch.sum_block)
-    num_blocks = len(launch.em_pids)
+    config, num_blocks = em_config(launch.sum_block, launch.num_runs * launch.run), len(launch.em_pids)
     if num_blocks:
         yield KernelCall.of(
-            em_sums_kernel, (num_blocks * launch.sum_block // rows,),
-            launch.em_pids, params, half_params, flows, launch.num_runs, settings, launch.sum_block, launch.run,
-            TILE_M=rows, TILE_K=UNIT,
+            em_sums_kernel, (num_blocks * launch.sum_block // config.tile_m,),
+            launch.em_pids, params, half_params, flows, launch.num_runs, settings,
+            M=launch.sum_block, K=launch.run, TILE_M=config.tile_m, TILE_K=config.tile_k, num_warps=config.num_warps,
         )  # fmt: skip
 
 
 def em_inputs(launch: TritonInputs, table: torch.Tensor, flows: torch.Tensor, settings: torch.Tensor) -> Calls:
     """One EM step of the tables; their flows are cleared."""
-    rows = min(UNIT, triton.next_power_of_2(launch.stride))
-    grid = (launch.num_tables, triton.cdiv(launch.stride, rows))
     if launch.is_gaussian:
+        rows = min(UNIT, triton.next_power_of_2(launch.stride))
+        grid = launch.num_tables, triton.cdiv(launch.stride, rows)
         yield KernelCall.of(em_gaussian_kernel, grid, table, flows, launch.stride, launch.min_sigma, settings, ROWS=rows)
     else:
-        yield KernelCall.of(em_inputs_kernel, grid, table, flows, launch.stride, launch.num_cats, settings, ROWS=rows, CATS=32)
+        config = em_inputs_config(launch.stride, launch.num_cats)
+        yield KernelCall.of(
+            em_inputs_kernel, (launch.num_tables, triton.cdiv(launch.stride, config.tile_m)), table, flows, launch.num_cats, settings,
+            STRIDE=launch.stride, ROWS=config.tile_m, CATS=config.tile_k, AT_ONCE=launch.num_cats <= config.tile_k, num_warps=config.num_warps,
+        )  # fmt: skip

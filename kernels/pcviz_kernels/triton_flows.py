@@ -7,7 +7,7 @@ float16 on a scale of its own (``ratios``), so that both products of the backwar
 import triton
 import triton.language as tl
 
-from .triton_primitives import FLOW_SCALE_LOG2, UNIT, block_top, finite, product_logs, to_half
+from .triton_primitives import FLOW_SCALE_LOG2, UNIT, any_flag, bits_of, block_top, fast_log2, finite, product_logs, to_half
 
 
 @triton.jit(do_not_specialize=["num_columns", "first_row", "first_unit", "num_units", "batch", "lost_log2", "least_flow"])
@@ -26,7 +26,7 @@ def ratio_kernel(nids, block_units, num_nodes, logs, flows, tops, ratios, ratio_
     log_p = tl.load(logs + at, mask=real, other=-float("inf"))
     flow = tl.where((b < batch)[None, :], tl.load(flows + at, mask=real, other=0.0), 0.0)
     lost = log_p < top[None, :] + lost_log2
-    log_ratio = tl.where((flow > 0) & (lost == 0) & (log_p > -float("inf")), tl.log2(flow) - log_p, -float("inf"))
+    log_ratio = tl.where((flow > 0) & (lost == 0) & (log_p > -float("inf")), fast_log2(flow) - log_p, -float("inf"))
     largest = tl.max(log_ratio, axis=0)
     row = first_row + g.to(tl.int64) * M + m
     tl.store(ratios + row[:, None] * pitch + b[None, :], to_half(tl.exp2(log_ratio - finite(largest)[None, :])))
@@ -34,7 +34,7 @@ def ratio_kernel(nids, block_units, num_nodes, logs, flows, tops, ratios, ratio_
     missed = lost & (flow > least_flow) & (log_p > -float("inf"))
     tl.store(flags + (first_unit + tile) * num_columns + column, tl.max(missed.to(tl.int32)))
     if KEEP:
-        tl.store(lost_ratios + row[:, None] * pitch + b[None, :], tl.where(missed, tl.log2(flow) - log_p, -float("inf")))
+        tl.store(lost_ratios + row[:, None] * pitch + b[None, :], tl.where(missed, fast_log2(flow) - log_p, -float("inf")))
 
 
 @triton.jit
@@ -232,44 +232,51 @@ def element_flows_small_kernel(chids, units, parrows, parunits, parpids, steps, 
 
 @triton.jit(do_not_specialize=["num_columns"])
 def product_flows_kernel(
-    nids, parents, offsets, element_flows, flows, num_columns, pitch, WIDTH: tl.constexpr, ROWS: tl.constexpr, TILE_B: tl.constexpr
+    nids, parents, offsets, element_flows, flows, num_columns, pitch, WIDTH: tl.constexpr, ROWS: tl.constexpr, TILE_B: tl.constexpr, ADD: tl.constexpr
 ):
-    """F_n = sum of F_c over the products c with factor n, added to the node's flow. A program owns [ROWS, TILE_B] of one run."""
-    column, tile = tl.program_id(0) % num_columns, tl.program_id(0) // num_columns
+    """F_n = sum of F_c over the products c with factor n; ADD: to a flow from other launches. A program owns [ROWS, TILE_B] of one run.
+    Programs go through all runs before the next samples: so L2 keeps the flows of products until their last factor."""
+    num_all = tl.num_programs(0) // num_columns
+    column, tile = tl.program_id(0) // num_all, tl.program_id(0) % num_all
     run = tile // (WIDTH // ROWS)
     r = tile % (WIDTH // ROWS) * ROWS + tl.arange(0, ROWS)
     b = column * TILE_B + tl.arange(0, TILE_B)
     at = flows + (tl.load(nids + run).to(tl.int64) + r)[:, None] * pitch + b[None, :]
-    total = tl.load(at)
+    if ADD:
+        total = tl.load(at)
+    else:
+        total = tl.zeros([ROWS, TILE_B], tl.float32)
     for i in range(tl.load(offsets + run), tl.load(offsets + run + 1)):
         row = tl.load(parents + i).to(tl.int64) + r
         total += tl.load(element_flows + row[:, None] * pitch + b[None, :])
     tl.store(at, total)
 
 
-@triton.jit(do_not_specialize=["start", "stride", "num_cats", "batch"])
-def input_flows_kernel(variables, table_vectors, table_offsets, x, observed, flows, table_flows, start, stride, num_cats, batch, pitch, x_pitch,
-                       HAS_MASK: tl.constexpr, ROWS: tl.constexpr, CATS: tl.constexpr, TILE_B: tl.constexpr):  # fmt: skip
+@triton.jit(do_not_specialize=["start", "num_cats", "batch"])
+def input_flows_kernel(variables, table_vectors, table_offsets, x, observed, flows, table_flows, start, num_cats, batch, pitch, x_pitch,
+                       HAS_MASK: tl.constexpr, STRIDE: tl.constexpr, ROWS: tl.constexpr, CATS: tl.constexpr, TILE_B: tl.constexpr):  # fmt: skip
     """F_{n,k}(D) = sum of F_n over the samples with x_v = k: a matrix product with the indicators of x_v = k, so that the order
-    of the sum is fixed. A program owns [ROWS, CATS] of one table and walks over its vectors and the batch."""
+    of the sum is fixed. A program owns [CATS, ROWS] of one table and walks over its vectors and the batch. Indicators are the first
+    factor: tensor cores take it from registers, where they are made."""
     table = tl.program_id(0)
     r = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
     k = tl.program_id(2) * CATS + tl.arange(0, CATS)
-    acc = tl.zeros([ROWS, CATS], tl.float32)
+    acc = tl.zeros([CATS, ROWS], tl.float32)
     for i in range(tl.load(table_offsets + table), tl.load(table_offsets + table + 1)):
         v = tl.load(table_vectors + i)
         variable = tl.load(variables + v).to(tl.int64)
-        row = start + v.to(tl.int64) * stride + r
+        row = start + v.to(tl.int64) * STRIDE + r
         for step in range(tl.cdiv(batch, TILE_B)):
             b = step * TILE_B + tl.arange(0, TILE_B)
-            flow = tl.load(flows + row[:, None] * pitch + b[None, :], mask=(r < stride)[:, None], other=0.0)
-            category = tl.load(x + variable * x_pitch + b, mask=b < batch, other=-1)
+            flow = tl.load(flows + row[:, None] * pitch + b[None, :], mask=(r < STRIDE)[:, None], other=0.0)  # [ROWS, TILE_B]
+            category = tl.load(x + variable * x_pitch + b)
+            seen = b < batch
             if HAS_MASK:
-                category = tl.where(tl.load(observed + variable * x_pitch + b, mask=b < batch, other=0) != 0, category, -1)
-            hit = (category[:, None] == k[None, :]).to(tl.float16)
-            acc = tl.dot(to_half(flow), hit, acc)
-    at = table_flows + (table.to(tl.int64) * num_cats + k)[None, :] * stride + r[:, None]
-    mask = (r < stride)[:, None] & (k < num_cats)[None, :]
+                seen &= tl.load(observed + variable * x_pitch + b) != 0
+            hit = (k[:, None] == tl.where(seen, category, -1)[None, :]).to(tl.float16)
+            acc = tl.dot(hit, tl.trans(to_half(flow)), acc)
+    at = table_flows + (table.to(tl.int64) * num_cats + k)[:, None] * STRIDE + r[None, :]
+    mask = (k < num_cats)[:, None] & (r < STRIDE)[None, :]
     tl.store(at, tl.load(at, mask=mask, other=0.0) + acc * 3.0517578125e-05, mask=mask)
 
 
@@ -279,36 +286,55 @@ def input_flows_kernel(variables, table_vectors, table_offsets, x, observed, flo
 )  # fmt: skip
 def flow_guard_kernel(nids, cids, pids, block_units, weights, factors, logs, flows, tops, element_flows, param_flows, flags, first_unit,
                       num_children, num_units, arity, num_rows, batch, num_columns, pitch, lost_log2, least_flow, sum_block, run, flag_m,
-                      PAIRS: tl.constexpr, TILE_M: tl.constexpr, TILE_K: tl.constexpr, TILE_B: tl.constexpr, FLAG_B: tl.constexpr):  # fmt: skip
-    """Flows of the edges of lost sums, exactly: F_{n,c} = theta_{n,c} p_c / p_n F_n from float32 parameters and logarithms."""
+                      PAIRS: tl.constexpr, TILE_M: tl.constexpr, TILE_K: tl.constexpr, TILE_B: tl.constexpr, FLAG_B: tl.constexpr,
+                      SAMPLES: tl.constexpr):  # fmt: skip
+    """Flows of the edges of lost sums, exactly: F_{n,c} = theta_{n,c} p_c / p_n F_n from float32 parameters and logarithms. A program
+    looks after TILE_M sums and SAMPLES samples, TILE_B at a time; where no flag is set, it ends at once."""
     column, tile = tl.program_id(0) % num_columns, tl.program_id(0) // num_columns
     g = tile // (sum_block // TILE_M)
     first_m = tile % (sum_block // TILE_M) * TILE_M
-    flag = (first_unit + tile * TILE_M // flag_m) * tl.cdiv(num_columns * TILE_B, FLAG_B) + column * TILE_B // FLAG_B
-    if tl.load(flags + flag) != 0:
-        b = column * TILE_B + tl.arange(0, TILE_B)
-        first, nid = g * num_children, tl.load(nids + g).to(tl.int64)
-        lost_below = block_top(tops, block_units + g * num_units, num_units, pitch, b) + lost_log2
-        for i in range(TILE_M):
-            m = first_m + i
-            log_p = tl.load(logs + (nid + m) * pitch + b, mask=b < batch, other=-float("inf"))
-            flow = tl.load(flows + (nid + m) * pitch + b, mask=b < batch, other=0.0)
-            lost = (log_p < lost_below) & (log_p > -float("inf")) & (flow > least_flow)
-            if tl.max(lost.to(tl.int32)) != 0:
-                for step in range(tl.cdiv(num_children * run, TILE_K)):
-                    k = step * TILE_K + tl.arange(0, TILE_K)
-                    inside = k < num_children * run
-                    e = first + k // run
-                    row = tl.load(cids + e, mask=inside, other=0) + k % run
-                    pid = tl.load(pids + e, mask=inside, other=0).to(tl.int64) + k % run * sum_block + m
-                    theta = tl.load(weights + pid, mask=inside, other=0.0)
-                    edge = theta > 0
-                    terms = product_logs(factors, logs, row, inside & edge, b, arity, num_rows, pitch, PAIRS) - finite(log_p)[None, :]
-                    use = edge[:, None] & lost[None, :]
-                    share = tl.where(use, tl.exp2(terms + tl.log2(theta)[:, None]) * flow[None, :], 0.0)
-                    tl.atomic_add(element_flows + row.to(tl.int64)[:, None] * pitch + b[None, :], share, mask=use)
-                    ungated = tl.sum(share * tl.exp2(FLOW_SCALE_LOG2), axis=1) / tl.where(edge, theta, 1.0)
-                    tl.atomic_add(param_flows + pid, ungated, mask=inside & edge)
+    flags += (first_unit + tile * TILE_M // flag_m) * (num_columns * SAMPLES // FLAG_B)
+    if any_flag(flags, column * SAMPLES, FLAG_B, SAMPLES):
+        row = tl.load(nids + g).to(tl.int64) + first_m
+        for first in range(column * SAMPLES, (column + 1) * SAMPLES, TILE_B):
+            b = first + tl.arange(0, TILE_B)
+            lost_below = block_top(tops, block_units + g * num_units, num_units, pitch, b) + lost_log2
+            at = (row + tl.arange(0, TILE_M))[:, None] * pitch + b[None, :]
+            lost = bits_of(_has_lost_flow(logs, flows, at, lost_below[None, :], (b < batch)[None, :], least_flow), TILE_M)
+            for i in range(TILE_M):
+                if (lost >> i) & 1 != 0:
+                    _flows_again(cids, pids, weights, factors, logs, flows, element_flows, param_flows, g, first_m + i, row + i, b, lost_below,
+                                 num_children, arity, num_rows, batch, pitch, least_flow, sum_block, run, PAIRS, TILE_K)  # fmt: skip
+
+
+@triton.jit
+def _has_lost_flow(logs, flows, at, lost_below, mask, least_flow):
+    log_p = tl.load(logs + at, mask=mask, other=-float("inf"))
+    return (log_p < lost_below) & (log_p > -float("inf")) & (tl.load(flows + at, mask=mask, other=0.0) > least_flow)
+
+
+@triton.jit
+def _flows_again(cids, pids, weights, factors, logs, flows, element_flows, param_flows, g, m, nid, b, lost_below, num_children, arity, num_rows,
+                 batch, pitch, least_flow, sum_block, run, PAIRS: tl.constexpr, TILE_K: tl.constexpr):  # fmt: skip
+    """Those of one sum, for those of the samples ``b`` where it is lost and has flow."""
+    at = nid * pitch + b
+    lost = _has_lost_flow(logs, flows, at, lost_below, b < batch, least_flow)
+    log_p = tl.load(logs + at)
+    flow = tl.load(flows + at)
+    for step in range(tl.cdiv(num_children * run, TILE_K)):
+        k = step * TILE_K + tl.arange(0, TILE_K)
+        inside = k < num_children * run
+        e = g * num_children + k // run
+        row = tl.load(cids + e, mask=inside, other=0) + k % run
+        pid = tl.load(pids + e, mask=inside, other=0).to(tl.int64) + k % run * sum_block + m
+        theta = tl.load(weights + pid, mask=inside, other=0.0)
+        edge = theta > 0
+        terms = product_logs(factors, logs, row, inside & edge, b, arity, num_rows, pitch, PAIRS) - finite(log_p)[None, :]
+        use = edge[:, None] & lost[None, :]
+        share = tl.where(use, tl.exp2(terms + tl.log2(theta)[:, None]) * flow[None, :], 0.0)
+        tl.atomic_add(element_flows + row.to(tl.int64)[:, None] * pitch + b[None, :], share, mask=use)
+        ungated = tl.sum(share * tl.exp2(FLOW_SCALE_LOG2), axis=1) / tl.where(edge, theta, 1.0)
+        tl.atomic_add(param_flows + pid, ungated, mask=inside & edge)
 
 
 @triton.jit(do_not_specialize=["start", "stride", "num_cats", "batch"])

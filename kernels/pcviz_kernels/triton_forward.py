@@ -8,7 +8,7 @@ Orientation: the batch is the first axis of every matrix product, so that narrow
 import triton
 import triton.language as tl
 
-from .triton_primitives import UNIT, block_top, finite, product_logs, to_half
+from .triton_primitives import UNIT, any_flag, bits_of, block_top, fast_log2, finite, product_logs, to_half
 
 LOST = tl.constexpr(float("inf"))  # log p of a sum that sum_guard has to compute
 
@@ -25,7 +25,7 @@ def input_forward_kernel(variables, num_nodes, table_ids, table, x, observed, lo
     category = tl.load(x + variable * x_pitch + b, mask=b < batch, other=0)
     row = tl.load(table_ids + v).to(tl.int64) * num_cats + category
     p = tl.load(table + row[:, None] * stride + r[None, :], mask=(r < stride)[None, :], other=0.0)  # [TILE_B, ROWS]
-    value = tl.log2(p)
+    value = fast_log2(p)
     if HAS_MASK:
         seen = tl.load(observed + variable * x_pitch + b, mask=b < batch, other=1)
         real = r < tl.load(num_nodes + v)
@@ -40,9 +40,10 @@ def input_forward_kernel(variables, num_nodes, table_ids, table, x, observed, lo
 @triton.jit(do_not_specialize=["num_columns", "arity", "num_rows", "batch"])
 def product_forward_kernel(unit_starts, unit_rows, factors, logs, elements, tops, arity, num_rows, batch, num_columns, pitch,
                            PAIRS: tl.constexpr, ROWS: tl.constexpr, TILE_B: tl.constexpr):  # fmt: skip
-    """p_c = prod_n p_n. A program owns a unit of elements and TILE_B samples: sums of logarithms, scaled to the largest."""
-    column, tile = tl.program_id(0) % num_columns, tl.program_id(0) // num_columns
-    unit = tile
+    """p_c = prod_n p_n. A program owns a unit of elements and TILE_B samples: sums of logarithms, scaled to the largest. Programs go
+    through all units before the next samples: so L2 keeps the factors that several units have."""
+    num_all = tl.num_programs(0) // num_columns
+    column, unit = tl.program_id(0) // num_all, tl.program_id(0) % num_all
     b = column * TILE_B + tl.arange(0, TILE_B)
     start = tl.load(unit_starts + unit)
     r = tl.arange(0, ROWS)
@@ -103,7 +104,7 @@ def sum_forward_kernel(nids, cids, pids, units, block_units, num_nodes, weights,
     value = tl.trans(acc) * 9.313225746154785e-10  # 2^-30: both factors are stored times 2^15
     lost = (value < lost_below) & (top > -float("inf"))[None, :] & (m < tl.load(num_nodes + g))[:, None]
     row = tl.load(nids + g).to(tl.int64) + m
-    tl.store(logs + row[:, None] * pitch + b[None, :], tl.where(lost, LOST, tl.log2(value) + top[None, :]))
+    tl.store(logs + row[:, None] * pitch + b[None, :], tl.where(lost, LOST, fast_log2(value) + top[None, :]))
     tl.store(flags + tile * num_columns + column, tl.max(lost.to(tl.int32)))
 
 
@@ -134,42 +135,52 @@ def sum_forward_small_kernel(nids, cids, pids, units, block_units, num_nodes, we
     value = tl.sum(acc, axis=0) * 9.313225746154785e-10
     lost = (value < lost_below) & (top > -float("inf"))[None, :] & (m < tl.load(num_nodes + g))[:, None]
     row = tl.load(nids + g).to(tl.int64) + m
-    tl.store(logs + row[:, None] * pitch + b[None, :], tl.where(lost, LOST, tl.log2(value) + top[None, :]))
+    tl.store(logs + row[:, None] * pitch + b[None, :], tl.where(lost, LOST, fast_log2(value) + top[None, :]))
     tl.store(flags + tile * num_columns + column, tl.max(lost.to(tl.int32)))
 
 
 @triton.jit(do_not_specialize=["num_columns", "arity", "num_children", "num_rows", "sum_block", "run", "flag_m", "flag_b"])
 def sum_guard_kernel(nids, cids, pids, weights, factors, logs, flags, num_children, arity, num_rows, num_columns, pitch,
                      sum_block, run, flag_m, flag_b, PAIRS: tl.constexpr, TILE_M: tl.constexpr, TILE_K: tl.constexpr,
-                     TILE_B: tl.constexpr):  # fmt: skip
-    """Exact log-sum-exp of the sums that ``sum_forward`` marked as lost, from float32 parameters and their own children's logarithms."""
+                     TILE_B: tl.constexpr, SAMPLES: tl.constexpr):  # fmt: skip
+    """Exact log-sum-exp of the sums that ``sum_forward`` marked as lost, from float32 parameters and their own children's logarithms.
+    A program looks after TILE_M sums and SAMPLES samples, TILE_B at a time; where no flag is set, it ends at once."""
     column, tile = tl.program_id(0) % num_columns, tl.program_id(0) // num_columns
     g = tile // (sum_block // TILE_M)
     first_m = tile % (sum_block // TILE_M) * TILE_M
-    flag = tile * TILE_M // flag_m * tl.cdiv(num_columns * TILE_B, flag_b) + column * TILE_B // flag_b
-    if tl.load(flags + flag) != 0:
-        b = column * TILE_B + tl.arange(0, TILE_B)
-        first, nid = g * num_children, tl.load(nids + g).to(tl.int64)
-        for i in range(TILE_M):
-            m = first_m + i
-            at = logs + (nid + m) * pitch + b
-            lost = tl.load(at) == LOST
-            if tl.max(lost.to(tl.int32)) != 0:
-                best = tl.full([TILE_B], -float("inf"), tl.float32)
-                total = tl.zeros([TILE_B], tl.float32)
-                for step in range(tl.cdiv(num_children * run, TILE_K)):
-                    k = step * TILE_K + tl.arange(0, TILE_K)
-                    inside = k < num_children * run
-                    e = first + k // run
-                    row = tl.load(cids + e, mask=inside, other=0) + k % run
-                    pid = tl.load(pids + e, mask=inside, other=0).to(tl.int64) + k % run * sum_block + m
-                    theta = tl.load(weights + pid, mask=inside, other=0.0)
-                    terms = tl.log2(theta)[:, None] + product_logs(factors, logs, row, inside & (theta > 0), b, arity, num_rows, pitch, PAIRS)
-                    terms = tl.where((theta > 0)[:, None], terms, -float("inf"))
-                    new = tl.maximum(best, tl.max(terms, axis=0))
-                    total = total * tl.exp2(best - finite(new)) + tl.sum(tl.exp2(terms - finite(new)[None, :]), axis=0)
-                    best = new
-                tl.store(at, tl.log2(total) + finite(best), mask=lost)
+    flags += tile * TILE_M // flag_m * (num_columns * SAMPLES // flag_b)
+    if any_flag(flags, column * SAMPLES, flag_b, SAMPLES):
+        at = logs + (tl.load(nids + g).to(tl.int64) + first_m + tl.arange(0, TILE_M))[:, None] * pitch
+        for first in range(column * SAMPLES, (column + 1) * SAMPLES, TILE_B):
+            b = first + tl.arange(0, TILE_B)
+            lost = bits_of(tl.load(at + b[None, :]) == LOST, TILE_M)
+            for i in range(TILE_M):
+                if (lost >> i) & 1 != 0:
+                    _sum_again(nids, cids, pids, weights, factors, logs, g, first_m + i, b, num_children, arity, num_rows, pitch, sum_block, run,
+                               PAIRS, TILE_K)  # fmt: skip
+
+
+@triton.jit
+def _sum_again(nids, cids, pids, weights, factors, logs, g, m, b, num_children, arity, num_rows, pitch, sum_block, run,
+               PAIRS: tl.constexpr, TILE_K: tl.constexpr):  # fmt: skip
+    """One sum, for those of the samples ``b`` where it is lost."""
+    at = logs + (tl.load(nids + g).to(tl.int64) + m) * pitch + b
+    lost = tl.load(at) == LOST
+    best = tl.full(b.shape, -float("inf"), tl.float32)
+    total = tl.zeros(b.shape, tl.float32)
+    for step in range(tl.cdiv(num_children * run, TILE_K)):
+        k = step * TILE_K + tl.arange(0, TILE_K)
+        inside = k < num_children * run
+        e = g * num_children + k // run
+        row = tl.load(cids + e, mask=inside, other=0) + k % run
+        pid = tl.load(pids + e, mask=inside, other=0).to(tl.int64) + k % run * sum_block + m
+        theta = tl.load(weights + pid, mask=inside, other=0.0)
+        terms = tl.log2(theta)[:, None] + product_logs(factors, logs, row, inside & (theta > 0), b, arity, num_rows, pitch, PAIRS)
+        terms = tl.where((theta > 0)[:, None], terms, -float("inf"))
+        new = tl.maximum(best, tl.max(terms, axis=0))
+        total = total * tl.exp2(best - finite(new)) + tl.sum(tl.exp2(terms - finite(new)[None, :]), axis=0)
+        best = new
+    tl.store(at, tl.log2(total) + finite(best), mask=lost)
 
 
 @triton.jit(do_not_specialize=["num_columns", "arity", "num_rows", "batch"])
@@ -219,5 +230,5 @@ def sum_forward_paper_kernel(nids, cids, pids, num_nodes, weights, elements, log
     value = tl.trans(acc) * 9.313225746154785e-10  # 2^-30
     lost = (value < lost_below) & (largest > -float("inf"))[None, :] & (m < tl.load(num_nodes + g))[:, None]
     row = tl.load(nids + g).to(tl.int64) + m
-    tl.store(logs + row[:, None] * pitch + b[None, :], tl.where(lost, LOST, tl.log2(value) + largest[None, :]))
+    tl.store(logs + row[:, None] * pitch + b[None, :], tl.where(lost, LOST, fast_log2(value) + largest[None, :]))
     tl.store(flags + tile * num_columns + column, tl.max(lost.to(tl.int32)))

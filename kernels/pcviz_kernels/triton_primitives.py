@@ -6,12 +6,23 @@ import triton.language as tl
 HALF = tl.constexpr(15.0)  # values in [0, 1] are stored as float16 times 2^15: 29 bits below the largest keep full precision
 UNIT = tl.constexpr(64)
 FLOW_SCALE_LOG2 = tl.constexpr(-40.0)  # launches.FLOW_SCALE
+INTERPRETED = tl.constexpr(triton.knobs.runtime.interpret)  # Triton's interpreter runs no assembly
 
 
 @triton.jit
 def finite(top):
     """``top`` where it is finite, else 0: a base that may be subtracted."""
     return tl.where(top > -float("inf"), top, 0.0)
+
+
+@triton.jit
+def fast_log2(values):
+    """log2 by the GPU's instruction for it, off by at most 2^-22 (between 1/2 and 2, elsewhere 2^-22 of the result); ``tl.log2`` is exact to
+    rounding, in 35 instructions."""
+    if INTERPRETED:
+        return tl.log2(values)
+    else:
+        return tl.inline_asm_elementwise("lg2.approx.f32 $0, $1;", "=f,f", [values], dtype=tl.float32, is_pure=True, pack=1)
 
 
 @triton.jit
@@ -47,3 +58,15 @@ def product_logs(factors, logs, rows, valid, b, arity, num_rows, pitch, PAIRS: t
         for a in range(1, arity):
             total += _factor_logs(factors + a * num_rows, logs, rows, valid, b, pitch)
     return tl.where(valid[:, None], total, -float("inf"))
+
+
+@triton.jit
+def any_flag(flags, first, flag_b, SAMPLES: tl.constexpr):
+    """Whether a flag of the samples ``first`` to ``first + SAMPLES`` is set; each stands for ``flag_b`` of them, 16 or more."""
+    return tl.max(tl.load(flags + (first + tl.arange(0, SAMPLES // 16) * 16) // flag_b)) != 0
+
+
+@triton.jit
+def bits_of(found, ROWS: tl.constexpr):
+    """An integer whose bit i says whether row i of ``found`` [ROWS, tile_b] has something: a guard looks at a few sums of many."""
+    return tl.sum(tl.max(found.to(tl.int32), axis=1) << tl.arange(0, ROWS), axis=0)

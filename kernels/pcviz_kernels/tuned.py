@@ -8,12 +8,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from .config import PHASES, TENSOR_CORE_TILE, LaunchConfig, default_config
+from .config import PHASES, TENSOR_CORE_TILE, LaunchConfig, default_config, next_power_of_two
 
 Shape = tuple[str, int, int, int]
 """Phase, sum_block, child_block, and the rows that the launch owns: what the rule decides by."""
 
-UNIT = 64  # rows of one log-scale (triton_launches.UNIT): the tile that lies within a unit is no larger
+UNIT = 64  # rows of one log-scale (triton_launches.UNIT), at most: the tile that lies within a unit is no larger
+
+
+def unit_rows(most_children: int) -> int:
+    """Rows of elements that share a log-scale in a layer whose sum blocks have at most ``most_children`` each: UNIT, but no more than
+    that, so that no scale is set by children of other sums alone."""
+    return min(UNIT, max(TENSOR_CORE_TILE, next_power_of_two(most_children)))
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,13 @@ Two routes to the same record: a test holds them equal, so the numbers on screen
 from __future__ import annotations
 
 import numpy as np
-from pcviz_kernels.tuned import UNIT
+from pcviz_kernels.tuned import UNIT, unit_rows
 
 from ..ir.distributions import Gaussian
 from ..ir.nodes import InputNodes, Nodes, ProdNodes
 from .arguments import checked_block_size, checked_tolerance
 from .grouping import Histogram, group_bounds, histogram
+from .layer_arrays import blocks_of
 from .layer_count import LayerCount
 from .layering import Layer, Layering, block_of, layering, num_blocks
 from .plan import (
@@ -26,6 +27,7 @@ from .plan import (
     SumGroup,
 )
 from .tiles import TileGrid, edges_per_tile, tile_grid
+from .written_once import elements_with_blocks, flows_written_once
 
 
 def plan_summary(root: Nodes | Layering, *, block_size: int, padding_tolerance: float = 0.25) -> PlanSummary:
@@ -48,6 +50,9 @@ def plan_summary(root: Nodes | Layering, *, block_size: int, padding_tolerance: 
         input_launches=len(inputs),
         layers=tuple(_summarise(layer, block_size, padding_tolerance, seen) for layer in layers.layers),
         inputs=inputs,
+        flows_written_once=flows_written_once(
+            zip(layer.elements, blocks_of(layer.arrays.element_longest, block_size).tolist()) for layer in layers.layers
+        ),
     )
 
 
@@ -137,6 +142,7 @@ def _summarise(layer: Layer, block_size: int, tolerance: float, seen: set[int]) 
     count = LayerCount(layer, block_size, np.array([id(nodes.storage) in seen for nodes in layer.sums]) | layer.arrays.tied)
     seen.update(id(nodes.storage) for nodes in layer.sums)
     edges, factors = int(layer.arrays.num_edges.sum()), tuple(count.factors(block_size))
+    groups = tuple(_groups(count.forward(), tolerance, GroupSummary))
     return LayerSummary(
         index=layer.index,
         num_sum_vectors=len(layer.sums),
@@ -148,11 +154,11 @@ def _summarise(layer: Layer, block_size: int, tolerance: float, seen: set[int]) 
         edges=edges,
         absent_edges=count.stored - count.missing - edges,
         missing_edges=count.missing,
-        groups=tuple(_groups(count.forward(), tolerance, GroupSummary)),
+        groups=groups,
         backward_groups=tuple(_groups(count.backward(), tolerance, BackwardGroupSummary, count.tied_parents)),
         product_launches=len(factors),
         arity=max(2, int(count.arrays.arity.max())),
-        element_units=count.element_units(),
+        element_units=count.element_units(unit_rows(max(group.num_child_blocks * group.child_block for group in groups))),
         factors=factors,
     )
 
@@ -183,6 +189,7 @@ def summary_of_plan(plan: CircuitPlan) -> PlanSummary:
             InputSummary(group.stride, len(group.vectors), len(group.sources), 0 if group.is_gaussian else group.dist.num_cats)
             for group in plan.inputs
         ),
+        flows_written_once=flows_written_once(map(elements_with_blocks, plan.layers)),
     )
 
 
@@ -217,16 +224,17 @@ def _count_layer(index: int, layer: LayerPlan) -> LayerSummary:
 
 
 def element_units(layer: LayerPlan) -> tuple[np.ndarray, np.ndarray]:
-    """First element row and rows of every unit, a run of up to UNIT rows: those of the null block, then of each element vector."""
-    null = layer.sections[0]
-    pieces = [(null.start, null.width)]
-    sections = np.array([section.start for section in layer.sections])
-    for element, start in layer.elements:
-        width = layer.sections[int(np.searchsorted(sections, start, side="right")) - 1].width
-        pieces.append((start, num_blocks(element.num_nodes, width) * width))
-    starts = np.concatenate([np.arange(start, start + rows, UNIT) for start, rows in pieces])
-    ends = np.concatenate([np.minimum(np.arange(start, start + rows, UNIT) + UNIT, start + rows) for start, rows in pieces])
-    return starts, ends - starts
+    """First element row and rows of every unit (``unit_rows``): those of the null block, then of each element vector."""
+    null, unit = layer.sections[0], unit_rows(max(group.cids.shape[1] * group.child_block for group in layer.groups))
+    blocks = zip(layer.elements, elements_with_blocks(layer))
+    pieces = [(start, num_blocks(element.num_nodes, width) * width) for (element, start), (_, width) in blocks]
+    cuts = [_cut(null.start, null.width, UNIT), *(_cut(start, rows, unit) for start, rows in pieces)]
+    return np.concatenate([starts for starts, _ in cuts]), np.concatenate([rows for _, rows in cuts])
+
+
+def _cut(start: int, rows: int, unit: int) -> tuple[np.ndarray, np.ndarray]:
+    starts = np.arange(start, start + rows, unit)
+    return starts, np.minimum(unit, start + rows - starts)
 
 
 def _cells_by_row(layer: LayerPlan) -> tuple[np.ndarray, np.ndarray]:

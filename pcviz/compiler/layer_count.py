@@ -111,10 +111,9 @@ class LayerCount:
         widest = int(self.element_block.max())
         return num_blocks(widest + int((self.cols * self.element_block).sum()), widest) * widest
 
-    def element_units(self) -> int:
-        """Runs of up to UNIT rows that an element vector, or the null block, is cut into."""
-        rows = np.append(self.cols * self.element_block, self.element_block.max())
-        return int((-(-rows // UNIT)).sum())
+    def element_units(self, unit: int) -> int:
+        """Runs of up to ``unit`` rows that element vectors are cut into, and of UNIT rows of the null block."""
+        return int((-(-(self.cols * self.element_block) // unit)).sum()) + num_blocks(int(self.element_block.max()), UNIT)
 
     def factors(self, block_size: int) -> Iterator[FactorSummary]:
         """By launch of products, in the order of ``compile``: its shape is (arity, run, element block), see ``product_shape``."""

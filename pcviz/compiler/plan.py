@@ -113,7 +113,7 @@ class LayerSummary:
     backward_groups: tuple[BackwardGroupSummary, ...]
     product_launches: int
     arity: int = 2  # of the product with most factors, at least 2
-    element_units: int = 0  # runs of up to 64 rows that share a log-scale in impl="triton", the null block's included
+    element_units: int = 0  # runs of rows that share a log-scale in impl="triton" (pcviz_kernels.tuned.unit_rows), the null block's included
     factors: tuple[FactorSummary, ...] = ()
 
     @property
@@ -145,6 +145,7 @@ class PlanSummary:
     input_launches: int
     layers: tuple[LayerSummary, ...]
     inputs: tuple[InputSummary, ...] = ()
+    flows_written_once: bool = False  # see written_once.py
 
     def total(self, name: str) -> int:
         """Sum of a count over all layers, e.g. ``total("pseudo_edges")``."""

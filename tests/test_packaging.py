@@ -141,9 +141,14 @@ def test_readme_commands_are_those_of_ci():
     assert "-m pytest$" in (REPO / ".ci" / "run").read_text()
 
 
-def test_readme_example_runs():
+def test_readme_examples_run(tmp_path):
+    """The ten lines, and then on their circuit those of a run that is saved and goes on."""
     (example,) = re.findall(r"```python\n(.*?)```", readme(), re.S)
-    assert "bits per dimension" in python("-c", example.replace("epochs=3", "epochs=1"), PYTHONPATH=source_path())
+    _data, train = re.findall(r"```py\n(.*?)```", readme(), re.S)
+    compile(_data, "README.md", "exec")
+    code = example.replace("epochs=3", "epochs=1") + train.replace("epochs=50", "epochs=2") + "print(training.state.step)"
+    said = python("-c", code, cwd=tmp_path, PYTHONPATH=source_path())
+    assert "bits per dimension" in said and said.splitlines()[-1] == "12" and (tmp_path / "run.pcviz").exists()
 
 
 def test_readme_names_what_is_there():

@@ -20,11 +20,13 @@ import anywidget
 
 from ..traffic_text import LEVELS
 from .outbox import Outbox
+from .scenes.dag_picture import RAMPS
 
 FIRST = ("store.js", "plotly_loader.js", "slider.js", "headline.js", "view_common.js", "shell_parts.js", "save.js", "share.js", "teaching.js")
 LAST = ("single.js", "shell.js")
 PAGE = "page.js"  # in saved pages only
-SHARED = f"const PV_LEVELS = {json.dumps(LEVELS, ensure_ascii=False)};"  # names that Python's texts have, too
+SHARED = "\n".join(f"const {name} = {json.dumps(value, ensure_ascii=False)};" for name, value in (("PV_LEVELS", LEVELS), ("DAG_RAMP", RAMPS)))
+"""What Python's own texts and pictures have, too."""
 EXPORT = "\nexport default { render };\n"
 LOADER = """const load = (model) => new Promise((resolve, reject) => {
   const take = (content, buffers) => {

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .common import count, milliseconds, percent, si_bytes
+from .dag_costs import ESTIMATES
 
 # name: (what it says, number as text)
 QUANTITIES = {
@@ -19,14 +20,13 @@ QUANTITIES = {
     "hbm_bytes": ("bytes from and to HBM", si_bytes),
     "flops": ("floating-point operations", lambda value: f"{value / 1e9:.3g} GFLOP"),
 }
-RAMPS = {
+RAMPS = {  # from little to much, in files and in the page
     "light": ((222, 233, 247), (120, 171, 222), (31, 95, 180), (9, 40, 92)),
     "dark": ((30, 48, 72), (44, 96, 160), (92, 164, 240), (214, 235, 255)),
 }
 # ground, text, soft text, glyphs without a value
 THEMES = {"light": ("#ffffff", "#1c2430", "#545e6d", "#e3e6ea"), "dark": ("#111111", "#e9edf3", "#b3bcc9", "#3a404a")}
 TALLEST = 14
-MODELS = ("time_ms", "l2_bytes", "hbm_bytes", "flops")
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def _picture(scene: dict, colour: str, title: str, columns: list[str], glyphs: l
               glyph.get("tall", 1.0))
         for glyph, share in zip(glyphs, shares)
     )  # fmt: skip
-    kind = f" ({scene['model']})" if colour in MODELS else ""
+    kind = f" ({scene['model']})" if colour in ESTIMATES else ""
     legend = f"Colour: {says}{kind}"
     return Picture(title, tuple(columns), drawn, tuple(map(tuple, links)), legend, text(low), text(high), caption)
 

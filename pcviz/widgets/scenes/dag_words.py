@@ -21,7 +21,7 @@ def vector_name(nodes: Nodes, most: int = 4) -> str:
 
 
 def ranges(numbers: np.ndarray, most: int = MAX_RANGES) -> str:
-    """'3, 5-9, 12': ascending numbers as ranges, the first ``most`` of them."""
+    """'3, 5–9, 12': ascending numbers as ranges, the first ``most`` of them."""
     if numbers[-1] - numbers[0] == len(numbers) - 1:
         return span(int(numbers[0]), int(numbers[-1]) + 1)
     cuts = np.flatnonzero(np.diff(numbers) > 1)
@@ -31,7 +31,7 @@ def ranges(numbers: np.ndarray, most: int = MAX_RANGES) -> str:
 
 
 def span(low: int, high: int) -> str:
-    """'5-9' for the numbers from ``low`` up to and without ``high``."""
+    """'5–9' for the numbers from ``low`` up to and without ``high``."""
     return count(low) if high - low == 1 else f"{count(low)}–{count(high - 1)}"
 
 

@@ -11,11 +11,11 @@ from math import log10
 
 from ...devices import DeviceSpec
 from ...traffic import ModelError, TrafficReport
-from .common import count, html_table, milliseconds, rounded, si_bytes
+from .common import PHASE_NAMES, count, html_table, milliseconds, rounded, si_bytes
 
 MAX_POINTS = 256  # launches of one block size that are drawn, those with most time first
 MAX_LAYERS = 128  # layers with sums of their own
-PHASES = ("forward", "element_flows", "param_flows", "em")
+PHASES = tuple(PHASE_NAMES)
 COLUMNS = ("phase", "layer", "launch", "time_ms", "flops", "hbm_bytes", "l2_bytes", "l1_bytes", "programs", "waves", "bound", "terms")
 SUMS = ("time_ms", "flops", "l1_bytes", "l2_bytes", "l2_to_l1_bytes", "l1_to_l2_bytes", "hbm_bytes", "hbm_read_bytes", "hbm_write_bytes")
 BELOW, ABOVE = 32.0, 128.0  # how far the axis of intensity goes on beyond the outermost ridges

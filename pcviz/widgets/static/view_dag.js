@@ -16,7 +16,6 @@ const DAG_QUANTITIES = {
   flow_sample: { label: "flow, sample", row: "flow", text: pv_flow, short: pv_flow, own: true, flow: true, kind: "computed" },
   flops: { label: "FLOPs", row: "FLOPs", text: pv_flops, short: pv_short, model: true, says: "floating-point operations" },
 };
-const DAG_RAMP = { light: [[222, 233, 247], [120, 171, 222], [31, 95, 180], [9, 40, 92]], dark: [[30, 48, 72], [44, 96, 160], [92, 164, 240], [214, 235, 255]] };
 const DAG_HELP = "Arrow keys move, Enter chooses and opens, Escape goes back. Plus and minus zoom, Shift with arrows moves the picture, 0 shows all of it.";
 
 function pv_flops(n) {

@@ -151,6 +151,7 @@ function blocks_legend(view) {
     const name = pv_el("th");
     name.scope = "row";
     if (BLOCKS_LEGEND.some((entry) => entry[0] === key)) name.append((view.swatches[key] = pv_el("canvas", "pcv-swatch")));
+    if (key === "zero") row.classList.add("pcv-thereof"); // they are among the edges above
     name.append(pv_el("span", "", label));
     const cells = [pv_el("td"), pv_el("td"), pv_el("td", "pcv-muted")];
     cells[0].dataset.pcv = `blocks-${key}`;

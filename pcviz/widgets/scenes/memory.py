@@ -11,7 +11,7 @@ from math import log10
 
 from ...devices import DeviceSpec
 from ...traffic import ModelError, TrafficReport
-from .common import PHASE_NAMES, count, html_table, milliseconds, rounded, si_bytes
+from .common import LEVELS, PHASE_NAMES, count, html_table, milliseconds, rounded, si_bytes
 
 MAX_POINTS = 256  # launches of one block size that are drawn, those with most time first
 MAX_LAYERS = 128  # layers with sums of their own
@@ -43,7 +43,7 @@ def scene_memory(circuit_name: str, reports: Mapping[int, TrafficReport], errors
 
 def static_memory(scene: dict) -> str:
     """HTML table: one row per block size, forward pass of the whole circuit."""
-    names = [link["name"] for link in scene["links"]]
+    names = [link["bytes"] for link in scene["links"]]
     rows = []
     for size in scene["sizes"]:
         sums = scene["totals"][str(size)]["all"].get("forward")
@@ -74,18 +74,21 @@ def _device(device: DeviceSpec) -> dict:
 
 
 def _links(device: DeviceSpec) -> list[dict]:
-    """From the multiprocessors to the memory. A CPU has one roof that was measured, its memory's; its caches are one link without."""
+    """From the multiprocessors to the memory; ``name`` is the roof's, ``bytes`` that of what passes. A CPU has one roof that was measured,
+    its memory's; its caches are one link without."""
     if device.kind == "cpu":
         threads = "1 thread" if device.num_sms == 1 else f"{device.num_sms} threads"
-        return [
+        links = [
             {"key": "l2_bytes", "name": "caches", "from": threads, "to": "last-level cache", "tbPerS": None},
             {"key": "hbm_bytes", "name": "memory", "from": "last-level cache", "to": "main memory", "tbPerS": rounded(device.hbm_tb_per_s)},
         ]
-    return [
+        return [{**link, "bytes": link["name"]} for link in links]
+    links = [
         {"key": "l1_bytes", "name": "L1", "from": f"{device.num_sms} SMs", "to": "L1", "tbPerS": device.l1_tb_per_s},
         {"key": "l2_bytes", "name": "L2", "from": "L1", "to": "L2", "tbPerS": device.l2_tb_per_s},
         {"key": "hbm_bytes", "name": "HBM", "from": "L2", "to": "HBM", "tbPerS": device.hbm_tb_per_s},
     ]
+    return [{**link, "bytes": LEVELS[link["key"]]} for link in links]
 
 
 def _peaks(device: DeviceSpec, precision: str) -> list[dict]:

@@ -77,7 +77,7 @@ function memory_controls(frame) {
       again();
     });
     Object.assign(button.dataset, { level: link.name, pcv: `memory-level-${link.name}` });
-    button.title = `Roofline over the bytes of ${link.name}`;
+    button.title = `Roofline over the bytes of ${link.bytes}`;
     return button;
   });
   const levels = pv_el("span", "pcv-memory-levels");
@@ -245,7 +245,7 @@ function memory_table(view) {
   const title = `${PV_PHASES[view.phase]}, ${scene.modelLabel}`;
   const points = memory_launches(view, view.size).map((p) => [memory_name(view, p), pv_ms(p.time_ms), p.bound, memory_flops(view, memory_rate(p, "flops")), pv_digits(p.flops / p[view.link.key]), ...scene.links.map((link) => pv_bytes(p[link.key]))]);
   view.sheet.replaceChildren(
-    memory_rows(title, ["", "time", ...scene.links.flatMap((link) => [link.name, "of peak"])], links),
-    memory_rows(`Launches at block size ${view.size}`, ["launch", "time", "limited by", "rate", `FLOP/byte, ${view.level}`, ...scene.links.map((link) => link.name)], points),
+    memory_rows(title, ["", "time", ...scene.links.flatMap((link) => [link.bytes, "of peak"])], links),
+    memory_rows(`Launches at block size ${view.size}`, ["launch", "time", "limited by", "rate", `FLOP/byte, ${view.link.bytes}`, ...scene.links.map((link) => link.bytes)], points),
   );
 }

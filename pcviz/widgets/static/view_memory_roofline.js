@@ -52,7 +52,7 @@ function memory_axes(view, s, link) {
     line(s.x, s.py(10 ** e), s.x + s.w, s.py(10 ** e));
     text(s.x - 5, s.py(10 ** e) + 0.35 * s.font, String(Number((10 ** e * factor).toPrecision(1))), { "text-anchor": "end" });
   }
-  text(s.x + s.w / 2, s.y + s.h + 2.5 * s.font, view.axis ?? `FLOP per byte of ${link.name} traffic`, { "text-anchor": "middle" });
+  text(s.x + s.w / 2, s.y + s.h + 2.5 * s.font, view.axis ?? `FLOP per byte of ${link.bytes} traffic`, { "text-anchor": "middle" });
   text(1.1 * s.font, s.y + s.h / 2, unit, { "text-anchor": "middle", transform: `rotate(-90 ${1.1 * s.font} ${s.y + s.h / 2})` });
   const peaks = view.scene.peaks, top = Math.max(...peaks.map((peak) => peak.tflops));
   const roofed = view.scene.links.filter((each) => each.tbPerS), crowded = s.nameless || memory_crowded(s, roofed, top);

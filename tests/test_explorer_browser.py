@@ -100,7 +100,7 @@ def test_opens_on_the_recorded_layer(lab):
     assert [tab for tab in ("blocks", "cost", "dag", "training") if lab.page.is_visible(f"[data-pcv=stage-{tab}]")] == ["blocks", "cost"]
     assert "Drag to 64" in lab.page.inner_text("[data-pcv=hint]")
     assert "PyJuice recorded, H100" in lab.page.inner_text("[data-pcv=headline-time]")
-    cut = "() => [...document.querySelectorAll('.pcv-tile span')].filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.textContent)"
+    cut = "() => [...document.querySelectorAll('.pcv-tile span, .pcv-side')].filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.textContent)"
     assert lab.page.evaluate(cut) == []
     slow = value(lab, "headline-time")
     lab.page.keyboard.press("End")

@@ -61,6 +61,13 @@ def test_what_the_scenes_say_is_so(entries):
     assert entries["learning"].can_train and not entries["pruned"].can_train
 
 
+def test_a_saved_page_asks_for_nothing_that_it_cannot_do():
+    asked = {scene.name: (scene.saved_task(False), scene.saved_task(True)) for scene in SCENES if scene.saved_task(False) != scene.task}
+    (without, trained), name = asked.pop("same epochs, different seconds"), "same epochs, different seconds"
+    assert without.startswith(f'In a notebook, pcv.explore(scene="{name}"): press Compare sizes') and "Compare" not in trained and not asked
+    assert all(scene.saved_task(True) == scene.task for scene in SCENES if scene.name != name)
+
+
 def test_underflow_loses_sums_that_the_engine_keeps(entries):
     """Sum i of the scene lies 12 i nats below sum 0: float16 loses the far ones, and the circuit's own value is right."""
     from pcviz.widgets.frames import Settings

@@ -124,7 +124,8 @@ def page_html(
     tell(len(frames), len(frames), _status(generations[0], layers))
     sessions = [_session(generation, size, layer, layers) | {"tolerances": sorted({*tolerances})} for generation in generations]
     page = page_state({"stages": list(stages or (scene.stages if scene else ()))})
-    shown = {"arguments": {"root": "root"} if entry.name == "yours" else {}, "scene": scene_for_page(scene), "jump": 1, "page": page}
+    told = scene and scene_for_page(scene) | {"task": scene.saved_task(bool(steps))}
+    shown = {"arguments": {"root": "root"} if entry.name == "yours" else {}, "scene": told, "jump": 1, "page": page}
     sessions = [session | shown for session in sessions]
     if len(sessions) == 1:
         sessions[0]["disabled"]["tolerance"] = sessions[0]["disabled"]["batch-size"]

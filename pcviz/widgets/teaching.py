@@ -50,7 +50,14 @@ class Scene:
     stages: tuple[str, ...] = ("blocks", "cost")
     question: Question | None = None
     task: str = ""
+    trained: str = ""  # the task of a saved page that holds what was trained, where the task needs the engine
     tolerances: tuple[float, ...] = ()  # that its text asks for, besides that of its settings
+
+    def saved_task(self, trained: bool) -> str:
+        """The task in a saved page, which has no engine; ``trained``: whether it has curves."""
+        if not self.trained:
+            return self.task
+        return self.trained if trained else f'In a notebook, pcv.explore(scene="{self.name}"): {self.task[0].lower()}{self.task[1:]}'
 
     @property
     def all_settings(self) -> list[Settings]:
@@ -93,6 +100,7 @@ SCENES = (
         "Compare sizes trains some epochs at each block size, from the same parameters and in the same order.",
         "learning", 1, settings=Settings(batch_size=256), stages=("training", "blocks"),
         task="Press Compare sizes in the Training view, then switch from epochs to seconds: the same curves, at other times.",
+        trained="Switch from epochs to seconds in the Training view: the same curves, at other times.",
     ),
     Scene(
         "missing rows", "Vectors that fill no block",

@@ -40,7 +40,7 @@ function blocks_cells_wanted({ scene }, g) {
 function blocks_geometry(shown, zoom, width, height, font, dpr) {
   const { scene, whole, R, C } = shown;
   const widest = Math.max(pv_plural(R, "sum block").length, `× ${pv_count(shown.isPacked ? C : 0)} child blocks`.length);
-  const gutter = Math.round(Math.min(0.4 * width, Math.max(10.4, 0.62 * widest + 1.2) * font)), top = Math.round(2.8 * font), bottom = Math.round(1.6 * font);
+  const gutter = Math.round(Math.min(0.45 * width, Math.max(10.4, 0.62 * widest + 1.2) * font)), top = Math.round(2.8 * font), bottom = Math.round(1.6 * font);
   const pseudoMax = shown.rowPseudo ? Math.max(0, ...shown.rowPseudo) / whole.pr : 0;
   const stripRoom = pseudoMax ? pv_clamp(0.22 * (width - gutter - 6), 24, 130) : 0;
   const room = width - gutter - 6 - (pseudoMax ? stripRoom + 8 : 0), tall = height - top - bottom;

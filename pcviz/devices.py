@@ -20,7 +20,8 @@ class DeviceSpec:
 
     Rates are decimal: 1 TB/s is 1e12 bytes a second. ``scalar_steps_ns``: of what our kernels compute on CUDA cores, by phase, what a step
     keeps one multiprocessor busy: ns for each 4,096 values of its tile, and ns more for each row that it gathers with a scale of its own.
-    ``scaled_steps_tflops``: of our kernels on tensor cores, what their steps reach that wait for parameters and scale each product.
+    ``scaled_steps_tflops``: of our kernels on tensor cores, what their steps reach that wait for parameters and scale each product;
+    ``paper_step_ns``: of the paper's kernel there, what a step over 64 children of 128 samples keeps a multiprocessor busy, and each sum more.
     ``latencies_us``: of our kernels, by kind, the least time of a program: before its first step and after its last, and of each step.
     """
 
@@ -40,6 +41,7 @@ class DeviceSpec:
     memory_bytes: int | None = None  # of the device; None: not known, and taken to be enough
     scalar_steps_ns: tuple[tuple[str, float, float], ...] = ()
     scaled_steps_tflops: float | None = None
+    paper_step_ns: tuple[float, float] = (0.0, 0.0)
     latencies_us: tuple[tuple[str, float, float], ...] = ()
     source: str = ""
     date: str = ""
@@ -76,19 +78,19 @@ H100_SXM = DeviceSpec(
     tera_exp_per_s=4.13,
     launch_overhead_us=1.02,
     memory_bytes=80_000_000_000,
-    # of launches with few programs: the root layer of figure 5 in fig5_pcviz_h100.csv of 2026-11-24; each step of EM, and of ratios, whose
-    # launches with many programs are in fig5_pcviz_h100.csv: HCLT-256 in kernels_h100.csv of 2026-11-25
+    # of launches with few programs: HCLT-256 and HMM-1024 in kernels_h100.csv; those that pass values on: figure 5 in fig5_pcviz_h100.csv
     latencies_us=(
-        ("guard", 0.67, 0.0), ("product", 0.67, 2.06), ("ratios", 3.4, 0.13), ("copy", 1.5, 0.0), ("scalar", 3.0, 1.0), ("tensor", 3.0, 0.75),
-        ("em", 3.2, 1.29),
+        ("guard", 0.85, 0.0), ("product", 0.67, 2.06), ("ratios", 3.5, 0.014), ("copy", 1.65, 0.0), ("scalar", 3.0, 1.0), ("tensor", 3.4, 0.4),
+        ("param_flows", 3.4, 1.1), ("em", 3.0, 1.1), ("em_inputs", 4.0, 4.3),
     ),  # fmt: skip
-    # fitted to the dense figure-5 layer at block sizes 1 to 8 (fig5_pcviz_h100.csv of 2026-11-24, layers_h100.csv of 2026-11-25); input flows and
-    # EM to HCLT-256 in kernels_h100.csv
+    # fitted to the dense figure-5 layer at block sizes 1 to 8 (fig5_pcviz_h100.csv, layers_h100.csv); input flows and EM to HCLT-256 in
+    # kernels_h100.csv
     scalar_steps_ns=(
-        ("forward", 150.0, 5.7), ("param_flows", 183.0, 12.0), ("element_flows", 90.0, 15.6), ("ratios", 3000.0, 0.0),
-        ("input_flows", 28.9, 0.0), ("em", 2300.0, 0.0),
+        ("forward", 150.0, 5.7), ("param_flows", 183.0, 12.0), ("element_flows", 90.0, 15.6), ("ratios", 1700.0, 0.0),
+        ("input_flows", 5.4, 0.0), ("em", 700.0, 0.0), ("paper", 485.0, 0.0),
     ),  # fmt: skip
-    scaled_steps_tflops=165.0,  # that layer's forward pass at block size 64, where nothing else takes as long (layers_h100.csv)
+    scaled_steps_tflops=195.0,  # that layer's forward pass at block size 64, where nothing else takes as long (layers_h100.csv)
+    paper_step_ns=(570.0, 33.0),  # the same by the paper's kernel, at block sizes 16 to 64
     source="measured on one NVIDIA H100 80GB HBM3 (driver 580.159.04, torch 2.11.0+cu130, triton 3.6.0): assets/recorded/roofs_h100.csv",
     date="2026-11-23",
 )

@@ -279,9 +279,10 @@ def recorded_steps(path: str | Path | None = None) -> tuple[RecordedStep, ...]:
     return _read(path, STEPS, RecordedStep)
 
 
-def compared_steps(path: str | Path | None = None) -> tuple[ComparedStep, ...]:
-    """Training steps of the reference circuits by pcviz and by PyJuice, measured side by side (``pcviz bench step``)."""
-    return _read(path, COMPARED_STEPS, ComparedStep)
+def compared_steps(path: str | Path | None = None, variant: str = "scaled") -> tuple[ComparedStep, ...]:
+    """Training steps of the reference circuits by pcviz and by PyJuice, measured side by side (``pcviz bench step``). ``variant``: of
+    pcviz's sum kernel; there are rows of the "paper" kernel for some circuits."""
+    return _of_variant(_read(path, COMPARED_STEPS, ComparedStep), variant)
 
 
 def steps_of_size(sum_edges: int) -> tuple[ComparedStep, ...]:
@@ -294,9 +295,15 @@ def own_launches() -> tuple[RecordedLaunch, ...]:
     return recorded_launches(asset_path(OWN_LAUNCHES))
 
 
-def layer_times(path: str | Path | None = None) -> tuple[LayerTime, ...]:
-    """Both figure-5 layers ("fig5-dense", "fig5-drawn") by pcviz and by PyJuice (``pcviz bench layer --against pyjuice``)."""
-    return _read(path, LAYER_TIMES, LayerTime)
+def layer_times(path: str | Path | None = None, variant: str = "scaled") -> tuple[LayerTime, ...]:
+    """Both figure-5 layers ("fig5-dense", "fig5-drawn") by pcviz and by PyJuice (``pcviz bench layer --against pyjuice``). ``variant``: of
+    pcviz's sum kernel; there are rows of the "paper" kernel for some block sizes of the dense one."""
+    return _of_variant(_read(path, LAYER_TIMES, LayerTime), variant)
+
+
+def _of_variant(rows: tuple, variant: str) -> tuple:
+    """PyJuice's rows, and those of one variant of pcviz's kernels."""
+    return tuple(row for row in rows if not row.provenance.is_own or row.variant == variant)
 
 
 def recorded_kernels(path: str | Path | None = None) -> tuple[RecordedKernel, ...]:

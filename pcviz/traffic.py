@@ -125,7 +125,7 @@ class TrafficRecord:
     @cached_property
     def bound(self) -> str:
         """The limiter: "HBM", "L2", "HBM + L2" (where steps wait for both), "L1", "tensor cores", "CUDA cores" ("arithmetic" on a CPU),
-        "exponentials", "instructions" and "latency" (both fitted, no roofs), or "launch"."""
+        "exponentials", "instructions" and "latency" (both fitted, no roofs), "HBM + latency" (where none hides the others), or "launch"."""
         name, ms = max(self.terms_ms, key=lambda term: term[1])
         return "launch" if self.device.launch_overhead_us * 1e-3 > ms else name
 

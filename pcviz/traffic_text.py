@@ -74,12 +74,13 @@ def _time_formula(record: TrafficRecord) -> str:
         unit: f"{quantity(launch.tile_flops, 'FLOP')} in whole tiles / {tflops:.4g} TFLOP/s",
         "instructions": f"{launch.total_steps:,} steps x {step_ns(launch, spec):.4g} ns / {spec.num_sms} multiprocessors",
         "latency": f"{launch.programs:,} programs of {launch.steps:,} steps, {spec.num_sms} x {resident(launch)} at a time",
+        "HBM + latency": "root of the sum of squares of HBM, instructions and latency",
         "exponentials": f"{quantity(launch.exponentials, ' exponentials')} / {spec.tera_exp_per_s} T/s",
     }
     uneven = imbalance(launch, spec)
     terms = []
     for name, ms in record.terms_ms:
-        scale = f" x {uneven:.3g} uneven" if name not in ("HBM", "latency") and uneven > 1.005 else ""
+        scale = f" x {uneven:.3g} uneven" if name not in ("HBM", "latency", "HBM + latency") and uneven > 1.005 else ""
         terms.append(f"{name} {rates[name]}{scale} = {milliseconds(ms, 4)}")
     overhead = f" + launch {spec.launch_overhead_us} µs" if spec.launch_overhead_us else ""
     return f"max({'; '.join(terms)}){overhead} = {milliseconds(record.time_ms, 4)}, bound by {record.bound}"

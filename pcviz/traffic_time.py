@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+
 from pcviz_kernels.config import NAIVE
 from pcviz_kernels.tiles import SHARED_BYTES, resources
 
@@ -10,8 +13,9 @@ from .launch_records import Launch, ceil_div
 
 SCALAR_STEP = 4096  # values of a step on CUDA cores for which DeviceSpec.scalar_steps_ns has the time
 # phase -> kind of DeviceSpec.latencies_us
-LATENCY_OF = {"sum_guard": "guard", "flow_guard": "guard", "product": "product", "ratios": "ratios", "em": "em", "em_inputs": "em"}
+LATENCY_OF = {"sum_guard": "guard", "flow_guard": "guard", "product": "product", "ratios": "ratios", "em": "em", "em_inputs": "em_inputs"}
 PARAMETERS_WAITED_FOR = ("forward", "element_flows")
+L2_WAITED_FOR = 0.78  # of what passes from L2 in those: the rest passes while memory is waited for (the dense figure-5 layer, blocks of 16 to 64)
 RESIDENT = 8  # programs of four warps on a multiprocessor, by registers
 THREADS = 2048  # of a multiprocessor, compute capability 8.0 and 9.0
 UNROLLED = 4  # children that a thread of the naive parallelization waits for at a time: what compilers make of such a loop
@@ -30,7 +34,8 @@ def time_terms(
     if spec.l2_tb_per_s:
         terms.append(("L2", l2_bytes / spec.l2_tb_per_s * 1e-9 * uneven))
         if waits_for_both(launch):
-            terms.append(("HBM + L2", terms[0][1] + l2_to_l1_bytes / spec.l2_tb_per_s * 1e-9 * uneven))
+            waited = L2_WAITED_FOR if launch.phase in PARAMETERS_WAITED_FOR else 1.0
+            terms.append(("HBM + L2", terms[0][1] + waited * l2_to_l1_bytes / spec.l2_tb_per_s * 1e-9 * uneven))
     if spec.l1_tb_per_s:
         terms.append(("L1", l1_bytes / spec.l1_tb_per_s * 1e-9 * uneven))
     unit, tflops = arithmetic_roof(launch, spec, precision)
@@ -41,7 +46,18 @@ def time_terms(
         terms.append(("instructions", launch.total_steps / spec.num_sms * step_ns(launch, spec) * 1e-6 * uneven))
     if (launch.kernel or launch.config == NAIVE) and spec.latencies_us:
         terms.append(("latency", latency_ms(launch, spec)))
+    if launch.kernel and not launch.multiplies:
+        terms.extend(_together(dict(terms)))
     return tuple(terms)
+
+
+def _together(terms: dict[str, float]) -> Iterator[tuple[str, float]]:
+    """Of launches that multiply no matrices: what memory, instructions and waiting take together where no one of them is far above the others,
+    as none hides the others wholly then. The root of the sum of squares, which fits the recorded ratios and product flows."""
+    parts = {name: terms[name] for name in ("HBM", "instructions", "latency") if terms.get(name)}
+    together = math.hypot(*parts.values())
+    if together > 1.05 * max(terms.values()):
+        yield "HBM + latency", together
 
 
 def waits_for_both(launch: Launch) -> bool:
@@ -53,12 +69,16 @@ def waits_for_both(launch: Launch) -> bool:
 
 def step_ns(launch: Launch, spec: DeviceSpec) -> float:
     """What a step keeps a multiprocessor busy: where it computes on CUDA cores (products in registers, EM, the indicators of input flows);
-    and on tensor cores where parameters are an operand, because each product is scaled before it is added."""
-    tile = launch.config
+    and on tensor cores where parameters are an operand, because each product is scaled before it is added, or, in the kernel of the paper,
+    because a step finds the largest child, and an exponential for each, before it multiplies."""
+    tile, phase = launch.config, "paper" if launch.kernel == "sum_forward_paper_kernel" else launch.phase
+    if phase == "paper" and tile.uses_tensor_cores:
+        start, each = spec.paper_step_ns
+        return (start + each * tile.tile_m) * tile.tile_k * tile.tile_b / (2 * SCALAR_STEP)
     if launch.multiplies and tile.uses_tensor_cores:
         rate = spec.scaled_steps_tflops if launch.phase in PARAMETERS_WAITED_FOR else None
         return 2 * tile.tile_m * tile.tile_k * tile.tile_b * spec.num_sms / rate * 1e-3 if rate else 0.0
-    fixed, each = next((row[1:] for row in spec.scalar_steps_ns if row[0] == launch.phase), (0.0, 0.0))
+    fixed, each = next((row[1:] for row in spec.scalar_steps_ns if row[0] == phase), (0.0, 0.0))
     return fixed * tile.tile_m * tile.tile_k * tile.tile_b / SCALAR_STEP + each * launch.gathered
 
 
@@ -70,7 +90,7 @@ def latency_ms(launch: Launch, spec: DeviceSpec) -> float:
     elif launch.phase == "ratios":
         steps = launch.config.tile_m  # rows of a program: the more it owns, the fewer are resident
     elif launch.multiplies:
-        kind = "tensor" if launch.config.uses_tensor_cores else "scalar"
+        kind = "scalar" if not launch.config.uses_tensor_cores else "param_flows" if launch.phase == "param_flows" else "tensor"
     start, each = next((row[1:] for row in spec.latencies_us if row[0] == kind), (0.0, 0.0))
     return ceil_div(launch.programs, spec.num_sms * resident(launch)) * (start + steps * each) * 1e-3
 

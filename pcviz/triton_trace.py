@@ -202,8 +202,9 @@ class _Layer:
         columns, rows, paper = b // 64, element_rows(layer), variant == "paper"
         reads, unique = (sum(f.width * getattr(f, name) for f in layer.factors) for name in ("parents", "runs"))
         kernel = "product_logs_kernel" if paper else "product_forward_kernel"
+        moved = (unique * FULL + rows * (FULL if paper else HALF)) * 64  # of one column; values that several units read do so at even distances
         return self.launch(kernel, "product", in_pass, 0, LaunchConfig(UNIT, 1, 64), (columns, layer.element_units), [
-            read("values", FULL, reads * b, unique * b, f"{reads:,} factors x {b} samples", unique * 64 * FULL),
+            read("values", FULL, reads * b, unique * b, f"{reads:,} factors x {b} samples", moved * unique // reads),
             store("elements", rows * b, FULL if paper else HALF, "stored once"),
             store("scales", 0 if paper else layer.element_units * b, FULL, "one for each unit and sample"),
             indices(columns * layer.element_units, layer.arity * UNIT + 2, layer.arity * rows),
@@ -290,7 +291,8 @@ class _Layer:
         inside = group.sum_block >= tile.tile_m and not small  # a step lies inside one parent block
         steps, unit = ceil_div(width, tile.tile_m), min(UNIT, group.sum_block)
         scales = programs * tile.tile_b * (steps if inside else width if small else width + group.num_parents)
-        from_l2 = programs * tile.tile_b * (steps if inside else 0 if small else 2 * group.num_parents)
+        passed = group.num_parents if tile.tile_m >= 8 * group.sum_block else 0  # fewer than eight scales a step L1 keeps until the next program
+        from_l2 = programs * tile.tile_b * (steps if inside else passed if small else 2 * group.num_parents)
         sums = unique_sums(layer, group) * b
         span = columns * HALF * width * (tile.tile_k + tile.tile_b)
         each = f"{programs:,} programs x {width:,} parents x"
@@ -318,20 +320,20 @@ class _Layer:
     def guard(self, kernel: str, phase: str, in_pass: str, g: int, rows: int) -> Launch:
         group, columns = self.layer.groups[g], self.run.samples // PITCH
         tiles = group.num_sum_blocks * group.sum_block // rows
-        return self.launch(kernel, phase, in_pass, g, LaunchConfig(rows, UNIT, GUARD_B), (columns, tiles), [flags(columns * tiles, PITCH // 16)])
+        return self.launch(kernel, phase, in_pass, g, LaunchConfig(rows, UNIT, GUARD_B), (columns, tiles), [flags(columns * tiles, PITCH // 16, 1)])
 
     def lost_param_flows(self, g: int) -> Launch:
         group = self.layer.groups[g]
         rows, columns = min(16, group.sum_block), ceil_div(group.num_child_blocks * group.child_block, 32)
         tiles = (group.num_sum_blocks - group.tied_sum_blocks) * group.sum_block // rows
-        operands = [flags(columns * tiles, self.run.samples // FLAG_B)]
+        operands = [flags(columns * tiles, (each := self.run.samples // FLAG_B), each)]
         return self.launch("lost_param_flows_kernel", "flow_guard", "backward", g, LaunchConfig(rows, 32, GUARD_B), (columns, tiles), operands)
 
     def lost_element_flows(self, g: int) -> Launch:
         group, columns = self.layer.backward_groups[g], self.run.samples // GUARD_B
         rows = min(32, group.child_block)
         tiles = group.num_child_blocks * group.child_block // rows
-        operands = [flags(columns * tiles, group.num_parents)]
+        operands = [flags(columns * tiles, group.num_parents, group.num_parents)]
         return self.launch("lost_element_flows_kernel", "flow_guard", "backward", g, LaunchConfig(1, rows, GUARD_B), (columns, tiles), operands)
 
     def product_flows(self, number: int, factors: FactorSummary) -> Launch:
@@ -340,7 +342,7 @@ class _Layer:
         nodes, columns = factors.runs * factors.width, b // 64
         reads = factors.parents * factors.width * b
         unique = min(reads, element_rows(self.layer) * b)
-        span = (unique + (1 + add) * nodes * b) // columns * FULL
+        span = (unique + (1 + add) * nodes * b) // columns * FULL * unique // reads  # programs go through one column after the other
         return self.launch("product_flows_kernel", "product_flows", "backward", number, LaunchConfig(rows, 1, 64), (columns, nodes // rows), [
             read("element flows", FULL, reads, unique, f"{factors.parents * factors.width:,} factors x {b} samples", span),
             read("flows", FULL, nodes * b * add, nodes * b, "added to" if add else "stored once", stores=nodes * b),

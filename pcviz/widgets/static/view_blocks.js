@@ -24,7 +24,7 @@ function draw_blocks(el, scene, store) {
   view.scene = scene;
   view.frame = frame;
   blocks_keep(scene);
-  const font = frame.font, mode = frame.width >= 900 && frame.height > 24 * font ? "columns" : frame.height < 30 * font ? "tight" : frame.width >= 43 * font ? "rows" : "stack";
+  const font = frame.font, mode = frame.width >= 900 && frame.height > 24 * font ? "columns" : frame.height < 30 * font ? "tight" : frame.width >= 43 * font ? "rows" : frame.height < 38 * font ? "tight" : "stack"; // a stack has room for some launches
   if (view.body.dataset.mode !== mode) view.body.dataset.mode = mode;
   view.side.style.width = mode === "columns" ? `${Math.round(25 * font)}px` : "100%";
   blocks_bar(view, scene);

@@ -21,11 +21,12 @@ function draw_tiles(el, scene, store) {
     const first = scene.launches.findIndex((launch) => (frame.state.phase === "backward") === (launch.phase !== "forward"));
     tiles_open(view, scene, kept >= 0 ? kept : Math.max(0, first));
   }
-  const tight = frame.height < 27 * frame.font, shows = tight && view.shows === "both" ? "grid" : view.shows; // a short stage has room for one of the two
+  const tight = frame.height < 27 * frame.font, one = tight || (frame.width < 43 * frame.font && frame.height < 38 * frame.font); // a small stage has room for one of the two
+  const shows = one && view.shows === "both" ? "grid" : view.shows;
   Object.assign(el.dataset, { tight: String(tight), shows, collapsed: String(tight || (shows === "both" && frame.width < 70 * frame.font)) });
   el.dataset.stacked = String(new Set(view.launch.tiles.map(([, k]) => k)).size > 4); // a grid of many columns takes the width
   view.modes.value = shows;
-  view.modes.options[1].disabled = tight;
+  view.modes.options[1].disabled = one;
   tiles_paint(view);
 }
 

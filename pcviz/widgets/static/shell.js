@@ -156,7 +156,7 @@ class Shell {
     const visible = full ? window.innerHeight : (host ? host.clientHeight : window.innerHeight) - 28;
     const least = LEAST_HEIGHT[width >= 700 ? "wide" : presenter ? "presenter" : "narrow"];
     this.root.style.height = `${Math.max(least, Math.round(visible))}px`;
-    const is = { wide: width >= 1480 && !presenter, compact: width < 1000 || presenter, tight: width < (presenter ? 1000 : 700), narrow: width < 700, tiny: width < 560 * scale };
+    const is = { wide: width >= 1480 && !presenter, compact: width < 1100 || presenter, tight: width < (presenter ? 1000 : 700), narrow: width < 700, tiny: width < 560 * scale };
     for (const [name, so] of Object.entries(is)) this.root.classList.toggle(`pcv-${name}`, so);
     this.fitCircuit();
     const count = width < 900 * scale ? 1 : width <= 1600 * scale ? 2 : 3;

@@ -164,7 +164,7 @@ class OurLayer:
             engine.buffers.logs[plan.rows_of(region)] = torch.nan
         for nodes in plan.node_vectors():
             if isinstance(nodes, InputNodes):
-                engine.buffers.flows[plan.rows_of(nodes)] = 0  # the pass adds to it
+                engine.buffers.flows[plan.rows_of(nodes)] = torch.nan if engine.flows_written_once else 0  # where the pass adds to them
 
     def values(self, region: SumNodes, number: int) -> torch.Tensor:
         return self.pc.engine.node_logs()[self.pc.plan.rows_of(region)] * LN2

@@ -89,7 +89,7 @@ H100_SXM = DeviceSpec(
         ("forward", 150.0, 5.7), ("param_flows", 183.0, 12.0), ("element_flows", 90.0, 15.6), ("ratios", 1700.0, 0.0),
         ("input_flows", 5.4, 0.0), ("em", 700.0, 0.0), ("paper", 485.0, 0.0),
     ),  # fmt: skip
-    scaled_steps_tflops=195.0,  # that layer's forward pass at block size 64, where nothing else takes as long (layers_h100.csv)
+    scaled_steps_tflops=195.0,  # that layer's sum_forward at block size 64, where nothing else takes as long (fig5_pcviz_h100.csv)
     paper_step_ns=(570.0, 33.0),  # the same by the paper's kernel, at block sizes 16 to 64
     source="measured on one NVIDIA H100 80GB HBM3 (driver 580.159.04, torch 2.11.0+cu130, triton 3.6.0): assets/recorded/roofs_h100.csv",
     date="2026-11-23",

@@ -21,6 +21,7 @@ from pcviz_kernels.tiles import FLAGGED
 from pcviz_kernels.triton_blocks import PITCH, Calls
 from pcviz_kernels.triton_launches import UNIT, TritonBuffers, TritonLayer
 
+from .compiler.counting import unread_blocks
 from .compiler.plan import CircuitPlan
 from .compiler.written_once import elements_with_blocks, flows_written_once
 from .footprint import MemoryUse, tensor_bytes
@@ -48,6 +49,7 @@ class TritonEngine:
         self.layers = tuple(layer_launches(layer, device) for layer in plan.layers)
         self.root_row = plan.rows_of(plan.root).start
         self.flows_written_once = flows_written_once(map(elements_with_blocks, plan.layers))
+        self._partly_read = {launches for launches, layer in zip(self.layers, plan.layers) if unread_blocks(layer)}
         self.settings, self._set = torch.zeros(2, dtype=torch.float32, device=device), (0.0, 0.0)  # of EM: step size, pseudocount
         self._accepted = torch.ones(1, dtype=torch.float32, device=device)  # 0: a batch failed its checks and may leave no flows
         self.buffers = self.observed = None
@@ -321,7 +323,7 @@ class TritonEngine:
         buffers = self.buffers
         yield from kernels.product_forward(layer.products, buffers, batch)
         shared = len({(launch.sum_block, launch.child_block) for launch in layer.elements}) > 1  # a child block may get flows from two groups
-        if shared:
+        if shared or layer in self._partly_read:  # no launch writes the flows of the rest
             buffers.element_flows[: layer.products.num_rows].zero_()
         for launch in layer.sums:
             yield from kernels.sum_ratios(launch, buffers, batch)

@@ -32,7 +32,7 @@ def input_launch(group: InputGroup, device) -> TritonInputs:
 
 
 def layer_launches(layer: LayerPlan, device) -> TritonLayer:
-    """Launches of one layer; units are runs of up to UNIT rows of an element vector, or of a sum block."""
+    """Launches of one layer; units are runs of rows of an element vector (``unit_rows``), or of up to UNIT of a sum block."""
     layer = _with_wide_null(layer)
     starts, rows = element_units(layer)
     unit_of = np.repeat(np.arange(len(starts)), rows)  # of every element row

@@ -160,7 +160,7 @@ class _Layer:
     def backward(self) -> Iterator[Launch]:
         layer, run = self.layer, self.run
         yield self.products("backward", "scaled")
-        if self.shared:
+        if self.shared or layer.unread_blocks:
             size = element_rows(layer) * run.samples
             cleared = [store("element flows", size, FULL, "all element rows")]
             yield self.launch("zero_", "fill", "backward", 0, LaunchConfig(1, 1, 1), (1, element_rows(layer)), cleared)
@@ -202,9 +202,10 @@ class _Layer:
         columns, rows, paper = b // 64, element_rows(layer), variant == "paper"
         reads, unique = (sum(f.width * getattr(f, name) for f in layer.factors) for name in ("parents", "runs"))
         kernel = "product_logs_kernel" if paper else "product_forward_kernel"
-        moved = (unique * FULL + rows * (FULL if paper else HALF)) * 64  # of one column; values that several units read do so at even distances
+        moved = (unique * FULL + rows * HALF) * 64  # of one column; values that several units read do so at even distances
+        span = unique * b * FULL if paper else moved * unique // reads  # the kernel of the paper's layer takes all samples of a unit first
         return self.launch(kernel, "product", in_pass, 0, LaunchConfig(UNIT, 1, 64), (columns, layer.element_units), [
-            read("values", FULL, reads * b, unique * b, f"{reads:,} factors x {b} samples", moved * unique // reads),
+            read("values", FULL, reads * b, unique * b, f"{reads:,} factors x {b} samples", span),
             store("elements", rows * b, FULL if paper else HALF, "stored once"),
             store("scales", 0 if paper else layer.element_units * b, FULL, "one for each unit and sample"),
             indices(columns * layer.element_units, layer.arity * UNIT + 2, layer.arity * rows),

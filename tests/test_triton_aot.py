@@ -16,7 +16,7 @@ triton = pytest.importorskip("triton", reason="Triton has no build for this syst
 import sanitized_run  # noqa: E402
 from pcviz_kernels import ahead, triton_em, triton_flows, triton_forward, triton_gaussian, triton_max, triton_ordered  # noqa: E402
 from pcviz_kernels.calls import KernelCall  # noqa: E402
-from pcviz_kernels.config import default_config  # noqa: E402
+from pcviz_kernels.config import LaunchConfig, default_config, em_config, em_inputs_config, input_flows_config  # noqa: E402
 from triton.backends.compiler import GPUTarget  # noqa: E402
 from triton.compiler import ASTSource, CompiledKernel  # noqa: E402
 from triton.runtime import driver  # noqa: E402
@@ -115,12 +115,28 @@ def test_matrix_kernels_compile_at_every_block_shape(sum_block, child_block):
     triton_max.sum_max_kernel,
 ], ids=lambda kernel: kernel.__name__)  # fmt: skip
 def test_the_other_kernels_compile(kernel, capability):
-    sizes = {"M": 64, "K": 64, "WIDTH": 64, "ROWS": 64, "CATS": 32, "TILE_M": 16, "TILE_K": 64, "TILE_B": 64, "FLAG_M": 64, "FLAG_B": 128}
+    sizes = {"M": 64, "K": 64, "WIDTH": 64, "ROWS": 64, "CATS": 32, "TILE_M": 16, "TILE_K": 64, "TILE_B": 64, "FLAG_B": 64}
     sizes |= {"STRIDE": 64, "AT_ONCE": False, "SAMPLES": 128, "ADD": True}
     sizes |= {"PAIRS": False, "HAS_MASK": True, "KEEP": True, "MAX": True}
     machine_code(kernel, capability, REPEATS=True, ORDERED=True, ONE_UNIT=True, TENSOR_CORES=True, **sizes)
     if kernel is triton_flows.param_flows_kernel:
         machine_code(kernel, capability, REPEATS=True, ORDERED=False, ONE_UNIT=False, TENSOR_CORES=True, **sizes)
+
+
+@pytest.mark.parametrize("kernel, config, constants", [
+    *((triton_em.em_sums_kernel, em_config(m, children), {"M": m, "K": run}) for m, run, children in
+      ((1, 1024, 4096), (8, 8, 64), (16, 16, 2048), (32, 1024, 3072), (64, 256, 256))),
+    *((triton_em.em_inputs_kernel, em_inputs_config(nodes, cats), {"STRIDE": nodes, "AT_ONCE": cats <= 512}) for nodes, cats in
+      ((1, 2), (20, 17), (256, 256), (64, 500), (1024, 4023))),
+    *((triton_flows.input_flows_kernel, input_flows_config(nodes, cats), {"STRIDE": nodes}) for nodes, cats in
+      ((3, 2), (32, 17), (256, 256), (64, 500))),
+    *((triton_flows.product_flows_kernel, LaunchConfig(min(64, width), 1, 64, num_warps=8), {"WIDTH": width, "ADD": add})
+      for width in (1, 256) for add in (False, True)),
+])  # fmt: skip
+def test_tiles_of_kernels_without_blocks_compile(kernel, config, constants):
+    sizes = {"TILE_M": config.tile_m, "TILE_K": config.tile_k, "ROWS": config.tile_m, "CATS": config.tile_k, "TILE_B": config.tile_b}
+    ptx = machine_code(kernel, 90, config.num_warps, 3, HAS_MASK=True, **sizes, **constants)
+    assert ".local" not in ptx, f"{kernel.__name__} {config} spills registers"
 
 
 @pytest.mark.skipif(not hasattr(triton, "AsyncCompileMode"), reason="this Triton compiles at launches only")

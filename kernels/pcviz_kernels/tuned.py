@@ -17,8 +17,8 @@ UNIT = 64  # rows of one log-scale (triton_launches.UNIT), at most: the tile tha
 
 
 def unit_rows(most_children: int) -> int:
-    """Rows of elements that share a log-scale in a layer whose sum blocks have at most ``most_children`` each: UNIT, but no more than
-    that, so that no scale is set by children of other sums alone."""
+    """Rows of elements that share a log-scale in a layer whose sum blocks have at most ``most_children`` each: UNIT, but hardly more
+    than that, so that fewer scales are set by children of other sums alone."""
     return min(UNIT, max(TENSOR_CORE_TILE, next_power_of_two(most_children)))
 
 

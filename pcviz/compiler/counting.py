@@ -160,6 +160,7 @@ def _summarise(layer: Layer, block_size: int, tolerance: float, seen: set[int]) 
         arity=max(2, int(count.arrays.arity.max())),
         element_units=count.element_units(unit_rows(max(group.num_child_blocks * group.child_block for group in groups))),
         factors=factors,
+        unread_blocks=count.unread_blocks(),
     )
 
 
@@ -220,7 +221,14 @@ def _count_layer(index: int, layer: LayerPlan) -> LayerSummary:
         arity=max(2, *(group.cids.shape[1] for group in layer.products)),
         element_units=len(element_units(layer)[0]),
         factors=tuple(FactorSummary(group.width, len(group.nids), len(group.parids)) for group in layer.products),
+        unread_blocks=unread_blocks(layer),
     )
+
+
+def unread_blocks(layer: LayerPlan) -> int:
+    """Child blocks that no sum of the layer reads."""
+    read = np.unique(np.concatenate([group.chids for group in layer.backward_groups]))
+    return sum(section.count for section in layer.sections[1:]) - len(read)
 
 
 def element_units(layer: LayerPlan) -> tuple[np.ndarray, np.ndarray]:

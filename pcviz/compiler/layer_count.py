@@ -164,6 +164,10 @@ class LayerCount:
         dense = np.bincount(a.link_element[links], weights=self.rows[a.link_sum[links]], minlength=len(a.element_len))
         return np.repeat(dense.astype(np.int64), self.cols) + self.col_parents[shape]
 
+    def unread_blocks(self) -> int:
+        """Child blocks without a parent in this layer: an element vector may have sums of several layers, each reading some of it."""
+        return int((sum(self._parents(shape) for shape in self._shapes()) == 0).sum())
+
     def tied_parents(self, shape: tuple[int, int], limits: tuple[int, ...]) -> np.ndarray:
         """[groups] stored blocks of each backward group whose parameters another one in it has already."""
         tied, a = np.zeros(len(limits), dtype=np.int64), self.arrays

@@ -115,6 +115,7 @@ class LayerSummary:
     arity: int = 2  # of the product with most factors, at least 2
     element_units: int = 0  # runs of rows that share a log-scale in impl="triton" (pcviz_kernels.tuned.unit_rows), the null block's included
     factors: tuple[FactorSummary, ...] = ()
+    unread_blocks: int = 0  # child blocks that only sums of other layers read
 
     @property
     def stored_edges(self) -> int:

@@ -13,8 +13,8 @@ from .plan import LayerPlan
 
 def flows_written_once(layers: Iterable[Iterable[tuple[Nodes, int]]]) -> bool:
     """``layers``: the element vectors of each layer, with the rows of their blocks. True where every vector is a factor in one layer
-    alone, in one launch (of products of one arity and one element block), of products of node i with node i: so in HMM, HCLT and RAT-SPN. In
-    PD a region is a factor in several layers."""
+    alone, in one launch (of products of one arity and one element block), of products of node i with node i: so in HMM, HCLT and RAT-SPN where
+    variables can be halved evenly. In PD a region is a factor in several layers."""
     before: set[int] = set()
     for elements in layers:
         launch_of: dict[int, tuple[int, int]] = {}

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from .advice_text import reason, table, text
 from .arguments import checked_integer
+from .compiler.arguments import TOLERANCE
 from .compiler.compile import circuit_of
 from .compiler.counting import plan_summary
 from .compiler.layering import layering, legal_sizes
@@ -144,7 +145,7 @@ def recommend(
     device: DeviceSpec | str = "H100-SXM",
     batch_size: int = 512,
     *,
-    padding_tolerance: float = 0.25,
+    padding_tolerance: float = TOLERANCE,
     x=None,
     tell: Callable[[int, int, str], None] | None = None,
 ) -> Recommendation:

@@ -51,8 +51,9 @@ def store(name: str, count: int, width: int, formula: str) -> Operand:
     return Operand(name, 0, count, count, 0, formula, entry_bytes=width)
 
 
-def flags(programs: int, each: int, sectors: int) -> Operand:
-    """Written by the launch before, so that memory need not be asked for them; a program's lie in so many sectors."""
+def flags(programs: int, each: int, sectors: int | None = None) -> Operand:
+    """Written by the launch before, so that memory need not be asked for them; a program's lie in so many sectors (None: each in one)."""
+    sectors = each if sectors is None else sectors
     return read("flags", FULL, programs * each, 0, f"{programs:,} programs x {each:,}", l2_loads=programs * sectors * SECTOR // FULL)
 
 

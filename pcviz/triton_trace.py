@@ -321,20 +321,21 @@ class _Layer:
     def guard(self, kernel: str, phase: str, in_pass: str, g: int, rows: int) -> Launch:
         group, columns = self.layer.groups[g], self.run.samples // PITCH
         tiles = group.num_sum_blocks * group.sum_block // rows
-        return self.launch(kernel, phase, in_pass, g, LaunchConfig(rows, UNIT, GUARD_B), (columns, tiles), [flags(columns * tiles, PITCH // 16, 1)])
+        operands = [flags(columns * tiles, PITCH // 16, sectors=1)]
+        return self.launch(kernel, phase, in_pass, g, LaunchConfig(rows, UNIT, GUARD_B), (columns, tiles), operands)
 
     def lost_param_flows(self, g: int) -> Launch:
         group = self.layer.groups[g]
         rows, columns = min(16, group.sum_block), ceil_div(group.num_child_blocks * group.child_block, 32)
         tiles = (group.num_sum_blocks - group.tied_sum_blocks) * group.sum_block // rows
-        operands = [flags(columns * tiles, (each := self.run.samples // FLAG_B), each)]
+        operands = [flags(columns * tiles, self.run.samples // FLAG_B)]
         return self.launch("lost_param_flows_kernel", "flow_guard", "backward", g, LaunchConfig(rows, 32, GUARD_B), (columns, tiles), operands)
 
     def lost_element_flows(self, g: int) -> Launch:
         group, columns = self.layer.backward_groups[g], self.run.samples // GUARD_B
         rows = min(32, group.child_block)
         tiles = group.num_child_blocks * group.child_block // rows
-        operands = [flags(columns * tiles, group.num_parents, group.num_parents)]
+        operands = [flags(columns * tiles, group.num_parents)]
         return self.launch("lost_element_flows_kernel", "flow_guard", "backward", g, LaunchConfig(1, rows, GUARD_B), (columns, tiles), operands)
 
     def product_flows(self, number: int, factors: FactorSummary) -> Launch:

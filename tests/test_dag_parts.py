@@ -10,7 +10,7 @@ from hypothesis import given, settings
 import pcviz as pcv
 from pcviz.benchmark import measure
 from pcviz.compiler.blockmap import LayerBlocks
-from pcviz.compiler.compile import node_rows
+from pcviz.compiler.compile import first_rows
 from pcviz.compiler.layering import layering
 from pcviz.compiler.numbering import edges_per_row, pair_counts, parameters, read_by, readers
 from pcviz.ir.nodes import ProdNodes, SumNodes, init_params, inputs, multiply, summate, topological
@@ -226,7 +226,7 @@ def test_search_by_number_layer_and_name():
     several = find_part(numbering, "product 2")
     assert several["total"] == 3 and several["matches"][0][1] == "region 0, product 2 (product, layer 1)"
     for size in (2, 4):
-        rows = node_rows(numbering.cut, block_size=size)
+        rows = first_rows(numbering.cut, block_size=size)
         assert rows == pcv.compile(root, block_size=size).starts
         for node in (0, 13, numbering.num_nodes - 1):
             vector, place = numbering.locate(node)

@@ -2,6 +2,8 @@
 
 from ..arguments import is_integer, is_number
 
+TOLERANCE = 0.25  # of padding, the usual one
+
 
 def checked_block_size(block_size) -> int:
     """``block_size`` as Python's int; ValueError unless it is a power of two."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..ir.nodes import Nodes, SumNodes
-from .arguments import checked_block_size, checked_tolerance
+from .arguments import TOLERANCE, checked_block_size, checked_tolerance
 from .counting import class_histograms, layer_grids
 from .grouping import GroupingTable, grouping_table
 from .indexing import lay_out_elements
@@ -68,7 +68,7 @@ class BlockMap:
     caption: str
 
 
-def block_map(root: Nodes | Layering, layer: int, block_size: int, padding_tolerance: float = 0.25, max_cells: int = 256) -> BlockMap:
+def block_map(root: Nodes | Layering, layer: int, block_size: int, padding_tolerance: float = TOLERANCE, max_cells: int = 256) -> BlockMap:
     """The block map of layer ``layer`` (1 is next to the inputs) at ``block_size``."""
     blocks = LayerBlocks(root, layer, block_size, padding_tolerance)
     matrix, packed = (blocks.raster(is_packed, max_cells=max_cells) for is_packed in (False, True))
@@ -108,7 +108,7 @@ class LayerBlocks:
     the part of it of each (sum_block, child_block).
     """
 
-    def __init__(self, root: Nodes | Layering, layer: int, block_size: int, padding_tolerance: float = 0.25):
+    def __init__(self, root: Nodes | Layering, layer: int, block_size: int, padding_tolerance: float = TOLERANCE):
         block_size = checked_block_size(block_size)
         padding_tolerance = checked_tolerance(padding_tolerance)
         layers = root if isinstance(root, Layering) else layering(root)

@@ -5,13 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from ..ir.nodes import InputNodes, Nodes
-from .arguments import checked_block_size, checked_tolerance
+from .arguments import TOLERANCE, checked_block_size, checked_tolerance
 from .counting import grouped_inputs
 from .indexing import Cursor, forward_groups, index_layer, pass_layer
 from .layering import Layering, block_of, layering
 from .plan import CircuitPlan, InputGroup, Section, SumGroup
-
-TOLERANCE = 0.25  # the usual one
 
 
 def compile(root: Nodes, *, block_size: int, padding_tolerance: float = TOLERANCE) -> CircuitPlan:  # noqa: A001 (the field's name)
@@ -58,7 +56,7 @@ def circuit_at(given, block_size: int | None, padding_tolerance) -> tuple:
 
 
 def layer_groups(
-    root: Nodes | Layering, layer: int, *, block_size: int, padding_tolerance: float = 0.25
+    root: Nodes | Layering, layer: int, *, block_size: int, padding_tolerance: float = TOLERANCE
 ) -> tuple[tuple[SumGroup, ...], tuple[Section, ...]]:
     """``groups`` and ``sections`` of layer ``layer`` (1 is next to the inputs) of the plan that ``compile`` makes, by the same code but
     without the index tensors of the other layers and of the backward pass: for a look at one layer of a large circuit."""
@@ -74,7 +72,7 @@ def layer_groups(
     return forward_groups(chosen, block_size, padding_tolerance, cursor)
 
 
-def node_rows(layers: Layering, *, block_size: int, padding_tolerance: float = 0.25) -> dict[int, int]:
+def first_rows(layers: Layering, *, block_size: int, padding_tolerance: float = TOLERANCE) -> dict[int, int]:
     """First row in the buffer of node values of every input and sum vector, by its id, as the plan of ``compile`` has them."""
     widest = _widest_block(layers, block_size)
     cursor = Cursor(node_row=widest, param=widest**2, starts={}, tiles={})

@@ -10,7 +10,7 @@ from pcviz_kernels.tuned import UNIT, unit_rows
 
 from ..ir.distributions import Gaussian
 from ..ir.nodes import InputNodes, Nodes, ProdNodes
-from .arguments import checked_block_size, checked_tolerance
+from .arguments import TOLERANCE, checked_block_size, checked_tolerance
 from .grouping import Histogram, group_bounds, histogram
 from .layer_arrays import blocks_of
 from .layer_count import LayerCount
@@ -30,7 +30,7 @@ from .tiles import TileGrid, edges_per_tile, tile_grid
 from .written_once import elements_with_blocks, flows_written_once
 
 
-def plan_summary(root: Nodes | Layering, *, block_size: int, padding_tolerance: float = 0.25) -> PlanSummary:
+def plan_summary(root: Nodes | Layering, *, block_size: int, padding_tolerance: float = TOLERANCE) -> PlanSummary:
     """Counts of the plan that ``compile`` would make, without its index tensors.
 
     ``root`` may be a Layering, so that a sweep over block sizes checks and layers the circuit once. Arguments and errors are

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from ..compiler.compile import node_rows
+from ..compiler.compile import first_rows
 from .packing import pack
 from .scenes.common import count
 from .scenes.dag_costs import ESTIMATES
@@ -49,7 +49,7 @@ def held_parts(generation, tolerances: Sequence[float], size: int, left: int, ma
 
 
 def _index(numbering, rows: list[tuple[int, float]]) -> bytes:
-    starts = [node_rows(numbering.cut, block_size=size, padding_tolerance=tolerance) for size, tolerance in rows]
+    starts = [first_rows(numbering.cut, block_size=size, padding_tolerance=tolerance) for size, tolerance in rows]
     first = np.array([[of.get(id(nodes), NO_ROW) for nodes in numbering.vectors] for of in starts], "<u4")
     return pack({"starts": numbering.starts.astype("<u4").tobytes(), "rows": first.tobytes()})
 

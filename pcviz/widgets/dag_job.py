@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..compiler.compile import node_rows
+from ..compiler.compile import first_rows
 from .circuits import FIGURE_5
 from .scenes.dag import scene_dag
 from .scenes.dag_costs import Costs
@@ -48,7 +48,7 @@ class DagJob:
         """First row of every vector in the buffer of values, as figure 4 of Blocks has them; of the last block size that was asked for."""
         if self._rows_of[0] != size:
             of = self._generation
-            self._rows_of = size, node_rows(of.layering, block_size=size, padding_tolerance=of.settings.padding_tolerance)
+            self._rows_of = size, first_rows(of.layering, block_size=size, padding_tolerance=of.settings.padding_tolerance)
         return self._rows_of[1]
 
     def _times(self, size: int) -> dict[str, Times]:

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from ..compiler.arguments import TOLERANCE
 from .circuits import FIGURE_5, Entry
 from .compared_job import compared
 from .dag_job import DagJob
@@ -40,7 +41,7 @@ class Settings:
     """What the frames depend on besides circuit, block size and layer."""
 
     batch_size: int = 512
-    padding_tolerance: float = 0.25
+    padding_tolerance: float = TOLERANCE
     device: str = "H100-SXM"
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from ...compiler.compile import node_rows
+from ...compiler.compile import first_rows
 from ...compiler.layering import Layering
 from ...compiler.numbering import Numbering
 from ...ir.names import unmarked
@@ -76,7 +76,7 @@ def kept_parts(cut: Layering, block_size: int, tolerance: float, costs: Costs) -
     numbering = cut.numbering
     if numbering.num_nodes > MAX_KEPT_NODES:
         return {}
-    rows = node_rows(cut, block_size=block_size, padding_tolerance=tolerance)
+    rows = first_rows(cut, block_size=block_size, padding_tolerance=tolerance)
     queue, parts = [f"layer:{layer}" for layer in range(len(cut.layers) + 1)], {}
     queue += [f"node:{node}" for node in range(numbering.num_nodes)]
     while queue:

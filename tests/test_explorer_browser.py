@@ -81,6 +81,15 @@ def wait_quiet(lab, seconds=1.5, limit=30):
         lab.page.wait_for_timeout(100)
 
 
+def wait_frames(lab, limit=60):
+    """Until the kernel has made all frames that it makes unasked, and they are here: a slow machine is quiet between two of them."""
+    end = time.monotonic() + limit
+    while lab.kernel_eval("bool(explorer._session._frames._ready())"):
+        assert time.monotonic() < end, f"frames are still made after {limit} s"
+        lab.page.wait_for_timeout(200)
+    wait_quiet(lab)
+
+
 def click_slider(lab, index, count):
     box = lab.page.locator("[data-pcv=slider]").bounding_box()
     lab.page.mouse.click(box["x"] + 9 + (box["width"] - 18) * index / (count - 1), box["y"] + box["height"] / 2)
@@ -158,7 +167,7 @@ def test_slider_moves_within_budget_while_the_kernel_sleeps(lab):
 
 def slider_within_budget(lab, count):
     """Random non-adjacent moves among ``count`` sizes by mouse, the kernel asleep until ``wake``; (websocket bytes before them, moves)."""
-    wait_quiet(lab)
+    wait_frames(lab)
     lab.page.evaluate(WATCH_SLIDER)
     lab.page.evaluate("""() => {
         const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;

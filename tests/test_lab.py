@@ -187,6 +187,28 @@ def counter(page):
     return page.evaluate("() => [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].at(-1)?.textContent")
 
 
+MOVE_AND_LEAVE = """() => {
+    const slider = document.querySelector('[data-pcv=slider]');
+    slider.value = '1';
+    slider.dispatchEvent(new Event('input', { bubbles: true }));
+    window.dispatchEvent(new Event('pagehide'));
+    return new Date().toISOString();
+}"""
+
+
+def told_states(page):
+    """[(block size, when)] that the page tells the kernel in a message of its own."""
+    told = []
+
+    def sent(frame):
+        frame = frame if isinstance(frame, bytes) else frame.encode()
+        if state := re.search(rb'{"block_size":(\d+),[^{}]*"kind":"state"', frame):
+            told.append((int(state[1]), re.search(rb'"date":"([^"]+)"', frame)[1].decode()))
+
+    page.on("websocket", lambda socket: socket.on("framesent", sent))
+    return told
+
+
 @pytest.mark.browser
 def test_first_start(served, page):
     lines, home, _ = served
@@ -197,6 +219,7 @@ def test_first_start(served, page):
         urllib.request.urlopen(address(served).split("/doc/")[0] + "/api/contents", timeout=10)
     errors = []
     page.on("pageerror", lambda error: errors.append(str(error)))
+    told = told_states(page)
     page.goto(address(served))
     page.wait_for_selector(".jp-CodeCell .pcv", timeout=60_000)
     page.wait_for_function("() => document.activeElement?.closest('.pcv')?.checkVisibility()")
@@ -205,9 +228,12 @@ def test_first_start(served, page):
     assert page.evaluate("() => document.querySelector('.jp-MarkdownCell img')?.naturalWidth > 100"), "the picture is shown"
     assert not list((home / "settings").rglob("*.jupyterlab-settings")), "the user's settings are theirs"
     page.wait_for_function("() => window.jupyterapp.shell.currentWidget.context.model.dirty === false")
-    page.locator("[data-pcv=slider]").press("ArrowRight")
-    page.wait_for_function("() => document.querySelector('[data-pcv=root]').dataset.blockSize === '2'")
-    page.wait_for_timeout(1_000)  # a move is heard of in the kernel
+    left = page.evaluate(MOVE_AND_LEAVE)
+    for _ in range(200):
+        if told:
+            break
+        page.wait_for_timeout(100)
+    assert [size for size, _ in told] == [2] and told[0][1] <= left, "a move is told before the page goes"
     page.reload()
     page.wait_for_selector("[data-pcv=root][data-block-size='2']", timeout=60_000)
     kernel_idle(page)

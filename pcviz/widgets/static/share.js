@@ -12,7 +12,9 @@ class Share {
     this.at = -1;
     this.build();
     const unsubscribe = this.hub.store.subscribe((_state, changed) => changed.length && this.later());
-    shell.undo.push(unsubscribe, () => clearTimeout(this.timer));
+    const leaving = () => this.note(); // a page that is loaded again opens where the kernel was told
+    window.addEventListener("pagehide", leaving);
+    shell.undo.push(unsubscribe, () => clearTimeout(this.timer), () => window.removeEventListener("pagehide", leaving));
     shell.root.addEventListener("keydown", (event) => this.key(event));
   }
 

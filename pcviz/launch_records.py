@@ -57,11 +57,6 @@ class Operand:
         loads = self.loads if self.l2_loads is None else self.l2_loads
         return loads - loads * max(0, columns - num_sms) // columns if self.shared_by_row else loads
 
-    @property
-    def reloads(self) -> float:
-        """How often each distinct entry is loaded, on average."""
-        return self.loads / self.unique if self.unique else 0.0
-
 
 @dataclass(frozen=True)
 class Launch:

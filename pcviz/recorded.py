@@ -15,7 +15,6 @@ from .assets import asset_path
 
 LAUNCHES = "recorded/fig5_pyjuice_h100.csv"
 OWN_LAUNCHES = "recorded/fig5_pcviz_h100.csv"
-STEPS = "recorded/steps_pyjuice_h100.csv"
 COMPARED_STEPS = "recorded/steps_h100.csv"
 LAYER_TIMES = "recorded/layers_h100.csv"
 KERNELS = "recorded/kernels_h100.csv"
@@ -120,24 +119,6 @@ class Figure5Row:
     l2_to_l1_bytes: int
     l1_to_l2_bytes: int
     l1_bytes: int
-    provenance: Provenance
-
-
-@dataclass(frozen=True)
-class RecordedStep:
-    """One circuit's training step (forward, backward, mini-batch EM): medians."""
-
-    circuit: str
-    batch_size: int
-    nodes: int
-    edges: int
-    sum_edges: int
-    compile_s: float
-    first_step_s: float
-    forward_ms: float
-    forward_backward_ms: float
-    step_ms: float
-    peak_gib: float
     provenance: Provenance
 
 
@@ -272,11 +253,6 @@ def _figure_5_row(phase: str, block_size: int, batch_size: int, rows: list[Recor
         l1_bytes=sum(row.l1_bytes for row in rows),
         provenance=rows[0].provenance,
     )
-
-
-def recorded_steps(path: str | Path | None = None) -> tuple[RecordedStep, ...]:
-    """Training steps of the reference circuits."""
-    return _read(path, STEPS, RecordedStep)
 
 
 def compared_steps(path: str | Path | None = None, variant: str = "scaled") -> tuple[ComparedStep, ...]:

@@ -2,7 +2,7 @@
 
 Every figure is a *model* of a launch, planned (the paper's algorithm) or one that runs (impl="triton"): what it would move and how
 long the slowest roof would take, not what it was seen to do. Compare it with recorded or measured figures of the same device only.
-``model_error`` and ``launch_errors`` do: of our launches, L2 and HBM bytes are within 1 % and 3 % of the counters (median), times
+``model_error`` does. Of our launches, L2 and HBM bytes are within 1 % and 3 % of the counters (median), times
 within 3 %, and within 6 % for a layer that nothing was fitted to, 21 % at most (tests/test_traffic.py prints them). EM has no recorded counters; its
 time is a lower bound, a quarter to three quarters of what recorded training steps take beyond their two passes, host included.
 
@@ -40,8 +40,6 @@ from .tracing import Config, Launch, Operand, check_passes, trace
 from .traffic_time import time_terms
 
 SUM_PHASES = ("sum_guard", "ratios", "flow_guard")  # that belong to the sum layer besides its matrix products
-PHASE_OF_ROLE = {"sum_forward": "forward", "product_backward": "product_flows"}  # of a recorded role, where they have other names
-FILLS = ("fill", "root_flows")  # torch's kernels
 LABELS = {"planned": "model, planned launch", "triton": "model, Triton launch"}
 
 
@@ -315,38 +313,4 @@ def model_error(
                 row.block_size, row.phase, got.time_ms / row.time_ms, got.hbm_bytes / row.hbm_bytes,
                 got.l2_to_l1_bytes / row.l2_to_l1_bytes, got.l1_bytes / row.l1_bytes, row.provenance.engine,
             ))  # fmt: skip
-    return tuple(errors)
-
-
-@dataclass(frozen=True)
-class LaunchError:
-    """One recorded launch of pcviz's kernels and its model. Ratios: model over recorded figure; L2 is both directions."""
-
-    block_size: int
-    order: int
-    kernel: str
-    recorded_ms: float
-    hbm_bytes: int  # recorded
-    time_ratio: float
-    l2_ratio: float
-    hbm_ratio: float
-
-
-def launch_errors(summaries: Mapping[int, PlanSummary], launches, device: DeviceSpec | str = "H100-SXM") -> tuple[LaunchError, ...]:
-    """How far the model of each launch is from its counters. launches: rows of one circuit, ``pcviz.recorded.own_launches()``, of both
-    passes of the whole circuit or of its first layer; torch's fills are left out. Raises ValueError when they are not the modelled launches.
-    """
-    spec, errors = device_spec(device), []
-    for size in sorted(summaries):
-        rows = [row for row in launches if row.block_size == size and row.role != "fill"]
-        modelled = [t for t in trace(summaries[size], rows[0].batch_size, impl="triton") if t.phase not in FILLS] if rows else []
-        if len(rows) != len(modelled):
-            modelled = [launch for launch in modelled if launch.layer == 1]
-        if [PHASE_OF_ROLE.get(row.role, row.role) for row in rows] != [launch.phase for launch in modelled]:
-            raise ValueError(f"block size {size}: the recorded launches are not those of this plan; are they of other kernels, or another circuit?")
-        for row, launch in zip(rows, modelled):
-            got = launch_traffic(launch, spec, "fp16", LABELS["triton"])
-            l2_bytes, hbm_bytes = row.l2_to_l1_bytes + row.l1_to_l2_bytes, row.hbm_bytes
-            ratios = got.time_ms / row.time_ms, got.l2_bytes / max(1, l2_bytes), got.hbm_bytes / max(1, hbm_bytes)
-            errors.append(LaunchError(size, row.order, row.kernel, row.time_ms, hbm_bytes, *ratios))
     return tuple(errors)

@@ -14,7 +14,7 @@ from pcviz.widgets.frames import Settings
 from pcviz.widgets.kernel_job import KernelJob
 from pcviz.widgets.packing import pack, unpack
 from pcviz.widgets.scenes import kernel as kernel_module
-from pcviz.widgets.scenes.kernel import MAX_CELLS, MAX_STEPS, source, static_kernel, steps_at
+from pcviz.widgets.scenes.kernel import MAX_CELLS, MAX_STEPS, source, steps_at
 
 CELL = """
 import pcviz as pcv
@@ -73,7 +73,6 @@ def test_a_scene_holds_the_circuits_values(entry, block_size, variant):
     launches = pcv.trace(pc.plan, 200, passes=("forward",), impl="triton", variant=variant).phase("forward")
     launch = next(each for each in launches if (each.layer, each.group) == (2, scene["group"]))
     assert scene["launchBytes"] == launch_traffic(launch, report.device, "fp16").l1_bytes
-    assert "from" in static_kernel(scene) and len(static_kernel(scene)) < 60_000
 
 
 def scene_of(entry, phase, block_size, **wish):
@@ -129,7 +128,6 @@ def check_bytes(scene, report, phase):
     own = program_total(scene)
     rest = scene["launchBytes"] * (scene["program"] + 1) // scene["programs"]
     assert scene["before"] + own == rest and min(step["bytes"] for step in scene["steps"]) > 0
-    assert len(static_kernel(scene)) < 60_000
 
 
 @pytest.mark.parametrize("block_size", [1, 16])

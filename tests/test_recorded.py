@@ -23,7 +23,6 @@ from pcviz.recorded import (
     recorded_epochs,
     recorded_launches,
     recorded_roofs,
-    recorded_steps,
 )
 
 # One PD sum layer (28,928 sums, 29.6M edges), PyJuice 2.6.3, H100, batch 512: block size -> ms, HBM GB, L2->L1 GB, L1 GB.
@@ -61,16 +60,10 @@ def test_figure_5_rows_reproduce_the_published_table(phase, table):
 
 
 def test_every_row_has_provenance():
-    for row in (*figure_5_rows(), *recorded_launches(), *recorded_steps(), *recorded_roofs()):
+    for row in (*figure_5_rows(), *recorded_launches(), *recorded_roofs()):
         assert row.provenance.gpu == "NVIDIA H100 80GB HBM3" and row.provenance.date == "2026-11-23"
         assert row.provenance.torch and row.provenance.triton and row.provenance.source.startswith("recorded/")
     assert figure_5_rows()[0].provenance.label == "recorded: pyjuice 2.6.3, NVIDIA H100 80GB HBM3, 2026-11-23"
-
-
-def test_steps():
-    steps = {step.circuit: step for step in recorded_steps()}
-    assert len(steps) == 7
-    assert steps["PD-256"].step_ms == 43.158 and steps["HMM-2048"].peak_gib == 0.9
 
 
 def test_compared_steps_are_checked_medians_of_both_engines():
@@ -150,16 +143,16 @@ def test_benchmarks_write_the_columns_of_the_recorded_files(asset, row):
 
 
 def test_a_broken_file_names_line_and_column(tmp_path):
-    path = tmp_path / "steps.csv"
-    path.write_text("date,gpu,circuit,batch_size\n2026-11-23,GPU,PD,many\n")
-    with pytest.raises(ValueError, match="steps.csv, line 2: column 'batch_size' expects an int of 0 or more, got 'many'"):
-        recorded_steps(path)
-    path.write_text(f"date,gpu,circuit,batch_size\n2026-11-23,GPU,PD,{'9' * 400}\n")
-    with pytest.raises(ValueError, match="'batch_size' expects an int of 0 or more, got '9{60}'"):
-        recorded_steps(path)
+    path = tmp_path / "launches.csv"
+    path.write_text("date,gpu,circuit,order\n2026-11-23,GPU,PD,many\n")
+    with pytest.raises(ValueError, match="launches.csv, line 2: column 'order' expects an int of 0 or more, got 'many'"):
+        recorded_launches(path)
+    path.write_text(f"date,gpu,circuit,order\n2026-11-23,GPU,PD,{'9' * 400}\n")
+    with pytest.raises(ValueError, match="'order' expects an int of 0 or more, got '9{60}'"):
+        recorded_launches(path)
     path.write_text("date,gpu,circuit\n2026-11-23,GPU,PD\n")
-    with pytest.raises(ValueError, match="column 'batch_size' is missing"):
-        recorded_steps(path)
+    with pytest.raises(ValueError, match="column 'order' is missing"):
+        recorded_launches(path)
     path.write_text("date,gpu,driver,torch,triton,name,value,unit,how\n2026-11-23,,,,,copy,1,TB/s,x\n")
     with pytest.raises(ValueError, match="needs 'gpu'"):
         recorded_roofs(path)

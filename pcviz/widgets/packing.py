@@ -24,7 +24,7 @@ def pack(scene: dict) -> bytes:
 
 
 def unpack(container: bytes) -> dict:
-    """The scene of a container; for tests and exports."""
+    """The scene of a container, as the page reads it (store.js); for tests."""
     raw = gzip.decompress(container)
     (length,) = struct.unpack_from("<I", raw)
     body = raw[4 + length :]

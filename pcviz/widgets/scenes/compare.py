@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 
 from ...compiler.plan import PlanSummary
 from ...traffic import TrafficReport
-from .common import LEVELS, PASSES_OF, count, html_table, milliseconds, percent, si_bytes
+from .common import LEVELS, PASSES_OF
 from .launch_counts import LaunchCounts
 from .table import SCOPES
 
@@ -65,15 +65,6 @@ def scene_compare(
         "values": {phase: {**costs[phase], "launches": launches[phase], **shared} for phase in phases},
         "seen": _seen([point for point in points if point["batch_size"] == some.batch_size], sizes),
     }
-
-
-def static_compare(scene: dict) -> str:
-    """HTML table of a forward pass: one column per block size."""
-    texts = {"ms": milliseconds, "bytes": si_bytes, "count": count, "share": percent}
-    values = scene["values"]["forward"]
-    rows = [[row["name"], *(texts[row["unit"]](value) for value in values[row["key"]])] for row in scene["rows"]]
-    title = f"{scene['circuit']}: forward pass, batch size {scene['batchSize']}, tolerance {scene['tolerance']}, model of {scene['device']}"
-    return html_table(title, ["block size", *scene["sizes"]], rows)
 
 
 def _cost(report: TrafficReport, phase: str, key: str):

@@ -9,7 +9,7 @@ import numpy as np
 from ...compiler.layering import Layering, factors_of, layering
 from ...compiler.plan import LayerSummary, PlanSummary
 from ...ir.nodes import InputNodes, Nodes, SumNodes, describe_scope
-from .common import count, html_table, milliseconds, percent, rounded
+from .common import count, rounded
 from .dag_costs import ESTIMATES, Costs
 from .dag_search import kept_parts
 from .dag_times import Times
@@ -43,17 +43,6 @@ def scene_dag(root: Nodes | Layering, summary: PlanSummary, report=None, times: 
         "key": f"{summary.num_input_nodes}|{summary.total('edges')}|{summary.total('num_products')}|{len(columns)}",
         "caption": " ".join(filter(None, [caption, _fold_caption(summary, columns)])),
     }
-
-
-def static_dag(scene: dict) -> str:
-    """HTML table: one row per column, root first."""
-    rows = [
-        [c["label"], count(c["products"]), count(c["sums"]), count(c["edges"]), percent(c["padding"]), milliseconds(c["time_ms"])]
-        for c in reversed(scene["columns"])
-    ]
-    rows.append(["inputs", "", f"{count(scene['inputs']['nodes'])} inputs of {count(scene['inputs']['variables'])} variables", "", "", ""])
-    head = ["layer", "products", "sums", "edges", "padding", scene["timeLabel"]]
-    return html_table(f"Layers at block size {scene['blockSize']}", head, rows, scene["caption"])
 
 
 def _estimates(report) -> dict[int, dict[str, float]]:

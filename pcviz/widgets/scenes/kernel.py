@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...tracing import Launch
-from .common import count, html_table, si_bytes
+from .common import count, si_bytes
 
 if TYPE_CHECKING:
     from ...kernel_steps import ForwardProgram
@@ -61,13 +61,6 @@ def scene_kernel(program: ForwardProgram, launch: Launch, levels: list[tuple[str
         "storedMark": at, "source": source(variant, config.uses_tensor_cores, run, config.tile_k),
         "caption": _caption(launch, high > launch.batch_size, paper),
     }  # fmt: skip
-
-
-def static_kernel(scene: dict) -> str:
-    """HTML table: one row per step."""
-    rows = [[i, step["text"], si_bytes(step["bytes"])] for i, step in enumerate(scene.get("steps", []), scene.get("firstStep", 0) + 1)]
-    title = f"Program {scene.get('program', '-')} of layer {scene.get('layer', '-')}, {scene.get('phase', 'forward').replace('_', ' ')}"
-    return html_table(title, ["step", "what it does", "bytes (model)"], rows, scene["why"] or scene["caption"])
 
 
 def steps_at(step: int, count_: int) -> range:

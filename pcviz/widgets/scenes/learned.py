@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .common import html_table, percent, rounded
+from .common import rounded
 
 BYTES = 12_000  # of the images of one scene
 SAMPLES, COMPLETIONS = 16, 8
@@ -79,17 +79,6 @@ def scene_learned(
         },
         "caption": f"The last {MAX_LAYERS} of {len(flows)} layers." if len(flows) > MAX_LAYERS else "",
     }
-
-
-def static_learned(scene: dict) -> str:
-    """HTML table of the flow."""
-    flow = scene["flow"]
-    rows = [
-        [layer, f"{mass:.3g}", sums, f"{carriers} ({percent(carriers / sums)})"]
-        for layer, mass, sums, carriers in zip(flow["layers"], flow["mass"], flow["sums"], flow["carriers"], strict=True)
-    ]
-    head = ["layer", "sums that a sample passes", "sums", f"of which carry {flow['most']:.0%} of the flow"]
-    return html_table(f"Flow after mini-batch {scene['step']}", head, rows, scene["caption"])
 
 
 def _images(pictures: Pictures) -> dict:

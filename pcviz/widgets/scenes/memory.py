@@ -11,7 +11,7 @@ from math import log10
 
 from ...devices import DeviceSpec
 from ...traffic import ModelError, TrafficReport
-from .common import LEVELS, PHASE_NAMES, count, html_table, milliseconds, rounded, si_bytes
+from .common import LEVELS, PHASE_NAMES, count, rounded
 
 MAX_POINTS = 256  # launches of one block size that are drawn, those with most time first
 MAX_LAYERS = 128  # layers with sums of their own
@@ -39,19 +39,6 @@ def scene_memory(circuit_name: str, reports: Mapping[int, TrafficReport], errors
         "totals": {str(size): _totals(reports[size], layers) for size in sizes},
         "errors": _errors(errors), "recorded": recorded, "caption": _caption(some, layers),
     }  # fmt: skip
-
-
-def static_memory(scene: dict) -> str:
-    """HTML table: one row per block size, forward pass of the whole circuit."""
-    names = [link["bytes"] for link in scene["links"]]
-    rows = []
-    for size in scene["sizes"]:
-        sums = scene["totals"][str(size)]["all"].get("forward")
-        if sums:
-            cells = [f"{si_bytes(sums[link['key']])}{_share(sums, link)}" for link in scene["links"]]
-            rows.append([size, milliseconds(sums["time_ms"]), *cells, _limiter(sums)])
-    head = ["block size", "time", *names, "limited by"]
-    return html_table(f"{scene['circuit']}: forward pass, {scene['modelLabel']}", head, rows, scene["caption"])
 
 
 def roofline(device: DeviceSpec, precision: str) -> dict:
@@ -137,16 +124,6 @@ def _errors(errors: Iterable[ModelError]) -> dict[str, dict]:
         ratios = {"time_ms": e.time_ratio, "hbm_bytes": e.hbm_ratio, "l2_to_l1_bytes": e.l2_to_l1_ratio, "l1_bytes": e.l1_ratio}
         found.setdefault(str(e.block_size), {})[e.phase] = {key: rounded(ratio, 3) for key, ratio in ratios.items()}
     return found
-
-
-def _share(sums: dict, link: dict) -> str:
-    """", 45% of peak": the link's bytes over the time of the launches, against its roof."""
-    return f", {100 * sums[link['key']] / sums['time_ms'] * 1e-9 / link['tbPerS']:.0f}% of peak" if link["tbPerS"] and sums["time_ms"] else ""
-
-
-def _limiter(sums: dict) -> str:
-    name, ms = max(sums["bounds"].items(), key=lambda item: item[1])
-    return f"{name} ({ms / sums['time_ms']:.0%} of the time)"
 
 
 def _caption(report: TrafficReport, layers: list[int]) -> str:

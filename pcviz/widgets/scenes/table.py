@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ...compiler.plan import LayerSummary, PlanSummary
 from ...traffic import TrafficRecord, TrafficReport
-from .common import LEVELS, PASSES_OF, PHASE_NAMES, count, html_table, milliseconds, rounded, si_bytes
+from .common import LEVELS, PASSES_OF, PHASE_NAMES, count, rounded
 from .launch_counts import LaunchCounts
 
 MAX_LAYERS, MAX_LAUNCHES = 1000, 600
@@ -95,15 +95,6 @@ def _in_order(first: tuple[str, ...], columns: tuple) -> Callable[[Sequence], li
     """What brings a row of ``columns`` into the order of the page: those of the keys ``first`` in front."""
     order = sorted(range(len(columns)), key=lambda i: (first.index(columns[i][0]) if columns[i][0] in first else len(first), i))
     return lambda row: [row[i] for i in order]
-
-
-def static_table(scene: dict) -> str:
-    """HTML table of the layers, forward pass."""
-    table = scene["layers"]
-    form = {"count": count, "bytes": si_bytes, "ms": milliseconds, "flop": lambda value: f"{value:.4g}", "": str}
-    units = [column[2] for column in table["columns"]]
-    rows = [["-" if v is None else form[unit](v) for v, unit in zip(row, units)] for row in [*table["rows"]["forward"], table["total"]["forward"]]]
-    return html_table(f"Block size {scene['blockSize']}, forward pass; {scene['model']}", [c[1] for c in table["columns"]], rows, scene["caption"])
 
 
 def _layer_row(

@@ -11,7 +11,7 @@ from ...compiler.plan import LayerSummary, PlanSummary
 from ...tracing import element_flows_launch, forward_launch, param_flows_launch
 from ...traffic import TrafficReport, launch_traffic
 from ...triton_trace import matrix_launch
-from .common import LEVELS, PHASE_NAMES, html_table, milliseconds, si_bytes
+from .common import PHASE_NAMES
 from .memory import roofline
 
 MAX_LAUNCHES = 24  # of a layer, those with most time first
@@ -40,19 +40,6 @@ def scene_tiles(summary: PlanSummary, report: TrafficReport, layer: int) -> dict
         "registers": REGISTERS, "sharedBytes": SHARED_BYTES, "launches": [_launch(one, record, bounds) for record in shown], "bounds": bounds,
         "caption": caption, "roofline": roofline(report.device, report.precision),
     }  # fmt: skip
-
-
-def static_tiles(scene: dict) -> str:
-    """HTML table: the rule's tile of every launch and the fastest one of the model."""
-    rows, at = [], METRICS.index("time_ms")
-    for launch in scene["launches"]:
-        table = np.frombuffer(launch["table"], "<f4").reshape(-1, len(METRICS))
-        tiles, rule = launch["tiles"], launch["tiles"].index(launch["rule"])
-        best = int(table[:, at].argmin())
-        for name, i in (("rule", rule), ("fastest (model)", best)):
-            rows.append([launch["title"], name, " x ".join(map(str, tiles[i])), milliseconds(float(table[i, at])), si_bytes(float(table[i, 1]))])
-    title = f"Tiles of layer {scene['layer']} at block size {scene['blockSize']}: tile_m x tile_k x tile_b"
-    return html_table(title, ["launch", "which", "tile", "time", LEVELS["l2_bytes"]], rows, scene["why"] or scene["caption"])
 
 
 def _launch(layer: LayerSummary, record, bounds: list[str]) -> dict:

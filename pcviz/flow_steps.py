@@ -21,7 +21,7 @@ from .kernel_steps import element_logs, finite, first_read, level, scaled_units,
 
 MOST = np.float32(31.0)  # log2 of the largest factor that element flows multiply a step with
 FLOW_LOG2 = np.float32(math.log2(FLOW_SCALE))  # parameter flows are stored times FLOW_SCALE
-LEAST_FLOW = np.float32(2.0**-30)  # of triton_blocks: a lost sum with less hands none down
+LEAST_FLOW = np.float32(2.0**-30)  # of triton_blocks, which needs triton to be imported: a lost sum with less hands none down
 UNSCALED = np.float32(1 / FLOW_SCALE)
 
 

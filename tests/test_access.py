@@ -137,10 +137,10 @@ def headline_keeps_its_changes(lab):
 def test_nothing_is_clipped_and_charts_have_names(lab):
     open_explorer(lab).press("Home")
     lab.page.keyboard.press("End")
-    # With a side bar, in presenter size; at a zoom of 150%; a wide projector, in presenter size.
-    for width, height in ((1280, 720), (1018, 720), (853, 480), (1600, 900)):
+    # With a side bar, in presenter size; at a zoom of 150%; a wide projector and a full screen at that zoom, in presenter size.
+    for width, height, full in ((1280, 720, False), (1018, 720, False), (853, 480, False), (1600, 900, False), (853, 480, True)):
         lab.page.set_viewport_size({"width": width, "height": height})
-        lab.page.click("[data-pcv=presenter]") if width != 1280 else None  # on, off, and on again
+        lab.page.click("[data-pcv=full-screen]") if full else lab.page.click("[data-pcv=presenter]") if width != 1280 else None  # on, off, on
         headline_keeps_its_changes(lab) if width == 1018 else None
         for tab in lab.page.locator(".pcv-tab").all()[:: 1 if width < 1280 else 2]:  # two stages stand side by side in the wide one
             tab.click()
@@ -148,9 +148,9 @@ def test_nothing_is_clipped_and_charts_have_names(lab):
             if found := lab.page.evaluate(CLIPPED):
                 lab.page.wait_for_timeout(1500)  # plotly, or numbers from the kernel, come later
                 found = lab.page.evaluate(CLIPPED)
-            assert found == [], (width, tab.inner_text())
+            assert found == [], (width, full, tab.inner_text())
             assert lab.page.evaluate(MOUSE_ONLY) == [], tab.inner_text()
-            if "Blocks" in tab.inner_text() and width in (1280, 853):
+            if "Blocks" in tab.inner_text() and width in (1280, 853) and not full:
                 nothing_clipped_in_blocks(lab)
     nameless = """root => [...root.querySelectorAll('canvas, svg, select, input, [tabindex="0"]:not(tr), [role=img]')]
         .filter(node => node.checkVisibility() && !node.closest('[aria-hidden=true], [role=img] *, label, .main-svg, table'))

@@ -17,7 +17,7 @@ pytest.importorskip("triton", reason="Triton has no build for this system")
 from pcviz_kernels import triton_blocks, triton_launches  # noqa: E402
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 
-from pcviz import triton_launching, triton_operands, triton_trace  # noqa: E402
+from pcviz import flow_steps, triton_launching, triton_operands, triton_trace  # noqa: E402
 from pcviz.triton_engine import TritonEngine  # noqa: E402
 
 NAMES = {  # operand -> the kernels' arguments that it stands for; elements are read from another buffer by the kernel of the paper
@@ -141,6 +141,7 @@ def test_constants_are_the_kernels():
     for name in ("PITCH", "GUARD_B", "FLAG_B", "MANY_CATEGORIES"):
         assert getattr(triton_trace, name) == getattr(triton_blocks, name)
     assert triton_operands.LONGEST_RUN == triton_launching.LONGEST_RUN
+    assert flow_steps.LEAST_FLOW == triton_blocks.LEAST_FLOW
 
 
 def test_the_batch_is_filled_up():

@@ -79,7 +79,7 @@ function tablesOf(shell) {
 
 async function saveShown(shell, kind) {
   const name = `pcviz-${shell.chosen.slice(0, shell.visibleCount).join("-")}`;
-  if (kind === "csv") return saveFile(`${name}.csv`, "text/csv", `${tablesOf(shell)}\n`);
+  if (kind === "csv") return pv_save_file(`${name}.csv`, "text/csv", `${tablesOf(shell)}\n`);
   const picture = pictureOf(shell);
-  saveFile(`${name}.${kind}`, kind === "svg" ? "image/svg+xml" : "image/png", kind === "svg" ? picture.text : await pngOf(picture));
+  pv_save_file(`${name}.${kind}`, kind === "svg" ? "image/svg+xml" : "image/png", kind === "svg" ? picture.text : await pngOf(picture));
 }

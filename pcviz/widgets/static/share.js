@@ -164,13 +164,9 @@ class Share {
 
   async copy(text) {
     Object.assign(this.shown, { hidden: false, value: text });
-    try {
-      await navigator.clipboard.writeText(text);
-    } catch {
-      this.shown.select();
-      document.execCommand("copy"); // where the page may not write to the clipboard, the text stands there selected
-    }
-    this.hub.notices.take({ role: "message", text: "Copied." });
+    const copied = await pv_copy(text);
+    if (!copied) this.shown.select();
+    this.hub.notices.take({ role: "message", text: copied ? "Copied." : "The browser does not let this page copy: the text is selected." });
   }
 }
 
@@ -199,12 +195,4 @@ function pythonText(value) {
   if (Array.isArray(value)) return `[${value.map(pythonText).join(", ")}]`;
   if (typeof value === "object") return `{${Object.entries(value).map(([key, item]) => `${JSON.stringify(key)}: ${pythonText(item)}`).join(", ")}}`;
   return JSON.stringify(value);
-}
-
-function saveFile(name, type, bytes) {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([bytes], { type }));
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
 }

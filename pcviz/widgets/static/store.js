@@ -165,7 +165,7 @@ class Hub {
     } else if (message.kind === "learned") {
       this.learned = buffers.length ? await unpackFrame(buffers[0]) : null;
       this.tell("steps");
-    } else if (message.kind === "file") saveFile(message.name, message.type, await gunzip(buffers[0]));
+    } else if (message.kind === "file") pv_save_file(message.name, message.type, await gunzip(buffers[0]));
     else if (message.kind === "plotly") receivePlotly(await gunzip(buffers[0]));
   }
 

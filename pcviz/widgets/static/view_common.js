@@ -251,6 +251,13 @@ async function pv_copy(text) {
   }
 }
 
+function pv_save_file(name, type, content) {
+  const link = pv_el("a"), address = URL.createObjectURL(new Blob([content], { type }));
+  Object.assign(link, { href: address, download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(address), 10_000);
+}
+
 // What a view has as tables: for assistive tools, and over its picture while the button is pressed.
 function pv_sheet(view, label) {
   const sheet = pv_focusable(pv_el("div", "pcv-sr"));

@@ -2,6 +2,7 @@
 // slider moves the points; the size before it stays as a ghost.
 
 const MEMORY_LAUNCHES = Object.keys(PV_LAUNCHES); // the scene's phases are places in it
+const MEMORY_LOW = 22; // lines: a lower stage has no room for boxes and links below each other, and the words
 const MEMORY_SYMBOLS = ["circle", "square", "diamond", "triangle"];
 
 function draw_memory(el, scene, store) {
@@ -21,6 +22,8 @@ function draw_memory(el, scene, store) {
   view.layerSelect.value = String(view.layer ?? "");
   for (const button of view.levels) button.setAttribute("aria-pressed", String(button.dataset.level === view.level));
   view.body.dataset.mode = frame.width > 2 * frame.height ? "columns" : "rows";
+  view.low = view.body.dataset.mode === "columns" && frame.height < MEMORY_LOW * frame.font;
+  view.body.dataset.low = String(view.low);
   memory_chain(view);
   memory_words(view);
   memory_legend(view);
@@ -199,11 +202,11 @@ function memory_words(view) {
   const what = view.layer === null ? "The circuit" : `Layer ${view.layer}`;
   if (!sums) parts.push(`${what} has no launches in this pass.`);
   else parts.push(`${what}: ${sums.launches === 1 ? "1 launch" : `${pv_count(sums.launches)} launches`} of its sums in ${pv_ms(sums.time_ms)}${memory_change(view, sums, was)}. ${memory_limits(view, sums)}`);
-  const error = view.scene.errors[view.size]?.[view.phase];
-  if (error) parts.push(`Model ÷ recorded (${view.scene.recorded}): time ${error.time_ms}, ${PV_LEVELS.l2_to_l1_bytes} ${error.l2_to_l1_bytes}, HBM ${error.hbm_bytes}.`);
+  const error = view.scene.errors[view.size]?.[view.phase], hidden = view.scene.hidden[view.size];
+  const notes = [view.scene.caption, ...(hidden ? [`${pv_count(hidden)} launches with the least time are not drawn.`] : [])];
+  if (error) (view.low ? notes : parts).push(`Model ÷ recorded (${view.scene.recorded}): time ${error.time_ms}, ${PV_LEVELS.l2_to_l1_bytes} ${error.l2_to_l1_bytes}, HBM ${error.hbm_bytes}.`);
   view.words.textContent = parts.join(" ");
-  const hidden = view.scene.hidden[view.size];
-  view.caption.textContent = view.scene.caption + (hidden ? ` ${pv_count(hidden)} launches with the least time are not drawn.` : "");
+  view.caption.textContent = notes.join(" ");
 }
 
 function memory_change(view, sums, was) {

@@ -254,8 +254,5 @@ async function table_copy(view) {
 }
 
 function table_save(view) {
-  const link = pv_el("a"), address = URL.createObjectURL(new Blob([table_csv(view)], { type: "text/csv" }));
-  Object.assign(link, { href: address, download: `pcviz-${view.mode}-block-size-${view.scene.blockSize}-${view.phase}.csv` });
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(address), 10_000);
+  pv_save_file(`pcviz-${view.mode}-block-size-${view.scene.blockSize}-${view.phase}.csv`, "text/csv", table_csv(view));
 }

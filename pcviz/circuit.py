@@ -126,7 +126,7 @@ class TensorCircuit:
     # ---- parameters -------------------------------------------------------------------------------------------------
 
     def load_params(self) -> None:
-        """Copy the parameters of the node vectors into the plan's layout."""
+        """Copy the parameters of the node vectors into the plan's layout; accumulated flows, which were of others, are dropped."""
         init_params(self.root)
         self.engine.load(*gather_params(self.plan, self.dtype, self.device))
 

@@ -38,8 +38,6 @@ class TorchEngine:
         self._root_row = plan.rows_of(plan.root).start
         self.memory = Memory(plan.num_node_rows, self.layers, dtype, device)
         self.micro_batch = self.memory.micro_batch
-        self.edge_flows = torch.zeros(plan.num_params, dtype=dtype, device=device)
-        self.table_flows = [torch.zeros((len(g.sources), g.stride, g.num_flows), dtype=dtype, device=device) for g in plan.inputs]
 
     @property
     def query_launches(self) -> TorchEngine:
@@ -49,10 +47,13 @@ class TorchEngine:
     # ---- parameters -------------------------------------------------------------------------------------------------
 
     def load(self, flat: torch.Tensor, tables: list[torch.Tensor]) -> None:
-        """Parameters in the plan's layout; tables [T, stride, categories], of Gaussian inputs [T, stride, 2]."""
+        """Parameters in the plan's layout; tables [T, stride, categories], of Gaussian inputs [T, stride, 2]. Flows are dropped:
+        they were of the parameters before."""
         self.params = flat.to(self.device, self.dtype)
         self.memory.scratch.forget()  # views of other parameters
+        self.edge_flows = torch.zeros_like(self.params)
         self.tables = [table.to(self.device, self.dtype) for table in tables]
+        self.table_flows = [table.new_zeros(len(table), group.stride, group.num_flows) for group, table in zip(self.plan.inputs, self.tables)]
         self._refresh_inputs()
 
     def _refresh_inputs(self) -> None:

@@ -31,6 +31,7 @@ from .triton_launching import input_launch, layer_launches
 from .triton_trace import VARIANTS
 
 LARGEST_BATCH = 4096
+LARGEST_PARAM = torch.finfo(torch.float16).max / 2**15  # of a sum; kernels read them times 2^15
 FREE_SHARE = 0.8  # of the memory that is free when buffers are made
 GRAPHS = 8  # recorded passes that are kept
 
@@ -89,8 +90,13 @@ class TritonEngine:
     # ---- parameters -------------------------------------------------------------------------------------------------
 
     def load(self, flat: torch.Tensor, tables: list[torch.Tensor]) -> None:
-        """Parameters in the plan's layout; tables [T, stride, categories], of Gaussian inputs [T, stride, 2]."""
+        """Parameters in the plan's layout; tables [T, stride, categories], of Gaussian inputs [T, stride, 2]. Flows are dropped."""
         self._graphs.clear()
+        if not (largest := float(flat.amax())) <= LARGEST_PARAM:
+            raise ValueError(
+                f"impl='triton' multiplies parameters as float16, up to {LARGEST_PARAM:.3f}, and the largest of a sum here is {largest:g}; "
+                "scale the parameters of each sum so that they sum to 1, or use impl='torch'."
+            )
         self.params = flat.to(self.device, torch.float32)
         self.half_params = (self.params * 2.0**15).half()
         self.edge_flows = torch.zeros_like(self.params)

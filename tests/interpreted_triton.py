@@ -409,6 +409,11 @@ def test_wrong_arguments():
         pcv.TensorCircuit(plan, impl="triton", variant="fast")
     with pytest.raises(ValueError, match="computes in float32"):
         pcv.TensorCircuit(plan, impl="triton", dtype=torch.float64)
+    root = pair()
+    for weights in ([[3.0, 5.0]], [[np.nan, 1.0]]):  # float16 has room below 2; what is set afterwards is not checked before
+        root.params = np.array(weights, dtype=np.float32)
+        with pytest.raises(ValueError, match=f"up to 1.999, and the largest of a sum here is {max(weights[0]):g}; scale"):
+            interpreted(root, 2)
 
 
 def pair(num_nodes: int = 2):

@@ -236,7 +236,8 @@ def test_accepts_lists_tensors_and_small_integers():
     pc = tensor_circuit(small_pd(num_latents=3), 4)
     x = digits(5)
     assert x.dtype == np.uint8
-    for same in (x.tolist(), torch.as_tensor(x), x.astype(np.int32), torch.as_tensor(x).long()):
+    for same in (x.tolist(), torch.as_tensor(x), x.astype(np.int32), x.astype(np.uint16), torch.as_tensor(x).long()):
+        assert torch.equal(pc(same, observed=x > 0), pc(x, observed=x > 0))
         torch.testing.assert_close(pc(same), pc(x), rtol=0, atol=0)
         deferred = pc.domain.deferred(same)
         deferred.confirm()

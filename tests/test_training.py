@@ -129,6 +129,12 @@ def test_flows_add_up_over_calls_and_are_cleared_by_a_step():
         pc.em_step()
         assert (pc.engine.edge_flows == 0).all() and all((table == 0).all() for table in pc.engine.table_flows)
     torch.testing.assert_close(once.params, twice.params)
+    once.accumulate_flows(x)
+    once.load_params()  # flows are kept without the factor theta, so they mean nothing for other parameters
+    once.em_step()
+    fresh = tensor_circuit(root, 4, torch.float64)
+    torch.testing.assert_close(once.params, fresh.params, rtol=0, atol=0)
+    assert all(map(torch.equal, once.tables, fresh.tables))
 
 
 # ---- fit ---------------------------------------------------------------------------------------------------------------

@@ -965,6 +965,10 @@ def test_training_view_counts_points_and_says_how_to_begin(page):
     page.draw("training", scenes.scene_training([]))  # another circuit: what was hidden is forgotten
     page.draw("training", scenes.scene_training(steps(27) + steps(6) + steps(6, block_size=1)))  # a long run leaves the comparison its axis
     assert pressed() == ["false", "true", "true"] and "click to show" in page.get_attribute("[data-pcv=training-key-1-1]", "title")
+    page.evaluate("el.style.width = '300px'")  # a key a line: names alone, or the chart has no height
+    page.draw("training", scenes.scene_training([step for size in (1, 2, 4, 8, 16, 32, 1) for step in steps(3, block_size=size)]))
+    assert keys.all_inner_texts() == ["1 (run 1)", "2", "4", "8", "16", "32", "1 (run 7)"]
+    page.evaluate("el.style.width = '600px'")
     untested = [SimpleNamespace(**{**vars(step), "test_bpd": None}) for step in [*steps(7), *steps(3, block_size=1)]]
     page.draw("training", scenes.scene_training(untested))
     pieces = page.evaluate("training_pieces(scene).map(({ epoch, test }) => [epoch, test.bits])")

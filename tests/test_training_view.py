@@ -107,7 +107,7 @@ def test_a_run_replaces_its_like(training):
 
 def test_what_it_has_learned(training):
     row = training.step()
-    scene = learned(training.circuit, training.entry, row)
+    scene = learned(training, row)
     images, x = scene["images"], digits(8, "test")
     completed, originals = (np.frombuffer(images[name], "u1").reshape(8, 8, 8) for name in ("completed", "originals"))
     assert (originals == np.rint(255.0 * x / digits(300).max()).reshape(8, 8, 8)).all()
@@ -116,6 +116,16 @@ def test_what_it_has_learned(training):
     flow = scene["flow"]
     assert flow["layers"] == list(range(1, len(flow["mass"]) + 1)) and flow["mass"][-1] == pytest.approx(1, rel=1e-4)
     assert all(0 < n <= total for n, total in zip(flow["carriers"], flow["sums"], strict=True))
+    assert not scene["compared"] and not scene["caption"]
+
+
+def test_whose_samples_are_shown_in_a_comparison(training):
+    training.step()
+    training.compare([8, 1], "own", 1)
+    scene = learned(training, training.step())
+    assert (scene["compared"], scene["blockSize"], scene["step"]) == (True, 8, 1) and "parameters of before, not these" in scene["caption"]
+    training.finish()
+    assert learned(training, training.step())["compared"] is False
 
 
 def test_data_that_may_be_images():

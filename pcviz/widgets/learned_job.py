@@ -6,21 +6,23 @@ import numpy as np
 
 from .circuits import Entry
 from .scenes.learned import LayerFlow, Pictures, image_counts, scene_learned
-from .training_run import Row
+from .training_run import Row, Training
 
 FLOW_SAMPLES = 32
 SEED = 0  # the same random numbers each time: what changes is the circuit
 
 
-def learned(circuit, entry: Entry, row: Row) -> dict:
-    """The scene of ``circuit`` as it stands after ``row``."""
+def learned(training: Training, row: Row) -> dict:
+    """The scene of the circuit as it stands after ``row``, the last."""
+    circuit, entry = training.circuit, training.entry
     data = np.asarray(entry.x if entry.x_test is None else entry.x_test)
     pictures, why = None, "This circuit's data are no images."
     if entry.image is not None:
         pictures, why = _pictures(circuit, entry, data)
     some = data[:FLOW_SAMPLES]
     flows = circuit.node_flows(some).double().mean(dim=1).cpu().numpy()
-    return scene_learned(row.step.epoch, row.step.step, circuit.block_size, _by_layer(circuit.plan, flows), len(some), pictures, why)
+    layers = _by_layer(circuit.plan, flows)
+    return scene_learned(row.step.epoch, row.step.step, circuit.block_size, layers, len(some), pictures, why, training.comparing)
 
 
 def _pictures(circuit, entry: Entry, data: np.ndarray) -> tuple[Pictures, str]:

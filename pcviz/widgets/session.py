@@ -365,7 +365,7 @@ class Session:
         self._outbox.send("steps", rows=[training_row(row.step, row.run, row.start) for row in rows], first=first)
 
     def _on_learned(self, training: Training, row: Row) -> None:
-        self._learned = training, pack(learned(training.circuit, training.entry, row))
+        self._learned = training, pack(learned(training, row))
         if training.entry is self._entry:
             self._outbox.send("learned", [self._learned[1]])
 

@@ -5,7 +5,7 @@ Beside the curves of the Training view. Sent again about once a second while a c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,15 +58,18 @@ def image_counts(num_pixels: int) -> tuple[int, int]:
 
 
 def scene_learned(
-    epoch: int, step: int, block_size: int, flows: Sequence[LayerFlow], num_samples: int, pictures: Pictures | None, why: str = ""
-) -> dict:
-    """Scene after one mini-batch. ``num_samples``: of data, that the flows are means of; ``why`` there are no completions."""
+    epoch: int, step: int, block_size: int, flows: Sequence[LayerFlow], num_samples: int, pictures: Pictures | None, why: str = "",
+    compared: bool = False,
+) -> dict:  # fmt: skip
+    """Scene after one mini-batch. ``num_samples``: of data, that the flows are means of; ``why`` there are no completions; ``compared``: it
+    is of a run of a comparison, and the circuit gets back what it had learned before."""
     shown = list(flows)[-MAX_LAYERS:]
     return {
         "view": "learned",
         "epoch": epoch,
         "step": step,
         "blockSize": block_size,
+        "compared": compared,
         "images": None if pictures is None else _images(pictures),
         "why": why,
         "flow": {
@@ -77,8 +80,15 @@ def scene_learned(
             "most": MOST,
             "numSamples": num_samples,
         },
-        "caption": f"The last {MAX_LAYERS} of {len(flows)} layers." if len(flows) > MAX_LAYERS else "",
+        "caption": " ".join(_notes(len(flows), compared)),
     }
+
+
+def _notes(num_layers: int, compared: bool) -> Iterator[str]:
+    if compared:
+        yield "After the comparison the circuit has its parameters of before, not these."
+    if num_layers > MAX_LAYERS:
+        yield f"The last {MAX_LAYERS} of {num_layers} layers."
 
 
 def _images(pictures: Pictures) -> dict:

@@ -2,6 +2,7 @@
 // that would leave a comparison a corner of the axis.
 
 const TRAINING_KEYS = 12; // curves that have a button; the newest
+const TRAINING_KEY_EMS = 23; // width of a key with its values
 const TRAINING_LONG = 3; // times as many epochs as all later runs: hidden until somebody wants it
 
 function training_shown(view, all) {
@@ -32,7 +33,7 @@ function training_alike(pieces) {
 
 // Buttons are kept while rows come in, so that a click and the focus stay on them.
 function training_keys(view, all, shown, frame) {
-  const brief = frame.height < 27 * frame.font, listed = all.slice(-TRAINING_KEYS), made = (view.keyNodes ??= new Map());
+  const listed = all.slice(-TRAINING_KEYS), brief = training_brief(view, listed.length, frame), made = (view.keyNodes ??= new Map());
   const nodes = listed.map((piece) => {
     if (!made.has(piece.id)) made.set(piece.id, training_key(view, piece.id));
     training_key_says(made.get(piece.id), piece, all, shown.includes(piece), brief, frame);
@@ -48,6 +49,12 @@ function training_keys(view, all, shown, frame) {
   view.keys.lastChild.replaceWith(after);
 }
 
+// Without values, where lines with them would leave the chart too little height.
+function training_brief(view, count, { width, height, font }) {
+  const lines = Math.ceil(count / Math.max(1, Math.floor((view.left.clientWidth || width) / (TRAINING_KEY_EMS * font))));
+  return height < 27 * font || 1.7 * lines * font > 0.3 * height;
+}
+
 function training_key(view, id) {
   const key = pv_button("", () => {
     view.wish.set(id, key.getAttribute("aria-pressed") !== "true");
@@ -61,7 +68,8 @@ function training_key(view, id) {
 function training_key_says(key, piece, all, shown, brief, frame) {
   const twin = all.some((other) => other !== piece && other.size === piece.size && other.from === piece.from), differ = (name) => new Set(all.map((one) => one[name])).size > 1;
   const end = piece.train[piece.train.length - 1], test = piece.test.bits[piece.test.bits.length - 1];
-  const name = `${twin ? `run ${piece.run}, ` : ""}${piece.from ? `${piece.from} → ${piece.size}` : brief ? String(piece.size) : `block size ${piece.size}`}`;
+  const sizes = piece.from ? `${piece.from} → ${piece.size}` : brief ? String(piece.size) : `block size ${piece.size}`, run = `run ${piece.run}`;
+  const name = !twin ? sizes : brief ? `${sizes} (${run})` : `${run}, ${sizes}`;
   const which = `${differ("start") && piece.start ? `, ${piece.start}` : ""}${differ("batch") ? `, batch ${piece.batch}` : ""}`;
   const value = `: ${test === undefined ? `train ${end.toFixed(3)}` : `test ${test.toFixed(3)}`}, ${pv_digits(piece.seconds[piece.seconds.length - 1])} s`;
   const line = pv_swatch_line(training_colour(piece, frame.theme), training_dash(piece, all) === "dash" ? "5,3" : "", training_mark(piece)), text = pv_el("span");

@@ -19,7 +19,7 @@ function learned_draw(host, learned, frame) {
   const tight = host.clientHeight < 26 * frame.font, side = tight && host.clientWidth >= 34 * frame.font; // little height: images and flow side by side
   parts.all.dataset.side = String(side);
   const width = side ? host.clientWidth / 2 - 20 : host.clientWidth - 14;
-  const { images } = learned, when = `epoch ${pv_count(learned.epoch)}, mini-batch ${pv_count(learned.step)}`;
+  const { images } = learned, when = learned_when(learned);
   host.dataset.step = String(learned.step);
   for (const name of ["samplesHead", "samples", "completedHead", "completed", "originals"]) parts[name].hidden = !images || (name !== "samplesHead" && name !== "samples" && !images.numCompletions);
   parts.why.textContent = learned.why;
@@ -28,6 +28,11 @@ function learned_draw(host, learned, frame) {
   learned_flow(parts.flow, learned.flow, frame, width);
   parts.caption.textContent = learned.caption;
   if (images) learned_images({ width, height: host.clientHeight - (side ? 0 : parts.right.offsetHeight), tight }, parts, images, when, frame);
+}
+
+// Whose parameters are drawn: a comparison has runs of its own, after which the circuit has those of before.
+function learned_when({ compared, blockSize, epoch, step }) {
+  return `${compared ? "of the comparison's run " : ""}at block size ${blockSize}, epoch ${pv_count(epoch)}, mini-batch ${pv_count(step)}`;
 }
 
 function learned_build(host) {
@@ -53,7 +58,7 @@ function learned_build(host) {
 
 function learned_images({ width, height, tight }, parts, images, when, frame) {
   const head = (node, title, text) => node.replaceChildren(pv_el("b", "", title), text);
-  head(parts.samplesHead, "Samples", ` at ${when}`);
+  head(parts.samplesHead, "Samples", ` ${when}`);
   head(parts.completedHead, "Completions", ": the lower half is drawn by the circuit; below, the images themselves");
   const samples = Math.min(images.numSamples, tight ? LEARNED_COLUMNS : 99), rows = Math.ceil(samples / LEARNED_COLUMNS) + (images.numCompletions ? 2 : 0);
   const heads = [parts.samplesHead, parts.completedHead].reduce((sum, node) => sum + (node.hidden ? 0 : node.offsetHeight + 4), 0);
@@ -127,5 +132,5 @@ function learned_bars({ x, width, height, head, values, high, text, layers, titl
 function learned_table(learned) {
   const { flow } = learned, head = ["layer", "sums that a sample passes", "sums", `carry ${100 * flow.most}% of the flow`];
   const rows = flow.layers.map((layer, i) => [layer, pv_digits(flow.mass[i]), pv_count(flow.sums[i]), `${pv_count(flow.carriers[i])} (${pv_percent(flow.carriers[i] / flow.sums[i])})`]);
-  return pv_table(`Flow per layer after mini-batch ${learned.step}, mean of ${flow.numSamples} samples`, head, rows);
+  return pv_table(`Flow per layer ${learned_when(learned)}, mean of ${flow.numSamples} samples`, head, rows);
 }

@@ -81,6 +81,7 @@ CLIPPED = """() => {
   const say = (node, what) => found.push(`${what}: ${node.tagName} ${node.getAttribute('class')} ${node.textContent.trim().slice(0, 40)}`);
   for (const node of root.querySelectorAll('*')) {
     if (!node.checkVisibility({ visibilityProperty: true }) || node.tagName === 'OPTION' || node.matches('.pcv-tile-change span + span')) continue;
+    if (node.matches('.pcv-memory-link') && node.scrollWidth > node.clientWidth + 1) say(node, 'over a box');
     if (!own(node) && !/^(canvas|button|select|input)$/i.test(node.tagName)) continue;
     const rect = node.getBoundingClientRect(), style = getComputedStyle(node);
     if (!rect.width || !rect.height || style.clipPath !== 'none') continue;
@@ -107,6 +108,11 @@ MOUSE_ONLY = """() => {
     && /pointer|grab|crosshair|zoom-in/.test(getComputedStyle(node).cursor) && !root.contains(node.closest(keyed)) && !node.querySelector(keyed))
     .map(node => `${node.tagName} ${node.getAttribute('class')} ${node.textContent.slice(0, 40)}`);
 }"""  # the slider's ticks do what its keys do; plotly's charts have tables
+
+
+# With a side bar; at a zoom of 150%; a wide projector; full screens of a projector, without and with that zoom. Width, height, presenter size, full.
+SIZES_OF_A_PAGE = ((1280, 720, False, False), (1018, 720, True, False), (853, 480, False, False), (1600, 900, True, False), (1280, 720, True, True),
+                   (853, 480, True, True))  # fmt: skip
 
 
 def nothing_clipped_in_blocks(lab):
@@ -137,10 +143,12 @@ def headline_keeps_its_changes(lab):
 def test_nothing_is_clipped_and_charts_have_names(lab):
     open_explorer(lab).press("Home")
     lab.page.keyboard.press("End")
-    # With a side bar, in presenter size; at a zoom of 150%; a wide projector and a full screen at that zoom, in presenter size.
-    for width, height, full in ((1280, 720, False), (1018, 720, False), (853, 480, False), (1600, 900, False), (853, 480, True)):
+    for width, height, presenter, full in SIZES_OF_A_PAGE:
         lab.page.set_viewport_size({"width": width, "height": height})
-        lab.page.click("[data-pcv=full-screen]") if full else lab.page.click("[data-pcv=presenter]") if width != 1280 else None  # on, off, on
+        if presenter != lab.page.locator(f"{ROOT}.pcv-presenter-size").count():
+            lab.page.click("[data-pcv=presenter]")
+        if full != lab.page.evaluate("Boolean(document.fullscreenElement)"):
+            lab.page.click("[data-pcv=full-screen]")
         headline_keeps_its_changes(lab) if width == 1018 else None
         for tab in lab.page.locator(".pcv-tab").all()[:: 1 if width < 1280 else 2]:  # two stages stand side by side in the wide one
             tab.click()

@@ -64,7 +64,7 @@ def _launch(layer: LayerSummary, record, bounds: list[str]) -> dict:
     return {
         "title": f"{PHASE_NAMES[launch.phase]}, launch {launch.group + 1}", "phase": launch.phase, "group": launch.group,
         "owned": list(OWNED[launch.phase]), "rule": rule, "flops": launch.flops,
-        "shape": f"{launch.num_blocks:,} {group} x {launch.fan_in:,}, blocks of {launch.sum_block} sums x {launch.child_block} children",
+        "shape": f"{launch.num_blocks:,} {group} × {launch.fan_in:,}, blocks of {launch.sum_block} sums × {launch.child_block} children",
         "tiles": tiles, "table": np.array(rows, "<f4").tobytes(), "why": bytes(why), "reasons": reasons,
     }  # fmt: skip
 

@@ -144,13 +144,14 @@ function cost_seen(view) {
 }
 
 function cost_keys(view, frame) {
-  const ink = PV_LINES[frame.theme], seen = new Set(), keys = [], prefix = `${view.scene.modelLabel}: `;
+  const ink = PV_LINES[frame.theme], seen = new Set(), keys = [], model = `${view.scene.modelLabel}: `;
+  const heads = { [model]: model, "recorded, ": "recorded: " }; // said once
   for (const line of cost_seen(view)) {
     if (seen.has(line.name)) continue;
     seen.add(line.name);
-    const key = pv_el("span", "pcv-key"), modelled = line.name.startsWith(prefix);
-    if (modelled && !keys.length) keys.push(pv_el("span", "", prefix));
-    key.append(pv_swatch_line(ink[line.ink], line.dash === "dash" ? "6,3" : line.dash === "dot" ? "2,3" : "", line.symbol), pv_el("span", "", modelled ? line.name.slice(prefix.length) : line.name));
+    const key = pv_el("span", "pcv-key"), head = Object.keys(heads).find((each) => line.name.startsWith(each)) ?? "";
+    if (head && !keys.some((each) => each.textContent === heads[head])) keys.push(pv_el("span", "", heads[head]));
+    key.append(pv_swatch_line(ink[line.ink], line.dash === "dash" ? "6,3" : line.dash === "dot" ? "2,3" : "", line.symbol), pv_el("span", "", line.name.slice(head.length)));
     keys.push(key);
   }
   view.keys.replaceChildren(...keys);

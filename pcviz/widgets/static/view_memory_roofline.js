@@ -63,7 +63,7 @@ function memory_axes(view, s, link) {
     line(s.px(from), s.py(peak.tflops), s.x + s.w, s.py(peak.tflops), { stroke: ink.text, "stroke-width": 1.6 });
     if (own && roofs.length > 1) line(s.px(peak.tflops / Math.max(...roofs)), s.py(peak.tflops), s.px(from), s.py(peak.tflops), { stroke: ink.muted, "stroke-dasharray": "3,3" });
     const under = i && s.py(peak.tflops) - s.py(peaks[i - 1].tflops) < 1.4 * s.font; // no room between the lines
-    const name = s.w < 20 * s.font ? peak.name.split(", ").at(-1) : peak.name;
+    const name = s.w < 36 * s.font ? peak.name.split(", ").at(-1) : peak.name;
     text(s.x + s.w, s.py(peak.tflops) + (under ? 1.1 * s.font : -4), `${name}: ${memory_flops(view, peak.tflops)}`, { "text-anchor": "end" });
   });
 }

@@ -23,7 +23,7 @@ function draw_tiles(el, scene, store) {
   }
   const tight = frame.height < 27 * frame.font, one = tight || (frame.width < 43 * frame.font && frame.height < 38 * frame.font); // a small stage has room for one of the two
   const shows = one && view.shows === "both" ? "grid" : view.shows;
-  Object.assign(el.dataset, { tight: String(tight), shows, collapsed: String(tight || (shows === "both" && frame.width < 70 * frame.font)) });
+  Object.assign(el.dataset, { tight: String(tight), shows, collapsed: String(one || (shows === "both" && frame.width < 70 * frame.font)) });
   el.dataset.stacked = String(new Set(view.launch.tiles.map(([, k]) => k)).size > 4); // a grid of many columns takes the width
   view.modes.value = shows;
   view.modes.options[1].disabled = one;

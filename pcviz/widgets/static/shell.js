@@ -23,7 +23,7 @@ class Shell {
     this.root.innerHTML = SHELL_HTML;
     el.append(this.root);
     this.part = Object.fromEntries([...this.root.querySelectorAll("[data-pcv]")].map((node) => [node.dataset.pcv, node]));
-    this.slider = createSlider(this.root.querySelector(".pcv-slider"), {
+    this.slider = new Slider(this.root.querySelector(".pcv-slider"), {
       onInput: (size) => this.move(size),
       onCommit: (size) => this.commit(size),
     });

@@ -10,105 +10,113 @@ function sliderLabels(widths, pitch, on) {
   return shown;
 }
 
-function createSlider(root, { onInput, onCommit }) {
-  const id = `${root.closest("[id]").id}-range`; // of the explorer: a page may have several
-  root.innerHTML = `
-    <label class="pcv-slider-label" for="${id}">Block size</label>
-    <div class="pcv-slider-track">
-      <input id="${id}" type="range" min="0" max="0" step="1" value="0" data-pcv="slider" data-lm-suppress-shortcuts="true">
-      <div class="pcv-ticks" aria-hidden="true"></div>
-    </div>
-    <output class="pcv-slider-value" data-pcv="slider-value" aria-hidden="true"></output>`;
-  const range = root.querySelector("input");
-  const ticks = root.querySelector(".pcv-ticks");
-  const value = root.querySelector("output");
-  let sizes = [1];
-  let widths = []; // of the labels
-  let pitch = Infinity;
-  let timer = null;
-  let pointer = false;
+class Slider {
+  constructor(root, { onInput, onCommit }) {
+    Object.assign(this, { onInput, onCommit, sizes: [1], widths: [], pitch: Infinity, timer: null, dragging: false });
+    const id = `${root.closest("[id]").id}-range`; // of the explorer: a page may have several
+    root.innerHTML = `
+      <label class="pcv-slider-label" for="${id}">Block size</label>
+      <div class="pcv-slider-track">
+        <input id="${id}" type="range" min="0" max="0" step="1" value="0" data-pcv="slider" data-lm-suppress-shortcuts="true">
+        <div class="pcv-ticks" aria-hidden="true"></div>
+      </div>
+      <output class="pcv-slider-value" data-pcv="slider-value" aria-hidden="true"></output>`;
+    this.element = root.querySelector("input");
+    this.ticks = root.querySelector(".pcv-ticks");
+    this.value = root.querySelector("output");
+    this.resized = new ResizeObserver(() => this.measure());
+    this.resized.observe(this.ticks);
+    this.listen();
+  }
 
-  const size = () => sizes[Number(range.value)];
-  const show = () => {
-    const text = `block size ${size()}`;
-    range.setAttribute("aria-valuetext", text);
-    value.textContent = size();
-    const on = Number(range.value), shown = sliderLabels(widths, pitch, on);
-    [...ticks.children].forEach((tick, index) => {
+  listen() {
+    const { element, ticks } = this;
+    element.addEventListener("input", (event) => {
+      this.moved(event);
+      clearTimeout(this.timer);
+      this.timer = this.dragging ? null : setTimeout(() => this.commit(), KEY_COMMIT_MS);
+    });
+    element.addEventListener("pointerdown", () => (this.dragging = true));
+    element.addEventListener("pointercancel", () => (this.dragging = false));
+    element.addEventListener("change", () => {
+      if (this.dragging) this.commit(); // a native range fires "change" on pointer up, and on every arrow key
+    });
+    element.addEventListener("pointerup", () => setTimeout(() => (this.dragging = false)));
+    ticks.addEventListener("click", (event) => {
+      const tick = event.target.closest("[data-index]");
+      if (!tick) return;
+      element.value = tick.dataset.index;
+      this.moved(event);
+      this.commit();
+    });
+  }
+
+  get size() {
+    return this.sizes[Number(this.element.value)];
+  }
+
+  moved(event) {
+    this.show();
+    this.onInput(this.size, event);
+  }
+
+  commit() {
+    clearTimeout(this.timer);
+    this.timer = null;
+    this.onCommit(this.size);
+  }
+
+  show() {
+    const on = Number(this.element.value), shown = sliderLabels(this.widths, this.pitch, on);
+    this.element.setAttribute("aria-valuetext", `block size ${this.size}`);
+    this.value.textContent = this.size;
+    [...this.ticks.children].forEach((tick, index) => {
       tick.classList.toggle("pcv-on", index === on);
       tick.classList.toggle("pcv-crowded", !shown.includes(index));
     });
-  };
-  const thin = () => {
-    widths = [...ticks.children].map((tick) => tick.offsetWidth);
-    pitch = ticks.clientWidth ? ticks.clientWidth / Math.max(1, sizes.length - 1) : Infinity;
-    show();
-  };
-  const resized = new ResizeObserver(thin);
-  resized.observe(ticks);
-  const commit = () => {
-    clearTimeout(timer);
-    timer = null;
-    onCommit(size());
-  };
-  range.addEventListener("input", (event) => {
-    show();
-    onInput(size(), event);
-    clearTimeout(timer);
-    timer = pointer ? null : setTimeout(commit, KEY_COMMIT_MS);
-  });
-  range.addEventListener("pointerdown", () => (pointer = true));
-  range.addEventListener("pointercancel", () => (pointer = false));
-  range.addEventListener("change", () => {
-    if (pointer) commit(); // a native range fires "change" on pointer up, and on every arrow key
-  });
-  range.addEventListener("pointerup", () => setTimeout(() => (pointer = false)));
-  ticks.addEventListener("click", (event) => {
-    const tick = event.target.closest("[data-index]");
-    if (!tick) return;
-    range.value = tick.dataset.index;
-    show();
-    onInput(size(), event);
-    commit();
-  });
+  }
 
-  return {
-    element: range,
-    setSizes(next) {
-      if (next.join() === sizes.join() && ticks.children.length) return;
-      const current = size();
-      sizes = next;
-      range.max = String(sizes.length - 1);
-      ticks.replaceChildren(
-        ...sizes.map((each, index) => {
-          const tick = document.createElement("span");
-          tick.textContent = each;
-          tick.dataset.index = index;
-          tick.style.left = sizes.length > 1 ? `${(100 * index) / (sizes.length - 1)}%` : "0";
-          return tick;
-        }),
-      );
-      range.value = String(Math.max(0, sizes.indexOf(current)));
-      thin();
-    },
-    setReady(isReady) {
-      [...ticks.children].forEach((tick, index) => {
-        const ready = isReady(sizes[index]);
-        tick.classList.toggle("pcv-hatched", !ready);
-        tick.title = ready ? "" : `block size ${sizes[index]}: compiling`;
-      });
-    },
-    setSize(next) {
-      if (size() === next) return;
-      range.value = String(Math.max(0, sizes.indexOf(next)));
-      show();
-    },
-    get dragging() {
-      return pointer;
-    },
-    dispose() {
-      clearTimeout(timer);
-      resized.disconnect();
-    },
-  };
+  // How wide the labels are and how far apart.
+  measure() {
+    const { ticks, sizes } = this;
+    this.widths = [...ticks.children].map((tick) => tick.offsetWidth);
+    this.pitch = ticks.clientWidth ? ticks.clientWidth / Math.max(1, sizes.length - 1) : Infinity;
+    this.show();
+  }
+
+  setSizes(next) {
+    if (next.join() === this.sizes.join() && this.ticks.children.length) return;
+    const current = this.size;
+    this.sizes = next;
+    this.element.max = String(next.length - 1);
+    this.ticks.replaceChildren(
+      ...next.map((each, index) => {
+        const tick = pv_el("span", "", String(each));
+        tick.dataset.index = index;
+        tick.style.left = next.length > 1 ? `${(100 * index) / (next.length - 1)}%` : "0";
+        return tick;
+      }),
+    );
+    this.element.value = String(Math.max(0, next.indexOf(current)));
+    this.measure();
+  }
+
+  setReady(isReady) {
+    [...this.ticks.children].forEach((tick, index) => {
+      const size = this.sizes[index], ready = isReady(size);
+      tick.classList.toggle("pcv-hatched", !ready);
+      tick.title = ready ? "" : `block size ${size}: compiling`;
+    });
+  }
+
+  setSize(next) {
+    if (this.size === next) return;
+    this.element.value = String(Math.max(0, this.sizes.indexOf(next)));
+    this.show();
+  }
+
+  dispose() {
+    clearTimeout(this.timer);
+    this.resized.disconnect();
+  }
 }

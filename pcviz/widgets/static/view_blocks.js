@@ -60,11 +60,29 @@ function draw_blocks(el, scene, store) {
 
 function blocks_build(frame) {
   const view = frame.view;
+  Object.assign(view, { mode: "launch", zoom: { f: 1, u: 0, v: 0 } });
+  view.side = pv_el("div", "pcv-side");
+  blocks_legend(view);
+  view.table = pv_el("div", "pcv-groups");
+  view.caption = pv_el("div", "pcv-caption");
+  const launches = pv_el("div", "pcv-launches");
+  launches.append(view.table, view.caption);
+  view.side.append(launches);
+  view.panel = pv_el("div", "pcv-blocks-panel");
+  view.panel.hidden = true;
+  view.body = pv_el("div", "pcv-body");
+  view.body.append(blocks_map(view), view.panel, view.side);
+  frame.el.append(blocks_tools(frame), view.body);
+  blocks_wire(view);
+}
+
+// Layer, what is drawn of it, zoom and tolerance.
+function blocks_tools(frame) {
+  const view = frame.view;
   view.bar = pv_el("div", "pcv-bar");
   view.title = pv_el("span", "pcv-title");
   view.select = pv_select([], "", "layer", (value) => frame.store.set({ layer: Number(value) }, { commit: true }));
   view.select.dataset.pcv = "blocks-layer";
-  view.mode = "launch";
   view.modes = Object.entries(BLOCKS_MODES).map(([mode, label]) => {
     const button = pv_button(label, () => {
       Object.assign(view, { mode, zoom: { f: 1, u: 0, v: 0 }, cursor: null, cutsKey: null, launchesKey: null });
@@ -84,9 +102,11 @@ function blocks_build(frame) {
   });
   view.tolerance = blocks_tolerance(view);
   zoom.append(...view.zooms);
-  view.zoom = { f: 1, u: 0, v: 0 };
   view.bar.append(view.select, ...view.modes, zoom, view.tolerance.box, view.title);
-  view.body = pv_el("div", "pcv-body");
+  return view.bar;
+}
+
+function blocks_map(view) {
   view.map = pv_el("div", "pcv-map");
   view.canvas = pv_el("canvas", "pcv-canvas");
   view.canvas.dataset.pcv = "blocks-canvas";
@@ -97,18 +117,7 @@ function blocks_build(frame) {
   view.said.setAttribute("role", "status");
   view.map.append(view.canvas, view.svg, view.mark, view.note, view.said);
   view.tip = pv_tip(view.map);
-  view.side = pv_el("div", "pcv-side");
-  blocks_legend(view);
-  view.table = pv_el("div", "pcv-groups");
-  view.caption = pv_el("div", "pcv-caption");
-  const launches = pv_el("div", "pcv-launches");
-  launches.append(view.table, view.caption);
-  view.side.append(launches);
-  view.panel = pv_el("div", "pcv-blocks-panel");
-  view.panel.hidden = true;
-  view.body.append(view.map, view.panel, view.side);
-  frame.el.append(view.bar, view.body);
-  blocks_wire(view);
+  return view.map;
 }
 
 // The second slider: over the index of the tolerances whose frames the page has or gets.

@@ -26,6 +26,23 @@ function draw_table(el, scene, store) {
 function table_build(frame) {
   const { el, view } = frame, again = () => draw_table(el, view.scene, view.frame.store);
   Object.assign(view, { mode: "layers", filter: "", page: 0, sort: null, again });
+  view.sheet = pv_focusable(pv_el("div", "pcv-table-sheet"));
+  view.sheet.tabIndex = 0; // scrolls with the arrow keys
+  view.sheet.setAttribute("role", "region");
+  view.sheet.setAttribute("aria-label", "Table of this block size");
+  view.table = pv_el("table", "pcv-table");
+  view.title = pv_el("caption", "pcv-sr");
+  view.parts = ["thead", "tbody", "tfoot"].map((tag) => pv_el(tag));
+  view.table.append(view.title, ...view.parts);
+  view.table.addEventListener("keydown", (event) => table_key(view, event));
+  view.sheet.append(view.table);
+  view.caption = pv_el("div", "pcv-caption pcv-table-caption");
+  el.append(table_bar(view), view.sheet, view.caption);
+}
+
+// Which rows are shown, and what takes them elsewhere.
+function table_bar(view) {
+  const { again } = view;
   view.modes = Object.entries(TABLE_MODES).map(([mode, text]) => {
     const button = pv_button(text, () => {
       Object.assign(view, { mode, page: 0, sort: null, active: null });
@@ -64,18 +81,7 @@ function table_build(frame) {
   view.copy.title = "Copy these rows for a spreadsheet (Ctrl+C in the table): plain numbers between tabs, units in the heads";
   const bar = pv_el("div", "pcv-bar");
   bar.append(...view.modes, view.phaseSelect, view.input, view.count, ...view.pager, pv_el("span", "pcv-grow"), view.copy, save);
-  view.sheet = pv_focusable(pv_el("div", "pcv-table-sheet"));
-  view.sheet.tabIndex = 0; // scrolls with the arrow keys
-  view.sheet.setAttribute("role", "region");
-  view.sheet.setAttribute("aria-label", "Table of this block size");
-  view.table = pv_el("table", "pcv-table");
-  view.title = pv_el("caption", "pcv-sr");
-  view.parts = ["thead", "tbody", "tfoot"].map((tag) => pv_el(tag));
-  view.table.append(view.title, ...view.parts);
-  view.table.addEventListener("keydown", (event) => table_key(view, event));
-  view.sheet.append(view.table);
-  view.caption = pv_el("div", "pcv-caption pcv-table-caption");
-  el.append(bar, view.sheet, view.caption);
+  return bar;
 }
 
 function table_fill(view) {

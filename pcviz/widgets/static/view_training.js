@@ -33,6 +33,19 @@ function training_build(frame) {
   view.page = "curve";
   view.wish = new Map(); // curve -> whether somebody wants it; the others as training_shown has it
   view.again = () => draw_training(frame.el, view.scene, view.frame.store);
+  view.sheet = pv_sheet("training", "Training as tables");
+  view.sheetCurve = pv_el("div");
+  view.sheetFlow = pv_el("div");
+  view.sheet.append(view.sheetCurve, view.sheetFlow);
+  view.right = pv_el("div", "pcv-learned");
+  view.body = pv_el("div", "pcv-body pcv-training-body");
+  view.body.append(training_left(view), view.right, view.sheet);
+  view.controls = training_controls(view);
+  frame.el.append(training_bar(view), view.controls, view.body);
+}
+
+// What is drawn, and against what.
+function training_bar(view) {
   const choice = (name, values, part) => Object.entries(values).map(([value, text]) => {
     const button = pv_button(text, () => {
       view[name] = value;
@@ -46,11 +59,14 @@ function training_build(frame) {
   view.pages = choice("page", TRAINING_PAGES, "page");
   view.points = pv_el("span", "pcv-muted");
   view.points.dataset.pcv = "training-points";
-  view.sheet = pv_sheet("training", "Training as tables");
-  const bar = pv_el("div", "pcv-bar");
   view.title = pv_el("span", "pcv-title", "Bits per dimension against");
-  view.controls = training_controls(view);
+  const bar = pv_el("div", "pcv-bar");
   bar.append(...view.pages, view.title, ...view.axes, pv_el("span", "pcv-grow"), view.points, pv_sheet_button(view.sheet));
+  return bar;
+}
+
+// The curves with their legend, and what they show in words.
+function training_left(view) {
   view.keys = pv_el("div", "pcv-keys");
   view.plot = pv_el("div", "pcv-plot");
   view.chart = pv_el("div", "pcv-chart");
@@ -69,13 +85,7 @@ function training_build(frame) {
   view.foot.append(view.caption, view.only);
   view.left = pv_el("div", "pcv-training-left");
   view.left.append(view.keys, view.plot, view.foot);
-  view.right = pv_el("div", "pcv-learned");
-  view.sheetCurve = pv_el("div");
-  view.sheetFlow = pv_el("div");
-  view.sheet.append(view.sheetCurve, view.sheetFlow);
-  view.body = pv_el("div", "pcv-body pcv-training-body");
-  view.body.append(view.left, view.right, view.sheet);
-  frame.el.append(bar, view.controls, view.body);
+  return view.left;
 }
 
 // What needs a kernel that trains: another run, a comparison, the pace.

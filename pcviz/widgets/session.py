@@ -16,12 +16,13 @@ from .learned_job import learned
 from .outbox import Outbox
 from .packing import pack
 from .place import entry_named, placed
+from .run_controls import RunControls
 from .scenes.blocks_window import scene_flows
 from .scenes.training import training_row
 from .settings import changed_settings, describe
 from .state import SETTINGS, VERSION, checked_state, first_view, page_state, scene_for_page, scene_state
 from .teaching import SCENES, Scene, scene_named
-from .training_run import STARTS, Row, Training
+from .training_run import Row, Training
 
 UNASKED = ("ready", "painted", "plotly", "want", "part", "kernel", "dag", "compared", "state")  # messages of the page that answer no act of a person
 
@@ -37,13 +38,13 @@ class Session:
         self._entry = entries[0]
         self._number = 0
         self._generation: Generation | None = None
-        self._auto_measure = False
         self._prepared = False
         self.block_size = self._entry.first_size if block_size is None else block_size
         self.layer = self._entry.layer
         self.records: list[dict] = []
         self._frames = FrameWorker(outbox, self._layers_known)
         self._device = DeviceWorker(outbox, self._on_steps, self._send_all_steps, self._on_learned, self._on_measured, self._send_run)
+        self._controls = RunControls(outbox, self._device, lambda: self.shown)
         self._learned: tuple[Training, bytes] | None = None  # the last scene of what a circuit has learned
         self._kernel = KernelJob()
         self._flows, self._dag_flows = FlowsJob(), FlowsJob()
@@ -58,7 +59,7 @@ class Session:
     def receive(self, message: dict) -> None:
         """One message of the page; whatever goes wrong ends in the status line."""
         try:
-            handler = getattr(self, f"_do_{message['kind']}", None)
+            handler = getattr(self, f"_do_{message['kind']}", None) or getattr(self._controls, f"do_{message['kind']}", None)
             if handler is None:
                 raise ValueError(f"The page asks for {message['kind']!r}, which this kernel does not know: reload the page.")
             if message["kind"] not in UNASKED:
@@ -96,8 +97,7 @@ class Session:
 
     def _do_commit(self, _message: dict) -> None:
         self._do_want(_message)
-        if self._auto_measure and self._entry.can_train:
-            self._device.measure(self._entry, self.block_size, self._settings, force=False)
+        self._controls.measure_unasked()
 
     def _do_set(self, message: dict) -> None:
         name, value = message["name"], message["value"]
@@ -106,9 +106,8 @@ class Session:
             self._leave_scene()
             self._open(entry, entry.first_size, entry.layer)
         elif name == "auto_measure":
-            self._auto_measure = bool(value)
-            if self._auto_measure and self._entry.can_train:
-                self._device.measure(self._entry, self.block_size, self._settings, force=False)
+            self._controls.auto_measure = bool(value)
+            self._controls.measure_unasked()
         else:
             try:
                 settings = changed_settings(self._settings, name, value)
@@ -121,47 +120,6 @@ class Session:
                 return
             self._settings = settings
             self._open(self._entry, self.block_size, self.layer)
-
-    def _do_train(self, _message: dict) -> None:
-        self._check_trainable()
-        self._outbox.going("Training starts …", of="device")
-        self._device.train(self._entry, self.block_size, self._settings)
-
-    def _do_start_over(self, message: dict) -> None:
-        self._check_trainable()
-        size, start = self.block_size, _start(message)
-        self._outbox.going(f"A new run starts, from {start} parameters …", of="device")
-        self._device.train(self._entry, size, self._settings, lambda training: training.start_over(size, start))
-
-    def _do_compare(self, message: dict) -> None:
-        """Some epochs at each block size, the fastest sizes first."""
-        self._check_trainable()
-        sizes, start, epochs = list(reversed(self._entry.sizes)), _start(message), max(1, int(message["epochs"]))
-        self._outbox.going(f"{epochs} epochs at each block size, from {start} parameters and with the same seed …", of="device")
-        self._device.train(self._entry, self.block_size, self._settings, lambda training: training.compare(sizes, start, epochs))
-
-    def _do_pace(self, message: dict) -> None:
-        self._device.pace(max(0.0, float(message["seconds"])))
-
-    def _do_pause(self, _message: dict) -> None:
-        self._device.pause()
-
-    def _do_resume(self, _message: dict) -> None:
-        if self._device.state == "paused":
-            self._outbox.going("Training goes on …", of="device")
-        self._device.resume()
-
-    def _do_stop(self, _message: dict) -> None:
-        if self._device.state == "training":
-            self._outbox.going("Training stops after this mini-batch.", of="device")
-        self._device.stop()
-
-    def _do_use_for_training(self, _message: dict) -> None:
-        self._device.use_for_training(self.block_size)
-
-    def _do_measure(self, message: dict) -> None:
-        self._check_trainable()
-        self._device.measure(self._entry, self.block_size, self._settings, force=bool(message.get("force")))
 
     def _do_kernel(self, wish: dict) -> None:
         """The steps of one program, for the Kernel view."""
@@ -262,13 +220,6 @@ class Session:
 
         self._device.submit(work)
 
-    def _do_cancel(self, _message: dict) -> None:
-        self._device.cancelled.set()
-
-    def _check_trainable(self) -> None:
-        if not self._entry.can_train:
-            raise ValueError(self._entry.why_not or "This circuit has no data.")
-
     # ---- states and scenes ------------------------------------------------------------------------------------------
 
     @property
@@ -320,8 +271,9 @@ class Session:
                 self._send_session()
 
     def _send_session(self, invalid: str = "") -> None:
-        now = {"block_size": self.block_size, "layer": self.layer, "auto_measure": self._auto_measure, "focus": self._focus, "invalid": invalid}
-        now |= {"jump": self._jump, "page": self._page, "scene": scene_for_page(self._scene), "arguments": self.arguments, "can_save": True}
+        now = {"block_size": self.block_size, "layer": self.layer, "focus": self._focus, "invalid": invalid}
+        now |= {"auto_measure": self._controls.auto_measure, "jump": self._jump, "can_save": True}
+        now |= {"page": self._page, "scene": scene_for_page(self._scene), "arguments": self.arguments}
         now["needs"] = ["headline", first_view(self._page)]
         now["scenes"] = [{"name": scene.name, "title": scene.title} for scene in SCENES]
         self._outbox.send("session", **(describe(self._entry, self._generation, self._entries) | now))
@@ -392,9 +344,3 @@ class Session:
         for entry in self._entries.values():
             entry.forget()
         self._entries.clear()
-
-
-def _start(message: dict) -> str:
-    if message.get("start") not in STARTS:
-        raise ValueError(f"A run starts from {' or '.join(STARTS)} parameters, got {message.get('start')!r}.")
-    return message["start"]

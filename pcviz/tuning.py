@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 from pcviz_kernels.api import kernel_hash
 from pcviz_kernels.config import PHASES, LaunchConfig, default_config
+from pcviz_kernels.tiles import why_not
 from pcviz_kernels.tuned import Shape, TunedConfigs, neighbours
 
 from .circuit import TensorCircuit, check_circuit
@@ -90,7 +91,7 @@ def _tune(pc: TensorCircuit, x, end: float, cache: Path | None) -> Iterator[Tune
     try:
         for shape, runs in _runs_by_shape(engine, len(x)):
             rule = default_config(shape[0], *shape[1:3], num_rows=shape[3])
-            if shape in known:
+            if shape in known and not why_not(known[shape], *shape[:3]):
                 found[shape] = known[shape]
                 yield TunedShape(*shape, rule, found[shape], 0.0, 0.0, 0, 0, cached=True)
             elif time.monotonic() < end:

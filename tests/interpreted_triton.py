@@ -463,6 +463,9 @@ def test_autotune_keeps_results(monkeypatch, tmp_path):
     np.testing.assert_allclose(pc.flows(x).edges, flows, rtol=1e-3, atol=1e-4)
     again = list(pcv.autotune(interpreted(root, 4), x, cache=tmp_path / "configs.json"))
     assert [record.best for record in again] == [record.best for record in records] and all(record.cached for record in again)
+    written = (tmp_path / "configs.json").read_text().replace('"tile_b": 32', '"tile_b": 256')  # more samples than buffers have
+    (tmp_path / "configs.json").write_text(written)
+    assert not any(record.cached for record in pcv.autotune(interpreted(root, 4), x, seconds=0.1, cache=tmp_path / "configs.json"))
 
 
 def test_possible_tiles_keep_results():

@@ -110,6 +110,7 @@ function training_arrange(view, frame, learns) {
   for (const button of view.pages) button.hidden = !learns || wide;
   view.left.hidden = !both && learns && view.page !== "curve";
   view.right.hidden = !learns || (!both && view.page !== "learned");
+  for (const button of view.axes) button.hidden = view.left.hidden;
   view.body.dataset.both = String(both);
   view.title.hidden = !wide;
   view.controls.hidden = !view.scene.live;

@@ -5,6 +5,7 @@ const LEARNED_INK = {
   dark: { paper: [38, 41, 47], ink: [233, 237, 243], made: [108, 176, 255] },
 };
 const LEARNED_COLUMNS = 8;
+const LEARNED_FLOW_EMS = 8.4; // height of the bars, where there is room
 
 function learned_draw(host, learned, frame) {
   if (!host._parts) learned_build(host);
@@ -25,8 +26,9 @@ function learned_draw(host, learned, frame) {
   parts.why.textContent = learned.why;
   parts.why.hidden = !learned.why;
   parts.flowHead.replaceChildren(pv_el("b", "", "Flow per layer"), `, mean of ${pv_plural(learned.flow.numSamples, "sample")}`);
-  learned_flow(parts.flow, learned.flow, frame, width);
   parts.caption.textContent = learned.caption;
+  const left = host.clientHeight - parts.flowHead.offsetHeight - parts.caption.offsetHeight - 8, most = LEARNED_FLOW_EMS * frame.font;
+  learned_flow(parts.flow, learned.flow, frame, [width, side ? pv_clamp(left, 0.6 * most, most) : most]);
   if (images) learned_images({ width, height: host.clientHeight - (side ? 0 : parts.right.offsetHeight), tight }, parts, images, when, frame);
 }
 
@@ -99,8 +101,8 @@ function learned_pixels(images, pixels, ink, halves) {
 }
 
 // Two bars per layer: how much flow it has, and which share of its sums carries 90% of that flow.
-function learned_flow(svg, flow, frame, width) {
-  const font = frame.font, half = (width - 12) / 2, height = 8.4 * font, most = `${100 * flow.most}%`;
+function learned_flow(svg, flow, frame, [width, height]) {
+  const font = frame.font, half = (width - 12) / 2, most = `${100 * flow.most}%`;
   const heads = half > 12.5 * font ? ["Sums a sample passes", `Sums with ${most} of it`] : ["Sums passed", `Sums with ${most}`];
   Object.entries({ width, height }).forEach(([name, value]) => svg.setAttribute(name, value));
   const shares = flow.carriers.map((n, i) => n / flow.sums[i]);

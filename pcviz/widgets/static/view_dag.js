@@ -156,6 +156,7 @@ function dag_bar(view, scene, mode, frame) {
   const text = dag_caption(view, scene, mode, q, frame.height < 28 * frame.font); // presenter size in a small stage: brief
   view.caption.title = mode === "part" ? view.part.caption : scene.caption;
   if (view.caption.textContent !== text) view.caption.textContent = text;
+  dag_clamp(view);
 }
 
 // Times that are no model: offered where there are any; elsewhere the choice says why not.
@@ -182,9 +183,15 @@ function dag_times_says(view, scene, mode) {
 // What the person just did is answered in the caption's place.
 function dag_say(view, text, wrong = false) {
   view.said.textContent = view.said.title = text;
+  dag_clamp(view);
   view.said.style.visibility = text ? "" : "hidden";
   view.caption.style.visibility = text ? "hidden" : "";
   view.find.setAttribute("aria-invalid", String(wrong));
+}
+
+// The answer has as many lines as what it takes the place of, so that the drawing keeps its height.
+function dag_clamp(view) {
+  view.said.style.webkitLineClamp = view.said.textContent ? String(Math.max(2, Math.round(view.caption.offsetHeight / (1.35 * view.frame.font)))) : "";
 }
 
 function dag_caption(view, scene, mode, q, brief) {
@@ -229,21 +236,24 @@ function dag_values(view, scene, frame) {
   dag_columns(view, scene, frame, q);
 }
 
-// Three digits at most: 37.6k.
-function dag_tight(n) {
-  return n < 1000 ? String(n) : n < 1e6 ? `${pv_digits(n / 1000)}k` : pv_short(n);
-}
+// Forms for columns that are too narrow for the usual ones, of three digits at most: 37.6k, 82%.
+const DAG_TIGHT = new Map([
+  [pv_short, (n) => (n < 1000 ? String(n) : n < 1e6 ? `${pv_digits(n / 1000)}k` : pv_short(n))],
+  [pv_percent, (share) => (share < 0.1 ? pv_percent(share) : `${Math.round(100 * share)}%`)],
+]);
 
 function dag_columns(view, scene, frame, q) {
   const layer = frame.state.layer, { step, font } = view.geometry;
-  const each = (texts) => Math.ceil((0.58 * font * Math.max(...texts.map((text) => text.length)) + 4) / step); // how many columns a text takes
-  const counts = [scene.inputs.nodes, ...scene.columns.flatMap((column) => [column.products, column.sums, q.short === pv_short ? dag_of_column(view, column) ?? 0 : 0])];
-  const short = each(counts.map(pv_short)) > 1 ? dag_tight : pv_short;
-  const shown = (value) => (q.row === "sums" ? "" : value === null ? "–" : q.short === pv_short ? short(value) : q.short(value));
-  const rows = [["", short(scene.inputs.nodes), ""], ...scene.columns.map((column) => [short(column.products), short(column.sums), shown(dag_of_column(view, column))])];
+  const ems = (text) => 0.58 * text.length + (text.endsWith("%") ? 0.4 : 0);
+  const each = (texts) => Math.ceil((font * Math.max(...texts.map(ems)) + 4) / step); // how many columns a text takes
+  const form = (usual, values) => (each(values.map(usual)) > 1 ? DAG_TIGHT.get(usual) ?? usual : usual);
+  const own = scene.columns.map((column) => dag_of_column(view, column)), known = own.filter((value) => value !== null), counted = q.short === pv_short;
+  const short = form(pv_short, [scene.inputs.nodes, ...scene.columns.flatMap((column) => [column.products, column.sums]), ...(counted ? known : [])]);
+  const value = counted ? short : form(q.short, known);
+  const rows = [["", short(scene.inputs.nodes), ""], ...scene.columns.map((column, i) => [short(column.products), short(column.sums), q.row === "sums" ? "" : own[i] === null ? "–" : value(own[i])])];
   const every = [0, 1, 2].map((k) => each(rows.map((lines) => lines[k]))); // what is still too wide stands at every second
   view.columns.forEach(({ node, texts }, i) => {
-    const column = scene.columns[i - 1], value = column ? dag_of_column(view, column) : null, lines = rows[i].map((line, k) => (i % every[k] ? "" : line));
+    const column = scene.columns[i - 1], value = column ? own[i - 1] : null, lines = rows[i].map((line, k) => (i % every[k] ? "" : line));
     texts.forEach((text, k) => { if (text.textContent !== lines[k]) text.textContent = lines[k]; });
     if (!column) return;
     const chosen = layer >= column.layer && layer <= column.last;

@@ -158,7 +158,7 @@ def test_nothing_is_clipped_and_charts_have_names(lab):
                 found = lab.page.evaluate(CLIPPED)
             assert found == [], (width, full, tab.inner_text())
             assert lab.page.evaluate(MOUSE_ONLY) == [], tab.inner_text()
-            if "Blocks" in tab.inner_text() and width in (1280, 853) and not full:
+            if "Blocks" in tab.inner_text() and width in (1280, 853):
                 nothing_clipped_in_blocks(lab)
     nameless = """root => [...root.querySelectorAll('canvas, svg, select, input, [tabindex="0"]:not(tr), [role=img]')]
         .filter(node => node.checkVisibility() && !node.closest('[aria-hidden=true], [role=img] *, label, .main-svg, table'))

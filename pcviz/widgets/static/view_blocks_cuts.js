@@ -14,11 +14,14 @@ function blocks_cuts(view, scene, width, height, font) {
   const both = pv_el("div", "pcv-cuts");
   const program = blocks_program(view, cuts.classes[shape], width - (wide ? 22 : 15) * font, rows, font);
   both.append(blocks_least(scene, first, rows, wide), program);
-  const note = pv_el("div", "pcv-caption", blocks_cuts_note(cuts, cuts.classes[shape], Number(program.dataset.columns)));
+  const note = pv_el("div", "pcv-caption", blocks_cuts_note(cuts, cuts.classes[shape], Number(program.dataset.columns), height < 15 * font));
   panel.replaceChildren(head, both, note);
 }
 
-function blocks_cuts_note(cuts, table, shown) {
+// ``brief``: where there is room for two lines.
+function blocks_cuts_note(cuts, table, shown, brief) {
+  const some = table.numbers > shown ? ` (${shown} of ${pv_count(table.numbers)} shown)` : "";
+  if (brief) return `Cell: least pseudo edges when sum blocks with up to that many children${some} form g groups. Outlined: the chosen ones.`;
   const parts = ["Cell: least pseudo edges when the sum blocks with up to that many children form g groups, each padded to its last column. Outlined: the chosen groups."];
   if (table.numbers > shown) parts.push(`${shown} of ${pv_count(table.numbers)} numbers of children are shown: columns between them are left out.`);
   if (cuts.classes.length > 1) parts.push("One budget for all block shapes of the layer.");

@@ -46,7 +46,7 @@ function blocks_geometry(shown, zoom, width, height, font, dpr) {
   const room = width - gutter - 6 - (pseudoMax ? stripRoom + 8 : 0), tall = height - top - bottom;
   const tiny = R * scene.sumBlock * C * scene.childBlock <= BLOCKS_TINY, most = (usual, single, size) => (tiny ? single * size : Math.max(usual, Math.min(9 * font, 4.9 * size))); // from 5 pixels on, single cells are asked for
   let cw = Math.min(room / whole.cols, most((shown.isPacked ? 6 : 2.5) * font, 16 * font, scene.childBlock)), ch = Math.min(tall / whole.rows, most(2.5 * font, 7 * font, scene.sumBlock));
-  cw = Math.min(cw, (shown.isPacked || tiny ? 24 : 3) * ch);
+  cw = Math.min(cw, (shown.isPacked || tiny ? 48 : 3) * ch);
   ch = Math.min(ch, (tiny ? 12 : 3) * cw);
   const grow = (fit, most, f) => Math.max(fit, Math.min(fit * f, most)), wide = cw * whole.cols / C, high = ch * whole.rows / R;
   const sx = grow(wide, 3.8 * font * scene.childBlock, zoom.f), sy = grow(high, 1.9 * font * scene.sumBlock, zoom.f);

@@ -62,8 +62,9 @@ function learned_images({ width, height, tight }, parts, images, when, frame) {
   const head = (node, title, text) => node.replaceChildren(pv_el("b", "", title), text);
   head(parts.samplesHead, "Samples", ` ${when}`);
   head(parts.completedHead, "Completions", ": the lower half is drawn by the circuit; below, the images themselves");
-  const samples = Math.min(images.numSamples, tight ? LEARNED_COLUMNS : 99), rows = Math.ceil(samples / LEARNED_COLUMNS) + (images.numCompletions ? 2 : 0);
   const heads = [parts.samplesHead, parts.completedHead].reduce((sum, node) => sum + (node.hidden ? 0 : node.offsetHeight + 4), 0);
+  const rowsOf = (samples) => Math.ceil(samples / LEARNED_COLUMNS) + (images.numCompletions ? 2 : 0), high = ((width / LEARNED_COLUMNS) * images.height) / images.width;
+  const samples = tight && heads + 20 + rowsOf(images.numSamples) * high > height ? Math.min(images.numSamples, LEARNED_COLUMNS) : images.numSamples, rows = rowsOf(samples);
   const most = pv_clamp((height - heads - 20) / rows - 4, 16, 72); // pixels of an image
   learned_canvas(parts.samples, images, images.samples, samples, [width, most], frame, false);
   learned_canvas(parts.completed, images, images.completed, images.numCompletions, [width, most], frame, true);

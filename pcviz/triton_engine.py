@@ -31,6 +31,7 @@ from .triton_launching import input_launch, layer_launches
 from .triton_trace import VARIANTS
 
 LARGEST_BATCH = 4096
+MOST_VECTORS = 65535  # of inputs in a launch: programs along the second axis of a CUDA grid
 LARGEST_PARAM = torch.finfo(torch.float16).max / 2**15  # of a sum; kernels read them times 2^15
 FREE_SHARE = 0.8  # of the memory that is free when buffers are made
 GRAPHS = 8  # recorded passes that are kept
@@ -47,6 +48,8 @@ class TritonEngine:
             raise ValueError(f"variant expects one of {', '.join(map(repr, VARIANTS))}, got {variant!r}.")
         self.plan, self.device, self.variant, self.deterministic = plan, device, variant or VARIANTS[0], deterministic
         self.inputs = tuple(input_launch(group, device) for group in plan.inputs)
+        if (most := max(len(launch.variables) for launch in self.inputs)) > MOST_VECTORS:
+            raise ValueError(f"impl='triton' takes {MOST_VECTORS:,} input vectors of a size and kind at most, got {most:,}; use impl='torch'.")
         self.layers = tuple(layer_launches(layer, device) for layer in plan.layers)
         self.root_row = plan.rows_of(plan.root).start
         self.flows_written_once = flows_written_once(map(elements_with_blocks, plan.layers))

@@ -403,7 +403,7 @@ def test_memory_is_known_before(deterministic):
     assert use.total == tensor_bytes({name: value for name, value in vars(engine).items() if name not in ("plan", "settings", "_accepted")})
 
 
-def test_wrong_arguments():
+def test_wrong_arguments(monkeypatch):
     plan = pcv.compile(random_circuit(1), block_size=4)
     with pytest.raises(ValueError, match="variant expects one of 'scaled', 'paper'"):
         pcv.TensorCircuit(plan, impl="triton", variant="fast")
@@ -414,6 +414,9 @@ def test_wrong_arguments():
         root.params = np.array(weights, dtype=np.float32)
         with pytest.raises(ValueError, match=f"up to 1.999, and the largest of a sum here is {max(weights[0]):g}; scale"):
             interpreted(root, 2)
+    monkeypatch.setattr("pcviz.triton_engine.MOST_VECTORS", 1)
+    with pytest.raises(ValueError, match="takes 1 input vectors of a size and kind at most, got 2; use impl='torch'"):
+        interpreted(pair(), 2)
 
 
 def pair(num_nodes: int = 2):

@@ -29,6 +29,7 @@ import contextlib
 import itertools
 import json
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -84,9 +85,12 @@ def why_no_browser() -> str | None:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port that nobody has, of those that no system gives out by itself: a server that starts seconds later still finds it free."""
+    while True:
+        port = random.SystemRandom().randrange(20_000, 32_000)  # whatever a test has seeded
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def source_path() -> str:

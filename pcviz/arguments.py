@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 from numbers import Integral, Real
 
+MOST_PSEUDOCOUNT = 1e30  # float32, in which EM adds it to flows, ends at 3.4e38
+
 
 def is_integer(value, least: int | None = None) -> bool:
     """Whether ``value`` is an integer, of at least ``least``; True and 1.0 are none."""
@@ -35,7 +37,7 @@ def checked_step_size(step_size) -> float:
 
 
 def checked_pseudocount(pseudocount) -> float:
-    """What EM adds to the flows of a sum or an input, at least 0; ValueError otherwise."""
-    if not is_number(pseudocount) or pseudocount < 0:
-        raise ValueError(f"pseudocount must be a number of at least 0, got {pseudocount!r}.")
+    """What EM adds to the flows of a sum or an input, from 0 to MOST_PSEUDOCOUNT; ValueError otherwise."""
+    if not is_number(pseudocount) or not 0 <= pseudocount <= MOST_PSEUDOCOUNT:
+        raise ValueError(f"pseudocount must be a number of at least 0 and at most {MOST_PSEUDOCOUNT:g}, got {pseudocount!r}.")
     return float(pseudocount)

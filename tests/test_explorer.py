@@ -425,7 +425,13 @@ def test_training_streams_stops_and_measures():
         steps = [row for row in page.session.records if row["kind"] == "step"]
         assert [row["step"] for row in steps] == list(range(1, len(steps) + 1))
         assert {row["block_size"] for row in steps} <= {8, 4}
-        assert sum(row["kind"] == "measurement" for row in page.session.records) == 1
+        page.messages.clear()
+        page.send("set", name="auto_measure", value=True, block_size=8, layer=1)
+        page.wait(lambda content: content["kind"] == "session" and content["auto_measure"])  # else the page would not tell of its moves
+        for size in (8, 2):
+            page.wait(lambda content, size=size: content["kind"] == "status" and content["text"].startswith(f"Block size {size}: "), 60)
+            page.send("commit", block_size=2, layer=1)
+        assert [row["block_size"] for row in page.session.records if row["kind"] == "measurement"][:3] == [4, 8, 2]
     finally:
         page.session.close()
 

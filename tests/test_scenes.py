@@ -968,7 +968,14 @@ def test_training_view_counts_points_and_says_how_to_begin(page):
     page.evaluate("el.style.width = '300px'")  # a key a line: names alone, or the chart has no height
     page.draw("training", scenes.scene_training([step for size in (1, 2, 4, 8, 16, 32, 1) for step in steps(3, block_size=size)]))
     assert keys.all_inner_texts() == ["1 (run 1)", "2", "4", "8", "16", "32", "1 (run 7)"]
-    page.evaluate("el.style.width = '600px'")
+    page.evaluate("Object.assign(el.style, { width: '600px', height: '500px' })")  # presenter size: four lines are too many, two are not
+    for sizes, brief in (((1, 2, 4, 8), True), ((1, 2), False)):
+        rows = [step for size in sizes for step in steps(6, block_size=size)]
+        page.draw("training", {**scenes.scene_training(rows), "live": True}, presenter=True)
+        assert keys.all_inner_texts() == [str(size) if brief else f"block size {size}" for size in sizes]
+        assert page.evaluate("document.querySelector('#el .pcv-plot').clientHeight") >= 11 * 18
+    page.evaluate("el.style.height = '420px'")
+    page.draw("training", None, presenter=False)
     untested = [SimpleNamespace(**{**vars(step), "test_bpd": None}) for step in [*steps(7), *steps(3, block_size=1)]]
     page.draw("training", scenes.scene_training(untested))
     pieces = page.evaluate("training_pieces(scene).map(({ epoch, test }) => [epoch, test.bits])")

@@ -107,6 +107,7 @@ class Session:
             self._open(entry, entry.first_size, entry.layer)
         elif name == "auto_measure":
             self._controls.auto_measure = bool(value)
+            self._send_session()  # by which the page tells of its moves
             self._controls.measure_unasked()
         else:
             try:

@@ -165,7 +165,7 @@ class Share {
   async copy(text) {
     Object.assign(this.shown, { hidden: false, value: text });
     const copied = await pv_copy(text);
-    if (!copied) this.shown.select();
+    if (!copied) this.shown.focus(), this.shown.select(); // Firefox selects without the focus
     this.hub.notices.take({ role: "message", text: copied ? "Copied." : "The browser does not let this page copy: the text is selected." });
   }
 }

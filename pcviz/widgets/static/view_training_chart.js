@@ -46,14 +46,16 @@ function training_handovers(pieces, axis, frame) {
   };
 }
 
+// A low chart names no axis: the buttons above it do.
 function training_layout(view, pieces, frame) {
+  const tall = view.plot.clientHeight, low = tall < 8 * frame.font;
   return {
     ...pv_layout(frame),
     ...training_handovers(pieces, view.axis, frame),
-    width: view.plot.clientWidth, height: view.plot.clientHeight,
-    margin: { l: 4.6 * frame.font, r: 14, t: 8, b: 3.7 * frame.font },
-    xaxis: { ...pv_axis(frame), title: { text: TRAINING_AXES[view.axis], standoff: 6, font: { size: frame.font } }, rangemode: "tozero" },
-    yaxis: { ...pv_axis(frame), title: { text: view.plot.clientHeight < 13 * frame.font ? "" : "bits per dimension", standoff: 8, font: { size: frame.font } } },
+    width: view.plot.clientWidth, height: tall,
+    margin: { l: 4.6 * frame.font, r: 14, t: 8, b: (low ? 1.9 : 3.7) * frame.font },
+    xaxis: { ...pv_axis(frame), title: { text: low ? "" : TRAINING_AXES[view.axis], standoff: 6, font: { size: frame.font } }, rangemode: "tozero" },
+    yaxis: { ...pv_axis(frame), ...(low ? { nticks: 3 } : {}), title: { text: tall < 13 * frame.font ? "" : "bits per dimension", standoff: 8, font: { size: frame.font } } },
   };
 }
 

@@ -3,6 +3,7 @@
 
 const TRAINING_KEYS = 12; // curves that have a button; the newest
 const TRAINING_KEY_EMS = 23; // width of a key with its values
+const TRAINING_CHART_EMS = 11; // height that the chart is left with them, axis and all
 const TRAINING_LONG = 3; // times as many epochs as all later runs: hidden until somebody wants it
 
 function training_shown(view, all) {
@@ -49,10 +50,10 @@ function training_keys(view, all, shown, frame) {
   view.keys.lastChild.replaceWith(after);
 }
 
-// Without values, where lines with them would leave the chart too little height.
+// Without values, where lines with them, and that of what is drawn how, would leave the chart too little height.
 function training_brief(view, count, { width, height, font }) {
-  const lines = Math.ceil(count / Math.max(1, Math.floor((view.left.clientWidth || width) / (TRAINING_KEY_EMS * font))));
-  return height < 27 * font || 1.7 * lines * font > 0.3 * height;
+  const { left, foot } = view, lines = 1 + Math.ceil(count / Math.max(1, Math.floor((left.clientWidth || width) / (TRAINING_KEY_EMS * font))));
+  return height < 27 * font || left.clientHeight - foot.offsetHeight - 1.7 * lines * font < TRAINING_CHART_EMS * font;
 }
 
 function training_key(view, id) {

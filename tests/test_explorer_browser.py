@@ -435,6 +435,17 @@ def seconds_to_stop(lab):
     return time.monotonic() - started
 
 
+def measures_each(lab, slider):
+    """With its box ticked, after a move of the slider."""
+    if not lab.page.is_visible("[data-pcv=auto-measure]"):
+        lab.page.click("[data-pcv=settings]")
+    lab.page.check("[data-pcv=auto-measure]")
+    lab.page.wait_for_timeout(300)  # the kernel has heard of it
+    slider.press("ArrowLeft")
+    wait_status(lab, slider.get_attribute("aria-valuetext").capitalize())  # its time, or that it would take long
+    lab.page.uncheck("[data-pcv=auto-measure]")
+
+
 @pytest.mark.alone
 def test_trains_measures_and_stops(lab):
     slider = open_explorer(lab)
@@ -458,6 +469,7 @@ def test_trains_measures_and_stops(lab):
     lab.page.click("[data-pcv=measure]")
     wait_status(lab, " forward on this CPU")
     assert "training paused" in status(lab)
+    measures_each(lab, slider)
     lab.page.click("[data-pcv=tab-dag]")
     measured = "[data-pcv=dag-quantity] option[value=measured_ms]"
     lab.page.wait_for_selector(f"{measured}:not([disabled])", state="attached")

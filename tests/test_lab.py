@@ -227,6 +227,7 @@ def test_first_start(served, page):
     assert page.locator(".jp-Dialog").count() == 0 and page.locator(".Toastify__toast").count() == 0, "no pop-up"
     assert page.evaluate("() => document.querySelector('.jp-MarkdownCell img')?.naturalWidth > 100"), "the picture is shown"
     assert not list((home / "settings").rglob("*.jupyterlab-settings")), "the user's settings are theirs"
+    assert page.is_disabled("[data-pcv=measure]") and page.is_disabled("[data-pcv=auto-measure]"), "figure 5 has no data"
     page.wait_for_function("() => window.jupyterapp.shell.currentWidget.context.model.dirty === false")
     left = page.evaluate(MOVE_AND_LEAVE)
     for _ in range(200):

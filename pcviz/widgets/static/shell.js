@@ -403,7 +403,8 @@ class Shell {
     part.train.disabled = !able || state === "preparing";
     part.train.title = able ? "" : session.why_not || "The engine is not ready yet";
     part.stop.disabled = !(state === "training" || state === "paused");
-    part.measure.disabled = !session.can_measure;
+    part.measure.disabled = part["auto-measure"].disabled = !session.can_measure;
+    part["auto-measure"].title = session.can_measure ? "" : session.why_not || "The engine is not ready yet";
     part.measure.textContent = hub.run.measuring ? "Measuring …" : session.measure_label || "Measure";
     part.measure.title = session.can_measure ? "Check the result, then time the forward pass on this machine" : session.why_not || "The engine is not ready yet";
     this.showUse();

@@ -982,6 +982,11 @@ def test_training_view_counts_points_and_says_how_to_begin(page):
     assert "At epoch 1 the training values of 2 block sizes differ by" in page.inner_text(".pcv-training-left .pcv-caption")
     assert [piece[0] for piece in pieces] == [pytest.approx([i / 3 for i in range(1, n + 1)], rel=1e-5) for n in (7, 3)] and not pieces[0][1]
     assert page.locator("[data-pcv=training-table] tbody tr").evaluate_all("all => all.map(row => row.cells[7].textContent)") == ["–"] * 3
+    flow = scenes.scene_learned(2, 9, 4, [LayerFlow(1, np.ones(4))], 32, None, "These are no images.", compared=True)
+    page.draw("training", {**scenes.scene_training(steps(3)), "learned": flow})
+    page.click("[data-pcv=training-page-learned]")
+    assert "Flow per layer of the comparison's run at block size 4, epoch 2, mini-batch 9, mean" in page.inner_text("#el .pcv-learned")
+    page.click("[data-pcv=training-page-curve]")
     page.draw("training", scenes.scene_training([], why="No data <b>here</b>."))
     assert page.inner_text(".pcv-note") == "No data <b>here</b>."
 

@@ -17,18 +17,18 @@ function learned_draw(host, learned, frame) {
   if (host._learned === learned && host._key === key) return;
   host._learned = learned;
   host._key = key;
-  const tight = host.clientHeight < 26 * frame.font, side = tight && host.clientWidth >= 34 * frame.font; // little height: images and flow side by side
+  const { images } = learned, when = learned_when(learned);
+  const tight = host.clientHeight < 26 * frame.font, side = tight && Boolean(images) && host.clientWidth >= 34 * frame.font; // little height: images and flow side by side
   parts.all.dataset.side = String(side);
   const width = side ? host.clientWidth / 2 - 20 : host.clientWidth - 14;
-  const { images } = learned, when = learned_when(learned);
   host.dataset.step = String(learned.step);
   for (const name of ["samplesHead", "samples", "completedHead", "completed", "originals"]) parts[name].hidden = !images || (name !== "samplesHead" && name !== "samples" && !images.numCompletions);
   parts.why.textContent = learned.why;
   parts.why.hidden = !learned.why;
-  parts.flowHead.replaceChildren(pv_el("b", "", "Flow per layer"), `, mean of ${pv_plural(learned.flow.numSamples, "sample")}`);
+  parts.flowHead.replaceChildren(pv_el("b", "", "Flow per layer"), `${images ? "" : ` ${when}`}, mean of ${pv_plural(learned.flow.numSamples, "sample")}`);
   parts.caption.textContent = learned.caption;
-  const left = host.clientHeight - parts.flowHead.offsetHeight - parts.caption.offsetHeight - 8, most = LEARNED_FLOW_EMS * frame.font;
-  learned_flow(parts.flow, learned.flow, frame, [width, side ? pv_clamp(left, 0.6 * most, most) : most]);
+  const left = host.clientHeight - (images ? 0 : parts.left.offsetHeight) - parts.flowHead.offsetHeight - parts.caption.offsetHeight - 8, most = LEARNED_FLOW_EMS * frame.font;
+  learned_flow(parts.flow, learned.flow, frame, [width, side || !images ? pv_clamp(left, 0.6 * most, most) : most]);
   if (images) learned_images({ width, height: host.clientHeight - (side ? 0 : parts.right.offsetHeight), tight }, parts, images, when, frame);
 }
 

@@ -925,7 +925,8 @@ def test_dag_opens_down_to_nodes_and_traces_without_a_kernel(page):
     lit = page.evaluate("() => [...document.querySelectorAll('.pcv-dag-on')].map(node => node.getAttribute('aria-label'))")
     assert sum(label.startswith("node") and "product" in label for label in lit) == 8 and any("<i>0</i>" in label for label in lit)
     assert "16–23" in page.text_content("[data-pcv=dag-reads]") or "16–19" in page.text_content("[data-pcv=dag-reads]")
-    assert "reads 8 products (16–19; 20–23) and is read by 1 sum" in page.inner_text("[data-pcv=dag-said]")
+    said = page.inner_text("[data-pcv=dag-said]")  # has the caption's room, so that it is whole, and no more than its words
+    assert "reads 8 products (16–19; 20–23) and is read by 1 sum" in said and said in page.text_content("#el .pcv-dag-foot > :last-child")
     page.select_option("[data-pcv=dag-trace]", "up")
     assert page.locator(".pcv-dag-on").count() == 2  # itself and the root's
     page.fill("[data-pcv=dag-find]", "elsewhere")

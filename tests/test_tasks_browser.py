@@ -154,7 +154,7 @@ def children_of_a_node(hand, lab):
     hand.type("900")
     hand.press("Enter")
     lab.wait("[data-pcv=dag-reads] td")
-    assert "node 900 " in hand.read("[data-pcv=dag-said]")
+    assert "Node 900 reads " in hand.read("[data-pcv=dag-said]")
     rows = "[...document.querySelectorAll('[data-pcv=dag-reads] tr')].map(row => row.querySelector('td, th[scope=row]')?.textContent)"
     shown = lab.page.evaluate(f"() => {rows}.filter(Boolean)")
     assert shown == lab.kernel_eval(READS % (900, 900))

@@ -286,9 +286,8 @@ function dag_walk(pairs, start, up) {
   return seen;
 }
 
-// Of a single node its true children by number, else how much of the picture the trace lights up.
+// How much of the picture the trace lights up.
 function dag_trace_says(view, down, up) {
-  if (view.picture.kind === "node" && view.picture.glyphs[view.selected].main) return view.picture.caption;
   const sides = [view.tracing !== "up" && `it depends on ${pv_plural(down, "glyph")}`, view.tracing !== "down" && `${pv_count(up)} depend on it`];
   return `here ${sides.filter(Boolean).join(", ")}`;
 }
@@ -310,7 +309,8 @@ function dag_trace(view) {
   const lit = pairs.filter(([parent, child]) => (sides.down && down.has(parent) && down.has(child)) || (sides.up && up.has(parent) && up.has(child)));
   if (view.strong) view.strong.setAttribute("d", on ? dag_curves(view.places, lit) : "");
   if (!on) return;
-  const [name, counts] = dag_words(view, picture.glyphs[selected]), says = `${counts}; ${dag_trace_says(view, down.size - 1, up.size - 1)}`;
-  dag_say(view, `${pv_cut(name, 60)}: ${says}`);
+  const opened = picture.kind === "node" && picture.glyphs[selected].main; // said in the caption's words, which have room; the crumbs name it
+  const [name, counts] = dag_words(view, picture.glyphs[selected]), says = `${counts}; ${opened ? picture.caption : dag_trace_says(view, down.size - 1, up.size - 1)}`;
+  dag_say(view, opened ? picture.caption : `${pv_cut(name, 60)}: ${says}`);
   view.said.title = `${name}: ${says}`;
 }

@@ -7,7 +7,7 @@ import torch
 from .compiler.plan import CircuitPlan
 from .datasets import as_array
 
-HARDLY_SUPPORTED = (torch.uint16, torch.uint32, torch.uint64)  # by torch, whose operations take int64
+UNSIGNED = (torch.uint16, torch.uint32, torch.uint64)  # torch has hardly any operation for them: int64 stands in
 
 
 class Domain:
@@ -89,7 +89,7 @@ def as_table(x, num_vars: int) -> torch.Tensor:
     x = x if isinstance(x, torch.Tensor) else torch.as_tensor(as_array(x))
     if x.ndim != 2 or x.shape[1] != num_vars:
         raise ValueError(f"x must have shape [B, {num_vars}] (samples, variables), got {list(x.shape)}.")
-    return x.to(torch.int64) if x.dtype in HARDLY_SUPPORTED else x
+    return x.to(torch.int64) if x.dtype in UNSIGNED else x
 
 
 def check_mask(observed, x: torch.Tensor) -> torch.Tensor:

@@ -94,12 +94,12 @@ class TritonEngine:
 
     def load(self, flat: torch.Tensor, tables: list[torch.Tensor]) -> None:
         """Parameters in the plan's layout; tables [T, stride, categories], of Gaussian inputs [T, stride, 2]. Flows are dropped."""
-        self._graphs.clear()
         if not (largest := float(flat.amax())) <= LARGEST_PARAM:
             raise ValueError(
                 f"impl='triton' multiplies parameters as float16, up to {LARGEST_PARAM:.3f}, and the largest of a sum here is {largest:g}; "
                 "scale the parameters of each sum so that they sum to 1, or use impl='torch'."
             )
+        self._graphs.clear()
         self.params = flat.to(self.device, torch.float32)
         self.half_params = (self.params * 2.0**15).half()
         self.edge_flows = torch.zeros_like(self.params)

@@ -440,7 +440,10 @@ def measures_each(lab, slider):
     if not lab.page.is_visible("[data-pcv=auto-measure]"):
         lab.page.click("[data-pcv=settings]")
     lab.page.check("[data-pcv=auto-measure]")
-    lab.page.wait_for_timeout(300)  # the kernel has heard of it
+    for _ in range(100):  # the page tells of its moves from when the kernel has said that it knows
+        if lab.kernel_eval("explorer._session._controls.auto_measure"):
+            break
+        lab.page.wait_for_timeout(100)
     slider.press("ArrowLeft")
     wait_status(lab, slider.get_attribute("aria-valuetext").capitalize())  # its time, or that it would take long
     lab.page.uncheck("[data-pcv=auto-measure]")

@@ -5,11 +5,12 @@ import threading
 import numpy as np
 import pytest
 import torch
-from circuits import vectors_with_rows
+from circuits import trained_params, vectors_with_rows
 from trained import hclt_on_gpu, smooth_images
 
 import pcviz as pcv
 from pcviz.ir.nodes import SumNodes, topological
+from pcviz.triton_trace import VARIANTS
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 
@@ -287,6 +288,59 @@ def test_memory_is_known_before(trained):
     assert use.micro_batch == 512 and abs(taken - use.total) < 0.1 * use.total, f"{taken / 2**20:.0f} MiB taken, known before: {use}"
 
 
+def test_block_size_256():
+    """Vectors of 512 nodes: likelihoods of both variants, flows, maxima, and a step of EM in default and deterministic mode."""
+    x = smooth_images(700, (5, 5))
+    root = pcv.HCLT(x, num_latents=512, dist=pcv.Categorical(16))
+    exact = in_float64(root)
+    for variant in ("scaled", "paper"):
+        check(root, 256, x, exact(x), variant=variant)
+    expected, logs, after = exact.flows(x), exact.mpe(x, observed=np.arange(25)[None] < 12, return_log=True)[1], []
+    for deterministic in (False, True):
+        pc = on_gpu(root, 256, deterministic=deterministic)
+        flows = pc.flows(x)
+        for nodes in vectors_with_rows(root):
+            of_nodes = expected.of(nodes)
+            np.testing.assert_allclose(flows.of(nodes), of_nodes, rtol=5e-3, atol=2e-3 * of_nodes.max())
+        found = pc.mpe(x, observed=np.arange(25)[None] < 12, return_log=True)[1]
+        torch.testing.assert_close(found.double(), logs, rtol=1e-6, atol=1e-3)
+        after.append(pc)
+    for pc in (exact, *after):
+        for _ in range(3):  # the second and third from a recorded graph
+            pc.accumulate_flows(x)
+            pc.em_step(0.1, 0.1)
+    for pc in after:
+        torch.testing.assert_close(pc(x).double(), exact(x), rtol=0, atol=MAX_ERROR)
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_elements_that_sums_of_two_layers_read_in_part(deterministic):
+    """Element flows that no sum of a layer reads are 0 there, not what the layer above has left."""
+    elements = pcv.multiply(*(pcv.inputs(v, num_nodes=32, dist=pcv.Categorical(2)) for v in range(2)))
+    below = pcv.summate(elements, num_nodes=16, edge_ids=np.array([[0], [0]]), edge_block=16)
+    above = pcv.summate(elements, below, num_nodes=16, edge_ids=np.array([[0, 0], [1, 2]]), edge_block=16)
+    root = pcv.summate(above, num_nodes=1)
+    trained_params(root, np.random.default_rng(0))
+    x = np.random.default_rng(0).integers(0, 2, (700, 2))
+    pc, exact = on_gpu(root, 16, deterministic=deterministic), in_float64(root)
+    assert [layer.unread_blocks for layer in pc.plan.summary.layers] == [1, 1, 0]
+    for _ in range(2):  # the second from a recorded graph
+        flows, expected = pc.flows(x), exact.flows(x)
+        for nodes in vectors_with_rows(root):
+            of_nodes = expected.of(nodes)
+            np.testing.assert_allclose(flows.of(nodes), of_nodes, rtol=5e-3, atol=2e-3 * of_nodes.max())
+
+
+def test_recommend_measures_every_choice():
+    """Every block size and variant, checked against float64 in the same run; compared by what was measured."""
+    root, x = pcv.HMM(8, num_latents=64, num_emits=100, seed=0), np.random.default_rng(0).integers(0, 100, (300, 8))
+    told = []
+    advice = pcv.recommend(root, "H100-SXM", 512, x=x, tell=lambda *step: told.append(step))
+    assert {(choice.block_size, choice.variant) for choice in advice.choices} == {(1 << i, variant) for i in range(7) for variant in VARIANTS}
+    assert all(choice.measured_ms > 0 for choice in advice.choices) and len(told) >= len(advice.choices)
+    assert advice.best.measured_ms <= 1.1 * min(choice.measured_ms for choice in advice.choices)  # or less memory
+
+
 def test_figure_5_layer_at_every_block_size():
     root = pcv.figure_5_layer()
     x = np.random.default_rng(0).integers(0, 2, (64, root.scope.bit_length()))
@@ -327,7 +381,7 @@ def test_training_reaches_the_same_likelihood():
     assert abs(results[0] - results[1]) <= 0.003, results
 
 
-@pytest.mark.parametrize("block_size", [4, 32])
+@pytest.mark.parametrize("block_size", [4, 8, 32])
 def test_autotune_keeps_results_and_is_kept(trained, block_size, tmp_path):
     root, x = trained
     pc = on_gpu(root, block_size)

@@ -6,8 +6,7 @@ tests/test_triton_trace.py holds the launches equal to what TritonEngine hands t
 
 from __future__ import annotations
 
-from pcviz_kernels.config import REFERENCE_SMS, LaunchConfig, em_config, em_inputs_config, next_power_of_two
-from pcviz_kernels.tuned import UNIT
+from pcviz_kernels.config import REFERENCE_SMS, em_config, em_gaussian_config, em_inputs_config
 
 from .compiler.plan import InputSummary, LayerSummary
 from .launch_records import Launch, Operand, ceil_div
@@ -52,7 +51,7 @@ def em_inputs_launch(number: int, group: InputSummary, batch_size: int) -> Launc
     """The update of the tables of one launch of inputs: a program owns some nodes of one table (``em_inputs_config``), and reads their
     categories twice unless it holds all of them. Gaussian inputs have two parameters a node and three moments as flows."""
     gaussian = group.num_cats == 0
-    tile = LaunchConfig(min(UNIT, next_power_of_two(group.stride)), 2, 1) if gaussian else em_inputs_config(group.stride, group.num_cats)
+    tile = em_gaussian_config(group.stride) if gaussian else em_inputs_config(group.stride, group.num_cats)
     rows, tiles, nodes = tile.tile_m, ceil_div(group.stride, tile.tile_m), group.num_tables * group.stride
     numbers, moments = (2, 3) if gaussian else (group.num_cats, group.num_cats)
     walks = 1 if gaussian or numbers <= tile.tile_k else 2

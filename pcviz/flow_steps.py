@@ -15,20 +15,20 @@ import numpy as np
 from pcviz_kernels.config import LaunchConfig, em_config
 from pcviz_kernels.launches import FLOW_SCALE
 from pcviz_kernels.tiles import PITCH
-from pcviz_kernels.triton_launches import UNIT, TritonElements, TritonLayer, TritonSums, lost_log2
+from pcviz_kernels.triton_launches import LARGEST_RATIO, LEAST_FLOW, UNIT, TritonElements, TritonLayer, TritonSums, lost_log2
 
 from .kernel_steps import element_logs, finite, first_read, level, scaled_units, to_half
 
 MOST = np.float32(31.0)  # log2 of the largest factor that element flows multiply a step with
 FLOW_LOG2 = np.float32(math.log2(FLOW_SCALE))  # parameter flows are stored times FLOW_SCALE
-LEAST_FLOW = np.float32(2.0**-30)  # of triton_blocks, which needs triton to be imported: a lost sum with less hands none down
 UNSCALED = np.float32(1 / FLOW_SCALE)
 
 
 @dataclass(frozen=True, eq=False)
 class LayerValues:
     """Operands of a layer's backward launches: ``halves`` float16 [element rows, B] with ``tops`` [units, B]; ``ratios`` F / p of
-    sums, float16 [ratio rows, B] with ``ratio_tops`` [ratio units, B]; ``lost`` bool [ratio rows, B]: the guard has their flows."""
+    sums, float16 [ratio rows, B] with ``ratio_tops`` [ratio units, B]; ``lost`` bool [ratio rows, B]: the guard has their flows.
+    ``level``: all are on the scales of the sum blocks' children, so that no step multiplies by one."""
 
     halves: np.ndarray
     tops: np.ndarray
@@ -36,6 +36,7 @@ class LayerValues:
     ratio_tops: np.ndarray
     lost: np.ndarray
     batch: int
+    level: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,11 +57,13 @@ class FlowStep:
 
 @dataclass(frozen=True, eq=False)
 class FlowProgram:
-    """``stored``: what the program writes (or adds), as the kernel stores it; ``unit``: what an accumulator is to be multiplied by."""
+    """``stored``: what the program writes (or adds), as the kernel stores it; ``unit``: what an accumulator is to be multiplied by;
+    ``level``: of LayerValues."""
 
     steps: tuple[FlowStep, ...]
     stored: np.ndarray
     unit: np.ndarray
+    level: bool
 
 
 def layer_values(layer: TritonLayer, node_logs: np.ndarray, node_flows: np.ndarray) -> LayerValues:
@@ -73,28 +76,45 @@ def layer_values(layer: TritonLayer, node_logs: np.ndarray, node_flows: np.ndarr
         elements = element_logs(layer.products, logs)
         elements[:, batch:] = -np.inf
         halves, tops = scaled_units(layer.products, elements)
+        if layer.level:
+            halves, tops = _levelled(layer, elements, tops)
         ratios = np.zeros((layer.num_ratio_rows, logs.shape[1]), np.float16)
         ratio_tops = np.full((layer.num_ratio_units, logs.shape[1]), -np.inf, np.float32)
         lost = np.zeros(ratios.shape, bool)
         for launch in layer.sums:
-            _ratios(launch, logs, flows, tops, ratios, ratio_tops, lost)
-    return LayerValues(halves, tops, ratios, ratio_tops, lost, batch)
+            _ratios(launch, logs, flows, tops, ratios, ratio_tops, lost, layer.level)
+    return LayerValues(halves, tops, ratios, ratio_tops, lost, batch, layer.level)
 
 
-def _ratios(launch: TritonSums, logs, flows, tops, ratios, ratio_tops, lost) -> None:
-    """F / p of a group's sums, relative to the largest of their unit; sums that the guard computes get 0."""
+def _levelled(layer: TritonLayer, elements: np.ndarray, tops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Elements as float16 relative to the largest child of the sum blocks that read them, and log2 of that largest for each unit."""
+    products, block_tops = layer.products, {0: np.full(tops.shape[1], -np.inf, np.float32)}
+    for launch in layer.sums:
+        for g, units in enumerate(launch.block_units.numpy()):
+            block_tops[launch.first_block + g] = tops[units].max(axis=0)
+    tops = np.stack([block_tops[reader] for reader in products.readers.tolist()])
+    halves = np.zeros(elements.shape, np.float16)
+    for top, start, rows in zip(tops, products.unit_starts.numpy(), products.unit_rows.numpy()):
+        halves[start : start + rows] = to_half(np.exp2(elements[start : start + rows] - finite(top)))
+    return halves, tops
+
+
+def _ratios(launch: TritonSums, logs, flows, tops, ratios, ratio_tops, lost, level: bool) -> None:
+    """F / p of a group's sums, relative to the largest of their unit, or to what the scale of their children leaves room for; sums that the
+    guard computes get 0."""
+    most = np.float32(LARGEST_RATIO if level else np.inf)
     m, rows = launch.sum_block, min(UNIT, launch.sum_block)
     for g, nid in enumerate(launch.nids.numpy().astype(np.int64)):
         top = tops[launch.block_units.numpy()[g]].max(axis=0)
         real = (np.arange(m) < int(launch.num_nodes[g]))[:, None]
         log_p, flow = np.where(real, logs[nid : nid + m], -np.inf), np.where(real, flows[nid : nid + m], np.float32(0))
-        kept = log_p >= top + np.float32(lost_log2(launch.num_runs * launch.run))
+        kept = (log_p >= top + np.float32(lost_log2(launch.num_runs * launch.run))) & ~(np.log2(flow) - log_p > most - top)
         found = (flow > 0) & kept & (log_p > -np.inf)
-        lost[launch.first_row + g * m : launch.first_row + (g + 1) * m] = ~kept & (flow > LEAST_FLOW) & (log_p > -np.inf)
+        lost[launch.first_row + g * m : launch.first_row + (g + 1) * m] = ~kept & (flow > np.float32(LEAST_FLOW)) & (log_p > -np.inf)
         log_ratio = np.where(found, np.log2(flow) - log_p, np.float32(-np.inf)).astype(np.float32)
         for unit, first in enumerate(range(0, m, rows)):
             part = log_ratio[first : first + rows]
-            at, largest = launch.first_row + g * m + first, part.max(axis=0)
+            at, largest = launch.first_row + g * m + first, np.where(top > -np.inf, most - top, top) if level else part.max(axis=0)
             ratios[at : at + rows] = to_half(np.exp2(part - finite(largest)))
             ratio_tops[launch.first_unit + g * (m // rows) + unit] = largest
 
@@ -113,6 +133,8 @@ def param_flows_program(layer: TritonLayer, g: int, values: LayerValues, config:
         scales = values.tops[one_unit][None, :] if launch.run >= config.tile_k and tensor else values.tops[units]
         end = -(-values.batch // config.tile_b) * config.tile_b
         largest = np.minimum(finite((scales + above[None, :])[:, :end].max()), -lost) if tensor else np.float32(0)
+        if values.level:
+            largest = np.float32(LARGEST_RATIO)
         limit = np.float32(0) if tensor else -lost
         acc = np.zeros((config.tile_k, config.tile_m, *(() if tensor else (config.tile_b,))), np.float32)
         steps = []
@@ -120,7 +142,7 @@ def param_flows_program(layer: TritonLayer, g: int, values: LayerValues, config:
             b = slice(first, first + config.tile_b)
             ratio = values.ratios[at : at + config.tile_m, b]
             brought = np.exp2(np.minimum(scales[:, b] + (above[b] - largest if tensor else above[b])[None, :], limit))
-            x = values.halves[rows, b].astype(np.float32) * brought
+            x = values.halves[rows, b].astype(np.float32) * (np.float32(1) if values.level else brought)
             if tensor:
                 x = x.astype(np.float16)
                 acc = np.matmul(x, ratio.T, dtype=np.float32) + acc
@@ -130,7 +152,7 @@ def param_flows_program(layer: TritonLayer, g: int, values: LayerValues, config:
             gone = values.lost[at : at + config.tile_m, b]
             steps.append(FlowStep(first, count, x, ratio, gone, np.ones(1, np.float32), acc if tensor else acc.sum(axis=2)))
         unit = np.exp2(np.float32(-30.0) + largest)
-        return FlowProgram(tuple(steps), steps[-1].acc * np.exp2(FLOW_LOG2 - np.float32(30.0) + largest), unit)
+        return FlowProgram(tuple(steps), steps[-1].acc * np.exp2(FLOW_LOG2 - np.float32(30.0) + largest), unit, values.level)
 
 
 def _children(launch: TritonSums, block: int, first: int, count: int) -> tuple[np.ndarray, np.ndarray, int]:
@@ -158,7 +180,7 @@ def element_flows_program(
         steps, last = walk(launch, values, half_params, config, c, first_k, b, own)
         unit = values.halves[row : row + config.tile_k, b].astype(np.float32) * np.float32(2.842170943040401e-14)
         flow = steps[-1].acc * last * values.halves[row : row + config.tile_k, b].astype(np.float32) * np.float32(2.842170943040401e-14)
-    return FlowProgram(tuple(steps), flow, unit * last)
+    return FlowProgram(tuple(steps), flow, unit * last, values.level)
 
 
 def _parents_one_by_one(launch: TritonElements, values, half_params, config, c, first_k, b, own):
@@ -171,6 +193,8 @@ def _parents_one_by_one(launch: TritonElements, values, half_params, config, c, 
         theta = half_params[pids[r] + (first_k + np.arange(config.tile_k))[None, :] * m + (j + np.arange(tile))[:, None]]
         ratio = values.ratios[rows[r] + j : rows[r] + j + tile, b]
         factor = np.exp2(np.minimum(own + values.ratio_tops[units[r] + j // min(UNIT, m), b], MOST))
+        if values.level:  # of all steps the same, so that the kernel multiplies once, at the end
+            factor = np.full(1, 2.0**LARGEST_RATIO, np.float32)
         acc = acc + np.matmul(ratio.T, theta, dtype=np.float32) * factor[:, None]
         lost = values.lost[rows[r] + j : rows[r] + j + tile, b] & bool(units[r])  # pseudo parents have unit 0
         steps.append(FlowStep(first, tile, theta, ratio, lost, factor, acc.T))
@@ -191,8 +215,10 @@ def _parents_together(launch: TritonElements, values, half_params, config, c, fi
         row, unit = np.where(inside, rows[r], 0) + within, np.where(inside, units[r], 0)
         entry = np.where(inside, pids[r] + within, 0)[:, None] + k[None, :] * m * inside[:, None]
         theta = np.where(inside[:, None], half_params[entry], np.float16(0))
-        ratio = values.ratios[row, b].astype(np.float32)
-        if tensor:
+        ratio = values.ratios[row, b] if values.level else values.ratios[row, b].astype(np.float32)
+        if values.level:
+            acc = acc + np.matmul(ratio.T, theta, dtype=np.float32)
+        elif tensor:
             ratio = (ratio * np.exp2(values.ratio_tops[unit, b] - finite(largest)[None, :])).astype(np.float16)
             acc = acc + np.matmul(ratio.T, theta, dtype=np.float32)
         else:
@@ -201,6 +227,8 @@ def _parents_together(launch: TritonElements, values, half_params, config, c, fi
             acc = acc + theta.astype(np.float32)[:, :, None] * ratio[:, None, :]
         lost = values.lost[row, b] & (inside & (units[r] > 0))[:, None]
         steps.append(FlowStep(first, int(inside.sum()), theta, ratio, lost, np.ones(1, np.float32), acc.T if tensor else acc.sum(axis=0)))
+    if values.level:
+        return steps, np.float32(2.0**LARGEST_RATIO)
     return steps, np.exp2(np.minimum(own + largest, MOST))[None, :] if tensor else np.float32(1)
 
 

@@ -147,7 +147,8 @@ def _on_gpu(sizes: Sizes, batch_size: int, room: int | None) -> MemoryUse:
     ratios = sizes.most(lambda layer: layer.summary.num_sum_rows)
     units, ratio_units = sizes.most(lambda layer: layer.summary.element_units), sizes.most(lambda layer: layer.sum_units)
     data = (5 + 4 * sizes.has_reals) * sizes.num_vars  # categories, mask and real numbers
-    per_sample = 8 * sizes.node_rows + 6 * elements + 4 * units + 2 * ratios + 4 * ratio_units + data
+    kept = 1 + sum(layer.sum_blocks for layer in sizes.layers if layer.summary.level)  # scales of level layers, for the backward pass
+    per_sample = 8 * sizes.node_rows + 6 * elements + 4 * (units + kept) + 2 * ratios + 4 * ratio_units + data
     parameters = 6 * sizes.params + FLOATS * sizes.table_params  # in 4 bytes, and in 2 for tensor cores
     flows, indices = FLOATS * (sizes.params + sizes.table_flows), sum(map(_gpu_indices, sizes.layers))
     micro_batch = min(batch_size, LARGEST_BATCH)

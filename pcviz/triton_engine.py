@@ -50,7 +50,7 @@ class TritonEngine:
         self.inputs = tuple(input_launch(group, device) for group in plan.inputs)
         if (most := max(len(launch.variables) for launch in self.inputs)) > MOST_VECTORS:
             raise ValueError(f"impl='triton' takes {MOST_VECTORS:,} input vectors of a size and kind at most, got {most:,}; use impl='torch'.")
-        self.layers = tuple(layer_launches(layer, device) for layer in plan.layers)
+        self.layers = self._layer_launches()
         self.root_row = plan.rows_of(plan.root).start
         self.flows_written_once = flows_written_once(map(elements_with_blocks, plan.layers))
         self._partly_read = {launches for launches, layer in zip(self.layers, plan.layers) if unread_blocks(layer)}
@@ -63,6 +63,18 @@ class TritonEngine:
         if device.type == "cuda":
             with torch.cuda.device(device):
                 ahead.begin(self._without_memory().step_calls(PITCH, False))
+
+    def _layer_launches(self) -> tuple[TritonLayer, ...]:
+        layers, self._num_blocks = [], 1  # rows of ``block_tops``; the first is of no sum block
+        for layer in self.plan.layers:
+            layers.append(layer_launches(layer, self.device, self._num_blocks))
+            if self._level(layers[-1]):
+                self._num_blocks += sum(launch.num_sum_blocks for launch in layers[-1].sums)
+        return tuple(layers)
+
+    def _level(self, layer: TritonLayer) -> bool:
+        """Whether the backward pass of ``layer`` is on the scales that the forward pass leaves; the kernel of the paper leaves none."""
+        return layer.level and self.variant == "scaled"
 
     def _without_memory(self) -> TritonEngine:
         """This engine on tensors that have types and shapes only: its calls are compiled before there are parameters and data.
@@ -135,6 +147,7 @@ class TritonEngine:
             "ratios": (sums, torch.float16),
             "ratio_tops": (max(layer.num_ratio_units for layer in self.layers), torch.float32),
             "element_flows": (elements, torch.float32),
+            "block_tops": (self._num_blocks, torch.float32),
             "categories": (self.plan.num_vars, torch.int32),
             **more,
         }
@@ -185,6 +198,7 @@ class TritonEngine:
         self.buffers = TritonBuffers(**buffers, flags=torch.zeros(self._num_flags(pitch), dtype=torch.int32, device=self.device))
         self.buffers.logs.fill_(-torch.inf)  # rows that no node has are impossible; they are never written
         self.buffers.ratio_tops[:UNIT] = -torch.inf  # of pseudo parents
+        self.buffers.block_tops[0] = -torch.inf
         self.buffers.flows.zero_()  # likewise
         for nodes in self.plan.node_vectors():
             self.buffers.logs[self.plan.rows_of(nodes)] = self.buffers.flows[self.plan.rows_of(nodes)] = torch.nan
@@ -308,9 +322,10 @@ class TritonEngine:
         """Values of a layer's sums, from those of the layers below it."""
         paper = self.variant == "paper"
         products, sums = (kernels.product_forward_paper, kernels.sum_forward_paper) if paper else (kernels.product_forward, kernels.sum_forward)
+        more = {} if paper else {"level": layer.level}
         yield from products(layer.products, self.buffers, batch)
         for launch in layer.sums:
-            yield from sums(launch, self.config("forward", launch), layer.products, self.params, self.half_params, self.buffers, batch)
+            yield from sums(launch, self.config("forward", launch), layer.products, self.params, self.half_params, self.buffers, batch, **more)
 
     def _backward(self, observed: torch.Tensor | None, batch: int) -> Calls:
         buffers = self.buffers
@@ -329,22 +344,22 @@ class TritonEngine:
 
     def layer_backward(self, layer: TritonLayer, batch: int) -> Calls:
         """Parameter flows of a layer, and the flows of its sums' children added to those of the nodes below."""
-        buffers = self.buffers
-        yield from kernels.product_forward(layer.products, buffers, batch)
+        buffers, level = self.buffers, self._level(layer)
+        yield from kernels.product_forward(layer.products, buffers, batch, level)
         shared = len({(launch.sum_block, launch.child_block) for launch in layer.elements}) > 1  # a child block may get flows from two groups
         if shared or layer in self._partly_read:  # no launch writes the flows of the rest
             buffers.element_flows[: layer.products.num_rows].zero_()
         for launch in layer.sums:
-            yield from kernels.sum_ratios(launch, buffers, batch)
-            yield from kernels.param_flows(launch, self.config("param_flows", launch), buffers, self.edge_flows, batch)
+            yield from kernels.sum_ratios(launch, buffers, batch, level)
+            yield from kernels.param_flows(launch, self.config("param_flows", launch), buffers, self.edge_flows, batch, level)
         for launch in layer.elements:
-            yield from kernels.element_flows(launch, self.config("element_flows", launch), self.half_params, buffers, batch, add=shared)
+            yield from kernels.element_flows(launch, self.config("element_flows", launch), self.half_params, buffers, batch, shared, level)
         if self.deterministic:
             for launch in layer.elements:
                 yield from kernels.lost_element_flows(launch, layer.products, self.params, buffers, batch)
         for launch in layer.sums:
-            guard = kernels.lost_param_flows if self.deterministic else kernels.flow_guard
-            yield from guard(launch, layer.products, self.params, buffers, self.edge_flows, batch)
+            flows = launch, layer.products, self.params, buffers, self.edge_flows, batch
+            yield from kernels.lost_param_flows(*flows) if self.deterministic else kernels.flow_guard(*flows, level)
         for launch in layer.factors:
             yield from kernels.product_flows(launch, buffers, batch, add=not self.flows_written_once)
 

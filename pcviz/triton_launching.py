@@ -9,7 +9,7 @@ import torch
 from pcviz_kernels.tiles import LONGEST_RUN
 from pcviz_kernels.triton_launches import UNIT, TritonElements, TritonFactors, TritonInputs, TritonLayer, TritonProducts, TritonSums
 
-from .compiler.counting import element_units
+from .compiler.counting import element_units, is_level
 from .compiler.layering import num_blocks
 from .compiler.plan import InputGroup, LayerPlan, SumGroup
 
@@ -31,16 +31,23 @@ def input_launch(group: InputGroup, device) -> TritonInputs:
     )
 
 
-def layer_launches(layer: LayerPlan, device) -> TritonLayer:
-    """Launches of one layer; units are runs of rows of an element vector (``unit_rows``), or of up to UNIT of a sum block."""
-    layer = _with_wide_null(layer)
+def layer_launches(layer: LayerPlan, device, first_block: int = 1) -> TritonLayer:
+    """Launches of one layer; ``first_block``: of its sum blocks in ``block_tops``, if it is level.
+
+    Units are runs of rows of an element vector (``unit_rows``), or of up to UNIT of a sum block.
+    """
+    level, layer = is_level(layer), _with_wide_null(layer)
     starts, rows = element_units(layer)
+    readers = np.zeros(len(starts), dtype=np.int64)
     unit_of = np.repeat(np.arange(len(starts)), rows)  # of every element row
     first_row, first_unit, sums = 0, num_blocks(max(group.sum_block for group in layer.groups), UNIT), []  # the first units stand for pseudo parents
     ratio_rows, ratio_units = [], []
     real = _real_rows(layer)
     for group in layer.groups:
-        sums.append(_sum(group, unit_of, real, first_row, first_unit, device))
+        sums.append(_sum(group, unit_of, real, first_row, first_unit, first_block if level else 0, device))
+        read = _distinct_units(unit_of[group.cids], num_blocks(group.child_block, UNIT))
+        readers[read] = first_block + np.arange(len(read))[:, None]
+        first_block += len(read)
         each = num_blocks(group.sum_block, UNIT)
         ratio_rows.append(first_row + group.sum_block * np.arange(len(group.nids)))
         ratio_units.append(first_unit + each * np.arange(len(group.nids)))
@@ -50,8 +57,10 @@ def layer_launches(layer: LayerPlan, device) -> TritonLayer:
     parent_tables = np.zeros((2, nids.max() + 1), dtype=np.int32)  # by node row, 0 for the null row
     parent_tables[:, nids] = np.concatenate(ratio_rows), np.concatenate(ratio_units)
 
+    readers[: num_blocks(layer.sections[0].width, UNIT)] = 0  # of the null block
     return TritonLayer(
-        products=_products(layer, starts, rows, device),
+        level=level,
+        products=_products(layer, starts, rows, readers if level else readers[:0], device),
         sums=tuple(sums),
         elements=tuple(_element(group, unit_of, parent_tables, device) for group in layer.backward_groups),
         factors=tuple(_factors(group, device) for group in layer.products),
@@ -95,7 +104,9 @@ def _real_rows(layer: LayerPlan) -> tuple[np.ndarray, np.ndarray]:
     return nids[order], rows[order]
 
 
-def _sum(group: SumGroup, unit_of: np.ndarray, real: tuple[np.ndarray, np.ndarray], first_row: int, first_unit: int, device) -> TritonSums:
+def _sum(
+    group: SumGroup, unit_of: np.ndarray, real: tuple[np.ndarray, np.ndarray], first_row: int, first_unit: int, first_block: int, device
+) -> TritonSums:
     units = unit_of[group.cids]
     nids, rows = real
     run = _run(group, units)
@@ -119,6 +130,7 @@ def _sum(group: SumGroup, unit_of: np.ndarray, real: tuple[np.ndarray, np.ndarra
         user_offsets=_tensor(np.concatenate([[0], np.cumsum(counts)]), device),
         first_row=first_row,
         first_unit=first_unit,
+        first_block=first_block,
         repeats=group.repeats,
     )
 
@@ -150,7 +162,7 @@ def _distinct_units(units: np.ndarray, each: int) -> np.ndarray:
     return table
 
 
-def _products(layer: LayerPlan, starts: np.ndarray, rows: np.ndarray, device) -> TritonProducts:
+def _products(layer: LayerPlan, starts: np.ndarray, rows: np.ndarray, readers: np.ndarray, device) -> TritonProducts:
     arity = max(2, *(group.cids.shape[1] for group in layer.products))
     factors = np.full((arity, layer.num_element_rows), -1, dtype=np.int32)
     factors[0] = 0  # rows that no product fills are impossible
@@ -159,7 +171,7 @@ def _products(layer: LayerPlan, starts: np.ndarray, rows: np.ndarray, device) ->
         at = (group.eids[:, None] + runs).ravel()
         for a, cids in enumerate(group.cids.T):
             factors[a, at] = np.where(cids[:, None] > 0, cids[:, None] + runs, 0).ravel()
-    return TritonProducts(arity, layer.num_element_rows, _tensor(starts, device), _tensor(rows, device), _tensor(factors, device))
+    return TritonProducts(arity, layer.num_element_rows, *(_tensor(array, device) for array in (starts, rows, factors, readers)))
 
 
 def _element(group, unit_of: np.ndarray, parent_tables: np.ndarray, device) -> TritonElements:

@@ -76,7 +76,7 @@ class _Run:
         return ceil_div(self.batch_size, PITCH) * PITCH
 
     def layer(self, layer: LayerSummary) -> _Layer:
-        return _Layer(self, layer)
+        return _Layer(self, layer, layer.level and self.variant == "scaled")
 
     def launch(self, kernel: str, phase: str, in_pass: str, layer: int, group: int, tile: LaunchConfig, grid, operands, **more) -> Launch:
         """A launch that multiplies no parameters; ``more`` replaces fields."""
@@ -149,6 +149,7 @@ class _Layer:
 
     run: _Run
     layer: LayerSummary
+    level: bool  # the backward pass is on the scales that the forward pass leaves
 
     def forward(self) -> Iterator[Launch]:
         yield self.products("forward", self.run.variant)
@@ -159,7 +160,7 @@ class _Layer:
 
     def backward(self) -> Iterator[Launch]:
         layer, run = self.layer, self.run
-        yield self.products("backward", "scaled")
+        yield self.products("backward", "scaled", self.level)
         if self.shared or layer.unread_blocks:
             size = element_rows(layer) * run.samples
             cleared = [store("element flows", size, FULL, "all element rows")]
@@ -189,6 +190,10 @@ class _Layer:
     def matrices(self) -> dict[str, Callable[[int], Launch]]:
         return {"forward": self.sums, "element_flows": self.element_flows, "param_flows": self.param_flows}
 
+    @property
+    def sum_blocks(self) -> int:
+        return sum(group.num_sum_blocks for group in self.layer.groups)
+
     def units(self, rows: int) -> int:
         return units_in(self.layer, rows)
 
@@ -196,7 +201,7 @@ class _Layer:
         """Units of the elements that a forward group reads, whose scales it reads once from HBM."""
         return min(self.layer.element_units, self.units(unique_elements(self.layer, group)))
 
-    def products(self, in_pass: str, variant: str) -> Launch:
+    def products(self, in_pass: str, variant: str, level: bool = False) -> Launch:
         """A program owns a unit of elements and 64 samples. In the kernel of the paper's layer the elements are logarithms, float32."""
         layer, b = self.layer, self.run.samples
         columns, rows, paper = b // 64, element_rows(layer), variant == "paper"
@@ -208,7 +213,8 @@ class _Layer:
             read("values", FULL, reads * b, unique * b, f"{reads:,} factors x {b} samples", span),
             store("elements", rows * b, FULL if paper else HALF, "stored once"),
             store("scales", 0 if paper else layer.element_units * b, FULL, "one for each unit and sample"),
-            indices(columns * layer.element_units, layer.arity * UNIT + 2, layer.arity * rows),
+            read("block scales", FULL, layer.element_units * b * level, min(layer.element_units, self.sum_blocks) * b, "one a unit and sample"),
+            indices(columns * layer.element_units, layer.arity * UNIT + 2 + level, layer.arity * rows),
         ], num_blocks=layer.element_units, num_exponentials=0 if paper else rows * b, steps=layer.arity)  # fmt: skip
 
     def sums(self, g: int) -> Launch:
@@ -219,7 +225,7 @@ class _Layer:
         rows = group.num_sum_blocks * group.sum_block
         programs, paper, small = columns * rows // tile.tile_m, self.run.variant == "paper", not tile.uses_tensor_cores
         kernel = "sum_forward_paper_kernel" if paper else "sum_forward_small_kernel" if small else "sum_forward_kernel"
-        entry, run, steps = FULL if paper else HALF, run_of(group), ceil_div(width, tile.tile_k)
+        entry, run, steps, kept = FULL if paper else HALF, run_of(group), ceil_div(width, tile.tile_k), self.level and not small
         units, gathers = self.units(width), small or run < tile.tile_k
         top = ceil_div(units, 8) * 8  # scales are looked through eight at a time
         scales = 0 if paper else programs * tile.tile_b * (top + (width if gathers else steps))
@@ -232,6 +238,7 @@ class _Layer:
             read("scales", FULL, scales, min(self.own_units(group) * b, scales), f"{programs:,} programs x {scales // programs:,}", span,
                   l2_loads=0 if paper else from_l2),
             store("values", rows * b, FULL, "stored once"),
+            Operand("block scales", 0, programs * tile.tile_b * kept, group.num_sum_blocks * b, 0, "by each program", entry_bytes=FULL),
             store("flags", programs, FULL, "one for each program"),
             indices(programs, 3 * width // run + top + 2, (2 * width // run + 1) * group.num_sum_blocks),
         ], programs * tile.tile_b * (width if gathers or paper else steps) + rows * b)  # fmt: skip
@@ -256,7 +263,7 @@ class _Layer:
         ], num_blocks=group.num_sum_blocks, num_exponentials=2 * sums * b)  # fmt: skip
 
     def param_flows(self, g: int) -> Launch:
-        """A program owns [tile_k, tile_m] parameters and walks over the batch, twice over its scales with tensor cores."""
+        """A program owns [tile_k, tile_m] parameters and walks over the batch; with tensor cores twice over the scales that there are."""
         group, layer = self.layer.groups[g], self.layer
         tile = config_of(self.run.config, "param_flows", group, self.run.batch_size)
         width, small = group.num_child_blocks * group.child_block, not tile.uses_tensor_cores
@@ -265,10 +272,10 @@ class _Layer:
         columns, rows = ceil_div(width, tile.tile_k), blocks * group.sum_block // tile.tile_m
         walks = columns * group.num_sum_blocks * group.sum_block // tile.tile_m
         steps = ceil_div(self.run.batch_size, tile.tile_b)
-        b, one_unit = steps * tile.tile_b, run_of(group) >= tile.tile_k
-        scales = walks * b * (tile.tile_k if small else 2 if one_unit else 2 * tile.tile_k)
-        from_l2 = 0 if small else walks * b * 2 * (1 if one_unit else self.units(tile.tile_k))
-        ratio_scales, atomic = walks * b * (1 if small else 2), group.tied_sum_blocks > 0 and not ordered
+        b, one_unit, scaled = steps * tile.tile_b, run_of(group) >= tile.tile_k, not self.level
+        scales = walks * b * (tile.tile_k if small else 2 if one_unit else 2 * tile.tile_k) * scaled
+        from_l2 = 0 if small else walks * b * 2 * (1 if one_unit else self.units(tile.tile_k)) * scaled
+        ratio_scales, atomic = walks * b * (1 if small else 2) * scaled, group.tied_sum_blocks > 0 and not ordered
         cells, sums = stored_cells(group), group.num_sum_blocks * group.sum_block
         span = columns * b * HALF * (tile.tile_k + tile.tile_m)
         each = f"{walks:,} tiles x {b} samples x"
@@ -280,8 +287,9 @@ class _Layer:
                   span // columns, shared_by_row=True),
             read("parameter flows", FULL, 0 if atomic else cells, own_cells(group), "atomically" if atomic else "loaded and stored once",
                   stores=cells),
-            indices(columns * rows, 3 * ceil_div(tile.tile_k, run_of(group)) + 3, 3 * group.num_sum_blocks * width // run_of(group)),
-        ], walks * b * (1 if one_unit and not small else tile.tile_k))  # fmt: skip
+            indices(columns * rows, (2 + scaled) * (ceil_div(tile.tile_k, run_of(group)) + 1),
+                    (2 + scaled) * group.num_sum_blocks * width // run_of(group)),
+        ], walks * b * (1 if one_unit and not small else tile.tile_k) * scaled)  # fmt: skip
 
     def element_flows(self, g: int) -> Launch:
         """A program owns the flows of [tile_k, tile_b] elements and walks over their parents."""
@@ -291,9 +299,10 @@ class _Layer:
         programs, small = columns * own // tile.tile_k, not tile.uses_tensor_cores
         inside = group.sum_block >= tile.tile_m and not small  # a step lies inside one parent block
         steps, unit = ceil_div(width, tile.tile_m), min(UNIT, group.sum_block)
-        scales = programs * tile.tile_b * (steps if inside else width if small else width + group.num_parents)
+        scaled = not self.level
+        scales = programs * tile.tile_b * (steps if inside else width if small else width + group.num_parents) * scaled
         passed = group.num_parents if tile.tile_m >= 8 * group.sum_block else 0  # fewer than eight scales a step L1 keeps until the next program
-        from_l2 = programs * tile.tile_b * (steps if inside else passed if small else 2 * group.num_parents)
+        from_l2 = programs * tile.tile_b * (steps if inside else passed if small else 2 * group.num_parents) * scaled
         sums = unique_sums(layer, group) * b
         span = columns * HALF * width * (tile.tile_k + tile.tile_b)
         each = f"{programs:,} programs x {width:,} parents x"
@@ -304,10 +313,11 @@ class _Layer:
             read("ratios", HALF, programs * width * tile.tile_b, sums, f"{each} {tile.tile_b} samples", span),
             read("ratio scales", FULL, scales, ceil_div(sums, unit), f"{programs:,} programs x {scales // programs:,}", span, l2_loads=from_l2),
             read("elements", HALF, own * b, own * b, f"{own:,} children x {b} samples, once"),
-            read("scales", FULL, programs * tile.tile_b, self.units(own) * b, f"{programs:,} programs x {tile.tile_b}"),
+            read("scales", FULL, programs * tile.tile_b * scaled, self.units(own) * b, f"{programs:,} programs x {tile.tile_b}"),
             read("element flows", FULL, own * b * add, own * b, "added to" if add else "stored once", stores=own * b),
-            indices(programs, 3 * (2 if inside else group.num_parents) + 2, (3 * group.num_parents + 2) * group.num_child_blocks),
-        ], programs * tile.tile_b * (steps if inside else width))  # fmt: skip
+            indices(programs, (2 + scaled) * (2 if inside else group.num_parents) + 1 + scaled,
+                    ((2 + scaled) * group.num_parents + 1 + scaled) * group.num_child_blocks),
+        ], programs * tile.tile_b * (steps if inside else width) * scaled)  # fmt: skip
 
     def _matrix(self, phase: str, kernel: str, in_pass: str, g: int, tile: LaunchConfig, grid, steps: int, operands, exponentials: int) -> Launch:
         backward = phase == "element_flows"

@@ -136,17 +136,17 @@ def _run(engine, layer, phase: str, launch, batch: int) -> _Run:
     buffers, compiles = engine.buffers, engine.device.type == "cuda"
 
     def prepare() -> None:
-        run_all(kernels.product_forward(layer.products, buffers, batch))
+        run_all(kernels.product_forward(layer.products, buffers, batch, layer.level and phase != "forward"))
         if phase != "forward":
             for each in layer.sums:
-                run_all(kernels.sum_ratios(each, buffers, batch))
+                run_all(kernels.sum_ratios(each, buffers, batch, layer.level))
 
     def calls(config: LaunchConfig):
         if phase == "forward":
-            return kernels.sum_forward(launch, config, layer.products, engine.params, engine.half_params, buffers, batch)
+            return kernels.sum_forward(launch, config, layer.products, engine.params, engine.half_params, buffers, batch, layer.level)
         if phase == "element_flows":
-            return kernels.element_flows(launch, config, engine.half_params, buffers, batch, add=False)
-        return kernels.param_flows(launch, config, buffers, engine.edge_flows, batch)
+            return kernels.element_flows(launch, config, engine.half_params, buffers, batch, False, layer.level)
+        return kernels.param_flows(launch, config, buffers, engine.edge_flows, batch, layer.level)
 
     results = {"forward": buffers.logs, "element_flows": buffers.element_flows, "param_flows": engine.edge_flows}
     if phase == "forward":

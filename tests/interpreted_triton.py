@@ -80,8 +80,9 @@ def test_parameters_of_any_size_equal_enumeration(seed, deterministic):
     equal_to_enumeration(root, (2, 4, 8)[seed // 3 % 3], deterministic=deterministic)
 
 
-def wide(num_latents: int, seed: int):
-    """Vectors wide enough for tensor cores, of lengths that are no multiple of a block, with sparse edges in one of them."""
+def wide(num_latents: int, seed: int, sparse: bool = True):
+    """Vectors wide enough for tensor cores, of lengths that are no multiple of a block, with sparse edges in one of them, or without: then
+    the layer is level at block sizes from 16 on."""
     rng = np.random.default_rng(seed)
     leaves = [inputs(v, num_nodes=num_latents, dist=pcv.Categorical(3), name=f"x{v}") for v in range(4)]
     pairs = [multiply(leaves[0], leaves[1], name="left"), multiply(leaves[2], leaves[3], name="right")]
@@ -89,7 +90,8 @@ def wide(num_latents: int, seed: int):
     connected = rng.random((num_latents + 3, num_latents)) < 0.3
     connected[np.arange(num_latents + 3), rng.integers(0, num_latents, num_latents + 3)] = True
     connected[rng.integers(0, num_latents + 3, num_latents), np.arange(num_latents)] = True
-    right = summate(pairs[1], num_nodes=num_latents + 3, edge_ids=np.stack(np.nonzero(connected)), name="sparse")
+    edges = {"edge_ids": np.stack(np.nonzero(connected)), "name": "sparse"} if sparse else {"name": "dense too"}
+    right = summate(pairs[1], num_nodes=num_latents + 3, **edges)
     root = summate(multiply(left, right), num_nodes=1, name="root")
     trained_params(root, rng, zero_share=0.2)
     return root
@@ -132,6 +134,54 @@ def test_flows_that_are_written_once():
         flows, expected = pc.node_flows(x[-batch:]), reference.node_flows(x[-batch:])
         for nodes in vectors_with_rows(root):
             close(flows[pc.plan.rows_of(nodes)], expected[reference.plan.rows_of(nodes)], FLOW)
+
+
+@pytest.mark.parametrize("variant, deterministic", [("scaled", False), ("scaled", True), ("paper", False)])
+@pytest.mark.parametrize("block_size, num_latents", [(16, 37), (32, 32), (64, 70)])
+def test_level_layers(block_size, num_latents, variant, deterministic):
+    """Elements and ratios of the backward pass on one scale; parameters that are zero, a smaller batch after a larger one, then EM."""
+    root = wide(num_latents, block_size, sparse=False)
+    pc, x = interpreted(root, block_size, variant, deterministic), worlds_of(root)
+    assert [layer.level for layer in pc.plan.summary.layers] == [layer.level for layer in pc.engine.layers] == [True, False]
+    for rows in (x, x[:17]):
+        found, expected, totals, flows = pc.node_flows(rows), node_flows(root, rows), param_flows(root, rows), pc.flows(rows)
+        for nodes in vectors_with_rows(root):
+            np.testing.assert_allclose(found[pc.plan.rows_of(nodes)], expected[nodes], atol=FLOW)
+            np.testing.assert_allclose(flows.of(nodes), totals[nodes], rtol=2e-3, atol=FLOW)
+    reference = exact(root)
+    for circuit in (pc, reference):
+        circuit.accumulate_flows(x)
+        circuit.em_step(0.5, 0.1)
+    close(pc(x), reference(x), VALUE)
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_flows_that_the_scale_of_a_level_layer_has_no_room_for(deterministic):
+    """Sum 0 has the flow of nearly every sample, and is 2^14 below the largest child of its block: 2^12 is the most that a ratio takes."""
+    leaf = inputs(0, num_nodes=16, dist=pcv.Categorical(2))
+    leaf.params = np.tile(np.float32([0.5, 0.5]), (16, 1))
+    leaf.params[0] = [2.0**-14, 1 - 2.0**-14]
+    other = inputs(1, num_nodes=16, dist=pcv.Categorical(2))
+    other.params = np.tile(np.float32([0.25, 0.75]), (16, 1))
+    sums = summate(multiply(leaf, other), num_nodes=16)
+    sums.params = np.full((16, 16), 1 / 15, np.float32)
+    sums.params[:, 0], sums.params[0] = 0, 0
+    sums.params[0, 0] = 1
+    root = summate(sums, num_nodes=1)
+    root.params = np.full((1, 16), 2.0**-20, np.float32)
+    root.params[0, 0] = 1 - 15 * 2.0**-20
+    pc, x = interpreted(root, 16, deterministic=deterministic), worlds_of(root)
+    assert pc.engine.layers[0].level
+    found, expected, totals = pc.node_flows(x), node_flows(root, x), param_flows(root, x)
+    flows = pc.flows(x)
+    if deterministic:  # of no sum the value is lost, of sum 0 the ratio is where the first variable is 0
+        np.testing.assert_array_equal(
+            (pc.engine.buffers.lost_ratios[pc.engine.layers[0].sums[0].first_row, : len(x)] > -torch.inf).numpy(), x[:, 0] == 0
+        )
+    assert expected[sums][0].min() > 0.8
+    for nodes in vectors_with_rows(root):
+        np.testing.assert_allclose(found[pc.plan.rows_of(nodes)], expected[nodes], atol=FLOW)
+        np.testing.assert_allclose(flows.of(nodes), totals[nodes], rtol=2e-3, atol=FLOW)
 
 
 @pytest.mark.parametrize("deterministic", [False, True])
@@ -540,10 +590,12 @@ def test_steps_of_the_kernel_view_are_those_of_the_kernels(monkeypatch, block_si
     assert not sums and compared >= 6 and (products >= 6) == (block_size >= 16)
 
 
-@pytest.mark.parametrize("block_size, num_latents", [(4, 7), (16, 37), (64, 70)])
-def test_backward_steps_of_the_kernel_view_are_those_of_the_kernels(monkeypatch, block_size, num_latents):
+@pytest.mark.parametrize("block_size, num_latents, sparse", [(4, 7, True), (16, 37, True), (16, 37, False), (64, 70, True), (64, 70, False)])
+def test_backward_steps_of_the_kernel_view_are_those_of_the_kernels(monkeypatch, block_size, num_latents, sparse):
     """Element and parameter flows: operands of every matrix product, and what each program stores, to the last bit."""
-    engine, x = interpreted(wide(num_latents, block_size), block_size).engine, worlds_of(wide(num_latents, block_size))[:70]
+    root = wide(num_latents, block_size, sparse)
+    engine, x = interpreted(root, block_size).engine, worlds_of(root)[:70]
+    assert [layer.level for layer in engine.layers] == [not sparse, False]
     engine._fill(torch.as_tensor(np.ascontiguousarray(x.T)), None)
     engine._accepted.fill_(1.0)
     todo = {"param_flows": [(layer, g) for layer in reversed(engine.layers) for g in range(len(layer.sums))],

@@ -26,12 +26,12 @@ import pcviz as pcv  # noqa: E402
 from pcviz.triton_engine import TritonEngine  # noqa: E402
 
 FLOAT32 = {"hidden", "reals", "lost_ratios"}
-FLOAT32 |= {"table", "logs", "tops", "flows", "element_flows", "param_flows", "ratio_tops", "table_flows", "settings"}
+FLOAT32 |= {"table", "logs", "tops", "flows", "element_flows", "param_flows", "ratio_tops", "block_tops", "table_flows", "settings"}
 FLOAT16 = {"half_params", "ratios"}
 INT64 = {"steps"}
-SCALARS = {"lost_below": "fp32", "lost_log2": "fp32", "least_flow": "fp32", "min_sigma": "fp32"}
+SCALARS = {"lost_below": "fp32", "lost_log2": "fp32", "most": "fp32", "least_flow": "fp32", "min_sigma": "fp32"}
 INTEGERS = {"start", "stride", "num_cats", "batch", "num_rows", "num_children", "num_units", "first_row", "first_unit", "num_parents", "pitch"}
-INTEGERS |= {"x_pitch", "arity", "num_columns", "num_flags", "sum_block", "run", "flag_m", "flag_b"}
+INTEGERS |= {"first_block", "x_pitch", "arity", "num_columns", "num_flags", "sum_block", "run", "flag_m", "flag_b"}
 # they read the float32 parameters
 GUARDED = {"sum_max_kernel", "sum_guard_kernel", "flow_guard_kernel", "em_sums_kernel", "lost_element_flows_kernel", "lost_param_flows_kernel"}
 SHAPES = [
@@ -99,9 +99,10 @@ def test_matrix_kernels_compile_at_every_block_shape(sum_block, child_block):
             sizes |= {"EVEN": True, "ONE_UNIT": child_block >= config.tile_k}
             sizes |= {"ORDERED": False, "TENSOR_CORES": config.uses_tensor_cores}
             sizes |= {"TILE_M": config.tile_m, "TILE_K": config.tile_k, "TILE_B": config.tile_b}
-            ptx = machine_code(kernel, capability, config.num_warps, config.num_stages, **sizes)
-            assert ("mma" in ptx) == config.uses_tensor_cores, f"{kernel.__name__} {config}: tensor cores"
-            assert ".local" not in ptx, f"{kernel.__name__} {config} spills registers"
+            for level in (False, True)[: 1 + config.uses_tensor_cores]:
+                ptx = machine_code(kernel, capability, config.num_warps, config.num_stages, LEVEL=level, **sizes)
+                assert ("mma" in ptx) == config.uses_tensor_cores, f"{kernel.__name__} {config}: tensor cores"
+                assert ".local" not in ptx, f"{kernel.__name__} {config} spills registers"
 
 
 @pytest.mark.parametrize("capability", [80, 90])
@@ -118,9 +119,10 @@ def test_the_other_kernels_compile(kernel, capability):
     sizes = {"M": 64, "K": 64, "WIDTH": 64, "ROWS": 64, "CATS": 32, "TILE_M": 16, "TILE_K": 64, "TILE_B": 64, "FLAG_B": 64}
     sizes |= {"STRIDE": 64, "AT_ONCE": False, "SAMPLES": 128, "ADD": True}
     sizes |= {"PAIRS": False, "HAS_MASK": True, "KEEP": True, "MAX": True}
-    machine_code(kernel, capability, REPEATS=True, ORDERED=True, ONE_UNIT=True, TENSOR_CORES=True, **sizes)
+    for level in (False, True)[: 1 + ("LEVEL" in kernel.arg_names)]:
+        machine_code(kernel, capability, REPEATS=True, ORDERED=True, ONE_UNIT=True, TENSOR_CORES=True, LEVEL=level, **sizes)
     if kernel is triton_flows.param_flows_kernel:
-        machine_code(kernel, capability, REPEATS=True, ORDERED=False, ONE_UNIT=False, TENSOR_CORES=True, **sizes)
+        machine_code(kernel, capability, REPEATS=True, ORDERED=False, ONE_UNIT=False, TENSOR_CORES=True, LEVEL=False, **sizes)
 
 
 @pytest.mark.parametrize("kernel, config, constants", [

@@ -17,14 +17,14 @@ pytest.importorskip("triton", reason="Triton has no build for this system")
 from pcviz_kernels import triton_blocks, triton_launches  # noqa: E402
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 
-from pcviz import flow_steps, triton_launching, triton_operands, triton_trace  # noqa: E402
+from pcviz import triton_launching, triton_operands, triton_trace  # noqa: E402
 from pcviz.triton_engine import TritonEngine  # noqa: E402
 
 NAMES = {  # operand -> the kernels' arguments that it stands for; elements are read from another buffer by the kernel of the paper
     "parameters": {"weights"}, "elements": {"elements"}, "scales": {"tops"}, "values": {"logs"}, "flags": {"flags"}, "ratios": {"ratios"},
     "ratio scales": {"ratio_tops"}, "lost ratios": {"lost_ratios"}, "flows": {"flows"}, "parameter flows": {"param_flows"},
     "element flows": {"element_flows"}, "tables": {"table", "hidden"}, "data": {"x", "reals"}, "mask": {"observed"}, "table flows": {"table_flows"},
-    "half parameters": {"half_params"}, "settings": {"settings"},
+    "block scales": {"block_tops"}, "half parameters": {"half_params"}, "settings": {"settings"},
 }  # fmt: skip
 GUARDS = ("sum_guard", "flow_guard")
 PASSES = ("forward", "backward", "em")
@@ -103,6 +103,8 @@ def check_operands(launch, call, engine):
     unused |= {"lost_ratios"} if launch.kernel == "ratio_kernel" and not engine.deterministic else set()
     unused |= {"observed"} if not call.options.get("HAS_MASK", True) else set()
     unused |= {"tops"} if launch.kernel == "sum_forward_paper_kernel" else set()
+    unused |= {"block_tops"} if not call.options.get("LEVEL") else set()
+    unused |= {"tops", "ratio_tops"} if call.options.get("LEVEL") and launch.phase in ("param_flows", "element_flows") else set()
     assert set(named) == set(numbers) - unused, launch
     for name, width in named.items():
         assert numbers[name].element_size() == width, (launch, name)
@@ -141,7 +143,6 @@ def test_constants_are_the_kernels():
     for name in ("PITCH", "GUARD_B", "FLAG_B", "MANY_CATEGORIES"):
         assert getattr(triton_trace, name) == getattr(triton_blocks, name)
     assert triton_operands.LONGEST_RUN == triton_launching.LONGEST_RUN
-    assert flow_steps.LEAST_FLOW == triton_blocks.LEAST_FLOW
 
 
 def test_the_batch_is_filled_up():

@@ -77,10 +77,12 @@ NAIVE = LaunchConfig(tile_m=1, tile_k=1, tile_b=1, num_warps=1, num_stages=1)
 def default_config(phase: str, sum_block: int, child_block: int, batch_size: int = 512, num_rows: int | None = None) -> LaunchConfig:
     """The rule for tiles, one for every batch size (a new batch compiles no new kernel). All sides are powers of two.
 
-    - With tensor cores (the owned block axis has 16 rows or more): the owned block axis is the block, at most 64; a step walks
-      over 64 rows, in element_flows over a parent block of at most 64 if it has 16 rows. tile_b is 128; 64 in param_flows,
-      where it is walked, and where the launch owns so few rows (``num_rows``) that 128 would leave multiprocessors of an H100
-      without two programs. num_warps 8 where the owned tile has 8,192 values, else 4; num_stages 4, in param_flows 3.
+    - With tensor cores (the owned block axis has 16 rows or more): the owned block axis is the block, at most 64. A step walks
+      over 64 rows; forward over 32 where the block has 32, in element_flows over a parent block of at most 64 if it has 16
+      rows. tile_b is 128; 64 in param_flows, where it is walked, in element_flows of blocks of 32, and where the launch owns so few
+      rows (``num_rows``) that 128 would leave multiprocessors of an H100 without two programs. num_warps 4, 8 in element_flows where
+      the owned tile has 8,192 values. num_stages 4; 3 in param_flows, in those element_flows and those of blocks of 32, and forward where
+      rows are few.
     - Without: a step multiplies tile_m x tile_k x tile_b = 4,096 values in registers; the owned axis is the block, tile_b 128.
     """
     check_phase(phase)
@@ -94,11 +96,14 @@ def default_config(phase: str, sum_block: int, child_block: int, batch_size: int
     elif phase == "param_flows":
         owned, walked, tile_b, warps, stages = min(owned, 64), 64, 64, 4, 3
     else:
-        own_steps = phase == "element_flows" and sum_block >= TENSOR_CORE_TILE
-        owned, walked, stages = min(owned, 64), min(sum_block, 64) if own_steps else 64, 4
+        owned = min(owned, 64)
         few = num_rows is not None and num_rows // owned * (REFERENCE_BATCH // 128) < 2 * REFERENCE_SMS
-        tile_b = 64 if few else 128
-        warps = 8 if owned * tile_b >= 8192 else 4
+        if phase == "forward":
+            walked, tile_b, warps, stages = 32 if owned == 32 else 64, 64 if few else 128, 4, 3 if few else 4
+        else:
+            walked, tile_b = min(sum_block, 64) if sum_block >= TENSOR_CORE_TILE else 64, 64 if few or owned == 32 else 128
+            warps = 8 if owned * tile_b >= 8192 else 4
+            stages = 3 if warps == 8 or owned == 32 else 4
     tile_m, tile_k = (walked, owned) if phase == "element_flows" else (owned, walked)
     return LaunchConfig(tile_m, tile_k, tile_b, num_warps=warps, num_stages=stages)
 
@@ -115,6 +120,11 @@ def em_inputs_config(stride: int, num_cats: int) -> LaunchConfig:
     cats = min(512, next_power_of_two(num_cats))
     rows = min(64, 8192 // cats if num_cats <= cats else 8, next_power_of_two(stride))
     return LaunchConfig(tile_m=rows, tile_k=cats, tile_b=1, num_warps=8 if rows * cats >= 4096 else 4)
+
+
+def em_gaussian_config(stride: int) -> LaunchConfig:
+    """EM of Gaussian inputs: a program owns tile_m nodes of one table, and both parameters of each."""
+    return LaunchConfig(tile_m=min(64, next_power_of_two(stride)), tile_k=2, tile_b=1)
 
 
 def input_flows_config(stride: int, num_cats: int) -> LaunchConfig:

@@ -29,9 +29,10 @@ class Resources:
 
 
 def with_sides(phase: str, sum_block: int, child_block: int, tile_m: int, tile_k: int, tile_b: int) -> LaunchConfig:
-    """A config of these sides with the warps and stages that the rule would give them: 8 warps where the owned tile has 8,192 values, else 4."""
+    """A config of these sides with the warps and stages that the rule would give them: 8 warps where the owned tile has 8,192 values,
+    forward 16,384, else 4."""
     stages = default_config(phase, sum_block, child_block).num_stages
-    owned = {"forward": tile_m * tile_b, "element_flows": tile_k * tile_b, "param_flows": 0}[phase]
+    owned = {"forward": tile_m * tile_b // 2, "element_flows": tile_k * tile_b, "param_flows": 0}[phase]
     tensor_cores = min(tile_m, tile_k, tile_b) >= TENSOR_CORE_TILE
     return LaunchConfig(tile_m, tile_k, tile_b, num_warps=8 if tensor_cores and owned >= 8192 else 4, num_stages=stages)
 

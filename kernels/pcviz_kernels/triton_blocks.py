@@ -12,7 +12,7 @@ import triton
 from triton.runtime.errors import OutOfResources  # noqa: F401  (what a config that needs too much raises)
 
 from .calls import KernelCall
-from .config import LaunchConfig, em_config, em_inputs_config, input_flows_config
+from .config import LaunchConfig, em_config, em_gaussian_config, em_inputs_config, input_flows_config
 from .triton_em import em_inputs_kernel, em_sums_kernel
 from .triton_flows import (
     element_flows_kernel,
@@ -34,13 +34,23 @@ from .triton_forward import (
     sum_guard_kernel,
 )
 from .triton_gaussian import em_gaussian_kernel, gaussian_flows_kernel, gaussian_forward_kernel
-from .triton_launches import UNIT, TritonBuffers, TritonElements, TritonFactors, TritonInputs, TritonProducts, TritonSums, lost_log2
+from .triton_launches import (
+    LARGEST_RATIO,
+    LEAST_FLOW,
+    UNIT,
+    TritonBuffers,
+    TritonElements,
+    TritonFactors,
+    TritonInputs,
+    TritonProducts,
+    TritonSums,
+    lost_log2,
+)
 from .triton_max import sum_max_kernel
 from .triton_ordered import lost_element_flows_kernel, lost_param_flows_kernel
 
 Calls = Iterator[KernelCall]
 MANY_CATEGORIES = 512  # above it, flows of categories are added one by one instead of by a matrix product
-LEAST_FLOW = 2.0**-30  # a lost sum with less flow hands none down
 GUARD_B, FLAG_B = 32, 64  # samples of a step of the guards, and of a tile of ``sum_ratios``
 PITCH = 128  # buffers hold a multiple of this many samples, and kernels fill all of them: no load needs a mask along the batch
 
@@ -66,27 +76,36 @@ def input_forward(
         yield KernelCall.of(input_forward_kernel, grid, *read, batch, buffers.pitch, x.stride(0), **sizes)
 
 
-def product_forward(launch: TritonProducts, buffers: TritonBuffers, batch: int) -> Calls:
+def product_forward(launch: TritonProducts, buffers: TritonBuffers, batch: int, level: bool = False) -> Calls:
+    """Elements of a layer, each unit on its own scale; ``level``: on that which the forward pass has left in ``buffers.block_tops``."""
     tile_b = 64
     num_columns = columns(batch, tile_b)
     yield KernelCall.of(
         product_forward_kernel, (num_columns * len(launch.unit_starts),),
-        launch.unit_starts, launch.unit_rows, launch.factors, buffers.logs, buffers.elements, buffers.tops, launch.arity, launch.num_rows, batch,
-        num_columns, buffers.pitch, PAIRS=launch.arity == 2, ROWS=UNIT, TILE_B=tile_b, num_warps=4 if launch.arity == 2 else 8,
+        launch.unit_starts, launch.unit_rows, launch.factors, buffers.logs, buffers.elements, buffers.tops, launch.readers, buffers.block_tops,
+        launch.arity, launch.num_rows, batch, num_columns, buffers.pitch, PAIRS=launch.arity == 2, ROWS=UNIT, TILE_B=tile_b, LEVEL=level,
+        num_warps=4 if launch.arity == 2 else 8,
     )  # fmt: skip
 
 
-def sum_forward(launch: TritonSums, config: LaunchConfig, products: TritonProducts, params, half_params, buffers: TritonBuffers, batch: int) -> Calls:
-    """Sums of a group, then the lost ones again."""
-    kernel = sum_forward_kernel if config.uses_tensor_cores else sum_forward_small_kernel
+def sum_forward(
+    launch: TritonSums, config: LaunchConfig, products: TritonProducts, params, half_params, buffers: TritonBuffers, batch: int, level: bool = False
+) -> Calls:
+    """Sums of a group, then the lost ones again. ``level``: the scales of their children are left in ``buffers.block_tops``."""
     num_columns = columns(batch, config.tile_b)
-    yield KernelCall.of(
-        kernel, (num_columns * (launch.num_sum_blocks * launch.sum_block // config.tile_m),),
-        launch.nids, launch.cids, launch.pids, launch.units, launch.block_units, launch.num_nodes, half_params, buffers.elements,
-        buffers.tops, buffers.logs, buffers.flags, launch.num_runs, launch.block_units.shape[1], num_columns, buffers.pitch,
-        _lost_below(launch), M=launch.sum_block, K=launch.run, TILE_M=config.tile_m, TILE_K=config.tile_k, TILE_B=config.tile_b,
-        num_warps=config.num_warps, num_stages=config.num_stages, **_registers(config),
-    )  # fmt: skip
+    grid = (num_columns * (launch.num_sum_blocks * launch.sum_block // config.tile_m),)
+    read = (launch.nids, launch.cids, launch.pids, launch.units, launch.block_units, launch.num_nodes, half_params, buffers.elements, buffers.tops)
+    sizes = {
+        "M": launch.sum_block, "K": launch.run, "TILE_M": config.tile_m, "TILE_K": config.tile_k, "TILE_B": config.tile_b,
+        "num_warps": config.num_warps, "num_stages": config.num_stages, **_registers(config),
+    }  # fmt: skip
+    counts = launch.num_runs, launch.block_units.shape[1]
+    more = num_columns, buffers.pitch, _lost_below(launch)
+    if config.uses_tensor_cores:
+        written = buffers.block_tops, buffers.logs, buffers.flags
+        yield KernelCall.of(sum_forward_kernel, grid, *read, *written, *counts, launch.first_block, *more, **sizes, LEVEL=level)
+    else:
+        yield KernelCall.of(sum_forward_small_kernel, grid, *read, buffers.logs, buffers.flags, *counts, *more, **sizes)
     yield from _sum_guard(launch, config, products, params, buffers, batch)
 
 
@@ -145,7 +164,11 @@ def _sum_guard(launch: TritonSums, config: LaunchConfig, products: TritonProduct
     )  # fmt: skip
 
 
-def param_flows(launch: TritonSums, config: LaunchConfig, buffers: TritonBuffers, flows: torch.Tensor, batch: int) -> Calls:
+def _most(level: bool) -> float:
+    return LARGEST_RATIO if level else float("inf")
+
+
+def param_flows(launch: TritonSums, config: LaunchConfig, buffers: TritonBuffers, flows: torch.Tensor, batch: int, level: bool = False) -> Calls:
     """Parameter flows of a group, without the factor theta and times FLOW_SCALE; after ``sum_ratios``."""
     width = launch.num_runs * launch.run
     num_columns = triton.cdiv(width, config.tile_k)
@@ -154,14 +177,14 @@ def param_flows(launch: TritonSums, config: LaunchConfig, buffers: TritonBuffers
     yield KernelCall.of(
         param_flows_kernel, (num_columns * (num_blocks * launch.sum_block // config.tile_m),),
         launch.users, launch.user_offsets, launch.cids, launch.pids, launch.units, buffers.elements, buffers.tops, buffers.ratios, buffers.ratio_tops,
-        flows, launch.first_row, launch.first_unit, launch.num_runs, batch, num_columns, buffers.pitch, lost_log2(width), launch.run,
-        ONE_UNIT=launch.run >= config.tile_k, M=launch.sum_block, ROWS=min(UNIT, launch.sum_block), TILE_M=config.tile_m, TILE_K=config.tile_k,
-        TILE_B=config.tile_b, TENSOR_CORES=config.uses_tensor_cores, REPEATS=launch.repeats, ORDERED=ordered, num_warps=config.num_warps,
-        num_stages=config.num_stages,
+        flows, launch.first_row, launch.first_unit, launch.num_runs, batch, num_columns, buffers.pitch, lost_log2(width), _most(level),
+        launch.run, ONE_UNIT=launch.run >= config.tile_k, M=launch.sum_block, ROWS=min(UNIT, launch.sum_block), TILE_M=config.tile_m,
+        TILE_K=config.tile_k, TILE_B=config.tile_b, TENSOR_CORES=config.uses_tensor_cores, REPEATS=launch.repeats, ORDERED=ordered, LEVEL=level,
+        num_warps=config.num_warps, num_stages=config.num_stages,
     )  # fmt: skip
 
 
-def sum_ratios(launch: TritonSums, buffers: TritonBuffers, batch: int) -> Calls:
+def sum_ratios(launch: TritonSums, buffers: TritonBuffers, batch: int, level: bool = False) -> Calls:
     """F_n / p_n of a group into ``buffers.ratios``; flags the lost sums that have flow."""
     rows, tile_b = min(UNIT, launch.sum_block), FLAG_B
     num_columns = columns(batch, tile_b)
@@ -169,12 +192,14 @@ def sum_ratios(launch: TritonSums, buffers: TritonBuffers, batch: int) -> Calls:
         ratio_kernel, (num_columns * (launch.num_sum_blocks * launch.sum_block // rows),),
         launch.nids, launch.block_units, launch.num_nodes, buffers.logs, buffers.flows, buffers.tops, buffers.ratios, buffers.ratio_tops,
         buffers.ratio_tops if buffers.lost_ratios is None else buffers.lost_ratios, buffers.flags, launch.first_row, launch.first_unit,
-        launch.block_units.shape[1], batch, num_columns, buffers.pitch, lost_log2(launch.num_runs * launch.run), LEAST_FLOW, M=launch.sum_block,
-        ROWS=rows, TILE_B=tile_b, KEEP=buffers.lost_ratios is not None,
+        launch.block_units.shape[1], batch, num_columns, buffers.pitch, lost_log2(launch.num_runs * launch.run), _most(level), LEAST_FLOW,
+        M=launch.sum_block, ROWS=rows, TILE_B=tile_b, KEEP=buffers.lost_ratios is not None, LEVEL=level,
     )  # fmt: skip
 
 
-def flow_guard(launch: TritonSums, products: TritonProducts, params, buffers: TritonBuffers, flows: torch.Tensor, batch: int) -> Calls:
+def flow_guard(
+    launch: TritonSums, products: TritonProducts, params, buffers: TritonBuffers, flows: torch.Tensor, batch: int, level: bool = False
+) -> Calls:
     """Flows of the lost sums of a group, to parameters and elements; flags are those of ``sum_ratios``."""
     rows, flag_m = min(16, launch.sum_block), min(UNIT, launch.sum_block)
     num_columns = columns(batch, PITCH)
@@ -183,7 +208,7 @@ def flow_guard(launch: TritonSums, products: TritonProducts, params, buffers: Tr
         launch.nids, launch.cids, launch.pids, launch.block_units, params, products.factors, buffers.logs, buffers.flows, buffers.tops,
         buffers.element_flows, flows, buffers.flags, launch.first_unit, launch.num_runs, launch.block_units.shape[1], products.arity,
         products.num_rows, batch, num_columns, buffers.pitch,
-        lost_log2(launch.num_runs * launch.run), LEAST_FLOW, launch.sum_block, launch.run, flag_m, PAIRS=products.arity == 2,
+        lost_log2(launch.num_runs * launch.run), _most(level), LEAST_FLOW, launch.sum_block, launch.run, flag_m, PAIRS=products.arity == 2,
         TILE_M=rows, TILE_K=UNIT, TILE_B=GUARD_B, FLAG_B=FLAG_B, SAMPLES=PITCH,
     )  # fmt: skip
 
@@ -213,19 +238,24 @@ def lost_element_flows(launch: TritonElements, products: TritonProducts, params,
     )  # fmt: skip
 
 
-def element_flows(launch: TritonElements, config: LaunchConfig, half_params, buffers: TritonBuffers, batch: int, add: bool) -> Calls:
+def element_flows(
+    launch: TritonElements, config: LaunchConfig, half_params, buffers: TritonBuffers, batch: int, add: bool, level: bool = False
+) -> Calls:
     """Flows of a group's child blocks into ``buffers.element_flows``; ``add`` to what other groups left there."""
-    kernel = element_flows_kernel if config.uses_tensor_cores else element_flows_small_kernel
     num_columns = columns(batch, config.tile_b)
     grid = (num_columns * (launch.num_child_blocks * launch.child_block // config.tile_k),)
-    yield KernelCall.of(
-        kernel, grid,
+    arguments = (
         launch.chids, launch.units, launch.parrows, launch.parunits, launch.parpids, launch.steps, half_params, buffers.elements, buffers.tops,
-        buffers.ratios,
-        buffers.ratio_tops, buffers.element_flows, launch.num_parents, num_columns, buffers.pitch, -31.0, M=launch.sum_block, K=launch.child_block,
-        ROWS=min(UNIT, launch.sum_block), TILE_M=config.tile_m, TILE_K=config.tile_k, TILE_B=config.tile_b, EVEN=launch.even, ADD=add,
-        num_warps=config.num_warps, num_stages=config.num_stages,
+        buffers.ratios, buffers.ratio_tops, buffers.element_flows, launch.num_parents, num_columns, buffers.pitch, -31.0,
     )  # fmt: skip
+    sizes = {
+        "M": launch.sum_block, "K": launch.child_block, "ROWS": min(UNIT, launch.sum_block), "TILE_M": config.tile_m, "TILE_K": config.tile_k,
+        "TILE_B": config.tile_b, "EVEN": launch.even, "ADD": add, "num_warps": config.num_warps, "num_stages": config.num_stages,
+    }  # fmt: skip
+    if config.uses_tensor_cores:
+        yield KernelCall.of(element_flows_kernel, grid, *arguments, _most(level), **sizes, LEVEL=level)
+    else:
+        yield KernelCall.of(element_flows_small_kernel, grid, *arguments, **sizes)
 
 
 def product_flows(launch: TritonFactors, buffers: TritonBuffers, batch: int, add: bool) -> Calls:
@@ -293,7 +323,7 @@ def em_sums(launch: TritonSums, params, half_params, flows, settings: torch.Tens
 def em_inputs(launch: TritonInputs, table: torch.Tensor, flows: torch.Tensor, settings: torch.Tensor) -> Calls:
     """One EM step of the tables; their flows are cleared."""
     if launch.is_gaussian:
-        rows = min(UNIT, triton.next_power_of_2(launch.stride))
+        rows = em_gaussian_config(launch.stride).tile_m
         grid = launch.num_tables, triton.cdiv(launch.stride, rows)
         yield KernelCall.of(em_gaussian_kernel, grid, table, flows, launch.stride, launch.min_sigma, settings, ROWS=rows)
     else:

@@ -1,21 +1,25 @@
 """Backward kernels (paper, section 5): parameter flows, element flows, flows of nodes and of input tables.
 
 With F_n = d log p_root / d log p_n, an edge has F_{n,c} = theta_{n,c} p_c (F_n / p_n). The ratio F / p of a sum is stored once as
-float16 on a scale of its own (``ratios``), so that both products of the backward pass are plain matrix products.
+float16 (``ratios``), so that both products of the backward pass are plain matrix products: on a scale of its unit, which each step
+brings together with that of the elements, or in a level layer on the scale of the sum's children, where nothing is left to bring together.
 """
 
 import triton
 import triton.language as tl
 
-from .triton_primitives import FLOW_SCALE_LOG2, UNIT, any_flag, bits_of, block_top, fast_log2, finite, product_logs, to_half
+from .triton_primitives import FLOW_SCALE_LOG2, UNIT, any_flag, bits_of, block_top, child_logs, fast_log2, finite, is_lost, to_half
+
+WIDE = tl.constexpr(512)  # samples of a reduction over the batch
 
 
-@triton.jit(do_not_specialize=["num_columns", "first_row", "first_unit", "num_units", "batch", "lost_log2", "least_flow"])
+@triton.jit(do_not_specialize=["num_columns", "first_row", "first_unit", "num_units", "batch", "lost_log2", "most", "least_flow"])
 def ratio_kernel(nids, block_units, num_nodes, logs, flows, tops, ratios, ratio_tops, lost_ratios, flags, first_row, first_unit, num_units, batch,
-                 num_columns, pitch, lost_log2, least_flow, M: tl.constexpr, ROWS: tl.constexpr, TILE_B: tl.constexpr,
-                 KEEP: tl.constexpr):  # fmt: skip
-    """F_n / p_n of a unit of sums, scaled to its largest. Lost sums get 0 here and their flows from ``flow_guard``, or (KEEP) from
-    the kernels of triton_ordered.py, which find log2 F / p in ``lost_ratios``."""
+                 num_columns, pitch, lost_log2, most, least_flow, M: tl.constexpr, ROWS: tl.constexpr, TILE_B: tl.constexpr,
+                 KEEP: tl.constexpr, LEVEL: tl.constexpr):  # fmt: skip
+    """F_n / p_n of a unit of sums, scaled to its largest, or (LEVEL) to 2^most over the scale of the children: then no scale is left in
+    the product of a child's value and a ratio. Lost sums get 0 here and their flows from ``flow_guard``, or (KEEP) from the kernels of
+    triton_ordered.py, which find log2 F / p in ``lost_ratios``."""
     column, tile = tl.program_id(0) % num_columns, tl.program_id(0) // num_columns
     g = tile // (M // ROWS)
     m = tile % (M // ROWS) * ROWS + tl.arange(0, ROWS)
@@ -25,16 +29,20 @@ def ratio_kernel(nids, block_units, num_nodes, logs, flows, tops, ratios, ratio_
     at = (tl.load(nids + g).to(tl.int64) + m)[:, None] * pitch + b[None, :]
     log_p = tl.load(logs + at, mask=real, other=-float("inf"))
     flow = tl.where((b < batch)[None, :], tl.load(flows + at, mask=real, other=0.0), 0.0)
-    lost = log_p < top[None, :] + lost_log2
-    log_ratio = tl.where((flow > 0) & (lost == 0) & (log_p > -float("inf")), fast_log2(flow) - log_p, -float("inf"))
-    largest = tl.max(log_ratio, axis=0)
+    log_flow = fast_log2(flow)
+    lost = is_lost(log_p, log_flow, top[None, :], lost_log2, most)
+    log_ratio = tl.where((flow > 0) & (lost == 0) & (log_p > -float("inf")), log_flow - log_p, -float("inf"))
+    if LEVEL:
+        largest = tl.where(top > -float("inf"), most - top, -float("inf"))
+    else:
+        largest = tl.max(log_ratio, axis=0)
     row = first_row + g.to(tl.int64) * M + m
     tl.store(ratios + row[:, None] * pitch + b[None, :], to_half(tl.exp2(log_ratio - finite(largest)[None, :])))
     tl.store(ratio_tops + (first_unit + tile).to(tl.int64) * pitch + b, largest)
     missed = lost & (flow > least_flow) & (log_p > -float("inf"))
     tl.store(flags + (first_unit + tile) * num_columns + column, tl.max(missed.to(tl.int32)))
     if KEEP:
-        tl.store(lost_ratios + row[:, None] * pitch + b[None, :], tl.where(missed, fast_log2(flow) - log_p, -float("inf")))
+        tl.store(lost_ratios + row[:, None] * pitch + b[None, :], tl.where(missed, log_flow - log_p, -float("inf")))
 
 
 @triton.jit
@@ -46,22 +54,41 @@ def _child_rows(cids, units, g, k, inside, num_children, run):
 
 
 @triton.jit
+def _level_flows(cids, elements, ratios, g, first_m, first_k, first_row, num_children, batch, pitch, most, run, M: tl.constexpr,
+                 TILE_M: tl.constexpr, TILE_K: tl.constexpr, TILE_B: tl.constexpr):  # fmt: skip
+    """[TILE_K, TILE_M] sum over the batch of p_c F_n / p_n for sum block g of a level layer, whose products are on one scale."""
+    k = first_k + tl.arange(0, TILE_K)
+    row = tl.load(cids + g * num_children + k // run, mask=k < num_children * run, other=0).to(tl.int64) + k % run
+    ratio_row = first_row + g.to(tl.int64) * M + first_m + tl.arange(0, TILE_M)
+    acc = tl.zeros([TILE_K, TILE_M], tl.float32)
+    for step in range(tl.cdiv(batch, TILE_B)):
+        b = step * TILE_B + tl.arange(0, TILE_B)
+        x = tl.load(elements + row[:, None] * pitch + b[None, :])  # [TILE_K, TILE_B]
+        ratio = tl.load(ratios + ratio_row[:, None] * pitch + b[None, :])  # [TILE_M, TILE_B]
+        acc = tl.dot(x, tl.trans(ratio), acc)
+    return acc * tl.exp2(FLOW_SCALE_LOG2 - 30.0 + most)
+
+
+@triton.jit
 def _tile_flows(cids, units, elements, tops, ratios, ratio_tops, g, first_m, first_k, first_row, first_unit, num_children, batch, pitch, lost_log2,
                 run, ONE_UNIT: tl.constexpr, M: tl.constexpr, ROWS: tl.constexpr, TILE_M: tl.constexpr, TILE_K: tl.constexpr,
                 TILE_B: tl.constexpr):  # fmt: skip
-    """[TILE_K, TILE_M] sum over the batch of p_c F_n / p_n for sum block g, on tensor cores."""
+    """[TILE_K, TILE_M] the same where units have scales of their own."""
     k = first_k + tl.arange(0, TILE_K)
     row, unit = _child_rows(cids, units, g, k, k < num_children * run, num_children, run)
     one_unit = tl.load(units + g * num_children + first_k // run) + first_k % run // UNIT
     ratio_row = first_row + g.to(tl.int64) * M + first_m + tl.arange(0, TILE_M)
     ratio_unit = (first_unit + g * (M // ROWS) + first_m // ROWS).to(tl.int64)
     largest = tl.full((), -float("inf"), tl.float32)  # of p_c F_n / p_n: x is brought to it, so that float16 holds all that counts
-    for step in range(tl.cdiv(batch, TILE_B)):
-        b = step * TILE_B + tl.arange(0, TILE_B)
-        above = tl.load(ratio_tops + ratio_unit * pitch + b)
-        if ONE_UNIT:
-            largest = tl.maximum(largest, tl.max(tl.load(tops + one_unit.to(tl.int64) * pitch + b) + above))
-        else:
+    if ONE_UNIT:
+        for step in range(tl.cdiv(batch, WIDE)):  # many samples at a time: each reduction is waited for
+            b = step * WIDE + tl.arange(0, WIDE)
+            above = tl.load(ratio_tops + ratio_unit * pitch + b, mask=b < batch, other=-float("inf"))
+            largest = tl.maximum(largest, tl.max(tl.load(tops + one_unit.to(tl.int64) * pitch + b, mask=b < batch, other=-float("inf")) + above))
+    else:
+        for step in range(tl.cdiv(batch, TILE_B)):
+            b = step * TILE_B + tl.arange(0, TILE_B)
+            above = tl.load(ratio_tops + ratio_unit * pitch + b)
             largest = tl.maximum(largest, tl.max(tl.max(tl.load(tops + unit[:, None] * pitch + b[None, :]) + above[None, :], axis=1), axis=0))
     largest = tl.minimum(finite(largest), -lost_log2)
     acc = tl.zeros([TILE_K, TILE_M], tl.float32)
@@ -98,9 +125,11 @@ def _small_tile_flows(cids, units, elements, tops, ratios, ratio_tops, g, first_
 
 @triton.jit
 def _flows_of(cids, units, elements, tops, ratios, ratio_tops, g, first_m, first_k, first_row, first_unit, num_children, batch, pitch, lost_log2,
-              run, ONE_UNIT: tl.constexpr, M: tl.constexpr, ROWS: tl.constexpr, TILE_M: tl.constexpr, TILE_K: tl.constexpr, TILE_B: tl.constexpr,
-              TENSOR_CORES: tl.constexpr):  # fmt: skip
-    if TENSOR_CORES:
+              most, run, ONE_UNIT: tl.constexpr, M: tl.constexpr, ROWS: tl.constexpr, TILE_M: tl.constexpr, TILE_K: tl.constexpr,
+              TILE_B: tl.constexpr, TENSOR_CORES: tl.constexpr, LEVEL: tl.constexpr):  # fmt: skip
+    if LEVEL:
+        return _level_flows(cids, elements, ratios, g, first_m, first_k, first_row, num_children, batch, pitch, most, run, M, TILE_M, TILE_K, TILE_B)
+    elif TENSOR_CORES:
         return _tile_flows(cids, units, elements, tops, ratios, ratio_tops, g, first_m, first_k, first_row, first_unit, num_children, batch, pitch,
                            lost_log2, run, ONE_UNIT, M, ROWS, TILE_M, TILE_K, TILE_B)  # fmt: skip
     else:
@@ -108,11 +137,11 @@ def _flows_of(cids, units, elements, tops, ratios, ratio_tops, g, first_m, first
                                  lost_log2, run, M, TILE_K, TILE_B)  # fmt: skip
 
 
-@triton.jit(do_not_specialize=["num_columns", "first_row", "first_unit", "num_children", "batch", "lost_log2", "run"])
+@triton.jit(do_not_specialize=["num_columns", "first_row", "first_unit", "num_children", "batch", "lost_log2", "most", "run"])
 def param_flows_kernel(users, user_offsets, cids, pids, units, elements, tops, ratios, ratio_tops, param_flows, first_row, first_unit, num_children,
-                       batch, num_columns, pitch, lost_log2, run, ONE_UNIT: tl.constexpr, M: tl.constexpr, ROWS: tl.constexpr,
+                       batch, num_columns, pitch, lost_log2, most, run, ONE_UNIT: tl.constexpr, M: tl.constexpr, ROWS: tl.constexpr,
                        TILE_M: tl.constexpr, TILE_K: tl.constexpr, TILE_B: tl.constexpr, TENSOR_CORES: tl.constexpr, REPEATS: tl.constexpr,
-                       ORDERED: tl.constexpr):  # fmt: skip
+                       ORDERED: tl.constexpr, LEVEL: tl.constexpr):  # fmt: skip
     """F_{n,c}(D) / theta_{n,c} = sum_b p_c F_n / p_n. A program owns [TILE_K, TILE_M] parameters and walks over the batch.
 
     ONE_UNIT: a tile of children lies inside one run and unit. REPEATS: tied sum blocks have the same parameters; their flows are
@@ -127,10 +156,10 @@ def param_flows_kernel(users, user_offsets, cids, pids, units, elements, tops, r
         for i in range(first_user, last_user):
             g = tl.load(users + i)
             value += _flows_of(cids, units, elements, tops, ratios, ratio_tops, g, first_m, column * TILE_K, first_row, first_unit, num_children,
-                                batch, pitch, lost_log2, run, ONE_UNIT, M, ROWS, TILE_M, TILE_K, TILE_B, TENSOR_CORES)  # fmt: skip
+                                batch, pitch, lost_log2, most, run, ONE_UNIT, M, ROWS, TILE_M, TILE_K, TILE_B, TENSOR_CORES, LEVEL)  # fmt: skip
     else:
         value = _flows_of(cids, units, elements, tops, ratios, ratio_tops, g, first_m, column * TILE_K, first_row, first_unit, num_children,
-                           batch, pitch, lost_log2, run, ONE_UNIT, M, ROWS, TILE_M, TILE_K, TILE_B, TENSOR_CORES)  # fmt: skip
+                           batch, pitch, lost_log2, most, run, ONE_UNIT, M, ROWS, TILE_M, TILE_K, TILE_B, TENSOR_CORES, LEVEL)  # fmt: skip
     k = column * TILE_K + tl.arange(0, TILE_K)
     inside = k < num_children * run
     pid = tl.multiple_of(tl.load(pids + g * num_children + k // run, mask=inside, other=0), [M]).to(tl.int64)
@@ -142,12 +171,12 @@ def param_flows_kernel(users, user_offsets, cids, pids, units, elements, tops, r
         tl.store(at, tl.load(at, mask=mask, other=0.0) + value, mask=mask)
 
 
-@triton.jit(do_not_specialize=["num_columns", "num_parents", "lost_log2"])
+@triton.jit(do_not_specialize=["num_columns", "num_parents", "lost_log2", "most"])
 def element_flows_kernel(chids, units, parrows, parunits, parpids, steps, weights, elements, tops, ratios, ratio_tops, element_flows, num_parents,
-                         num_columns, pitch,
-                         lost_log2, M: tl.constexpr, K: tl.constexpr, ROWS: tl.constexpr, TILE_M: tl.constexpr, TILE_K: tl.constexpr,
-                         TILE_B: tl.constexpr, EVEN: tl.constexpr, ADD: tl.constexpr):  # fmt: skip
-    """F_c = p_c sum_n theta_{n,c} F_n / p_n, on tensor cores. A program owns [TILE_K, TILE_B] elements and walks over their parents."""
+                         num_columns, pitch, lost_log2, most, M: tl.constexpr, K: tl.constexpr, ROWS: tl.constexpr, TILE_M: tl.constexpr,
+                         TILE_K: tl.constexpr, TILE_B: tl.constexpr, EVEN: tl.constexpr, ADD: tl.constexpr, LEVEL: tl.constexpr):  # fmt: skip
+    """F_c = p_c sum_n theta_{n,c} F_n / p_n, on tensor cores. A program owns [TILE_K, TILE_B] elements and walks over their parents.
+    LEVEL: all ratios are on the scale that brings those of the elements to 2^most."""
     column, tile = tl.program_id(0) % num_columns, tl.program_id(0) // num_columns
     c = tile // (K // TILE_K)
     first_k = tile % (K // TILE_K) * TILE_K
@@ -171,10 +200,13 @@ def element_flows_kernel(chids, units, parrows, parunits, parpids, steps, weight
                 at_unit = tl.load(parunits + first + r).to(tl.int64)
             ratio = tl.load(ratios + (at_row + m)[:, None] * pitch + b[None, :])  # [TILE_M, TILE_B]
             theta = tl.load(weights + tl.multiple_of(at_pid, 16) + k[None, :] * M + m[:, None])  # [TILE_M, TILE_K]
-            above = tl.load(ratio_tops + (at_unit + j // ROWS) * pitch + b)
-            acc += tl.dot(tl.trans(ratio), theta) * tl.exp2(tl.minimum(own + above, -lost_log2))[:, None]
+            if LEVEL:
+                acc = tl.dot(tl.trans(ratio), theta, acc)
+            else:
+                above = tl.load(ratio_tops + (at_unit + j // ROWS) * pitch + b)
+                acc += tl.dot(tl.trans(ratio), theta) * tl.exp2(tl.minimum(own + above, -lost_log2))[:, None]
     else:  # a step spans parents, each on its own scale: all are brought to the largest
-        for parent in range(first, first + num_parents):
+        for parent in range(first, first + num_parents * (1 - LEVEL)):
             largest = tl.maximum(largest, tl.load(ratio_tops + tl.load(parunits + parent).to(tl.int64) * pitch + b))
         for step in range(tl.cdiv(num_parents * M, TILE_M)):
             m = step * TILE_M + tl.arange(0, TILE_M)
@@ -182,12 +214,16 @@ def element_flows_kernel(chids, units, parrows, parunits, parpids, steps, weight
             r = first + m // M
             row = tl.load(parrows + r, mask=inside, other=0).to(tl.int64) + m % M
             unit = tl.load(parunits + r, mask=inside, other=0).to(tl.int64)
-            ratio = tl.load(ratios + row[:, None] * pitch + b[None, :]).to(tl.float32)
-            ratio *= tl.exp2(tl.load(ratio_tops + unit[:, None] * pitch + b[None, :]) - finite(largest)[None, :])
+            ratio = tl.load(ratios + row[:, None] * pitch + b[None, :])
+            if not LEVEL:
+                ratio = ratio.to(tl.float32) * tl.exp2(tl.load(ratio_tops + unit[:, None] * pitch + b[None, :]) - finite(largest)[None, :])
             at = tl.load(parpids + r, mask=inside, other=0).to(tl.int64) + m % M
             theta = tl.load(weights + at[:, None] + k[None, :] * M, mask=inside[:, None], other=0.0)
             acc += tl.dot(tl.trans(ratio.to(tl.float16)), theta)
-        acc *= tl.exp2(tl.minimum(own + largest, -lost_log2))[:, None]
+        if not LEVEL:
+            acc *= tl.exp2(tl.minimum(own + largest, -lost_log2))[:, None]
+    if LEVEL:
+        acc *= tl.exp2(most)
     row = tl.load(chids + c).to(tl.int64) + k
     at = row[:, None] * pitch + b[None, :]
     flow = tl.trans(acc) * tl.load(elements + at).to(tl.float32) * 2.842170943040401e-14  # 2^-45
@@ -281,11 +317,11 @@ def input_flows_kernel(variables, table_vectors, table_offsets, x, observed, flo
 
 
 @triton.jit(
-    do_not_specialize=["num_columns", "arity", "first_unit", "num_children", "num_units", "num_rows", "batch", "lost_log2", "least_flow",
+    do_not_specialize=["num_columns", "arity", "first_unit", "num_children", "num_units", "num_rows", "batch", "lost_log2", "most", "least_flow",
                        "sum_block", "run", "flag_m"],
 )  # fmt: skip
 def flow_guard_kernel(nids, cids, pids, block_units, weights, factors, logs, flows, tops, element_flows, param_flows, flags, first_unit,
-                      num_children, num_units, arity, num_rows, batch, num_columns, pitch, lost_log2, least_flow, sum_block, run, flag_m,
+                      num_children, num_units, arity, num_rows, batch, num_columns, pitch, lost_log2, most, least_flow, sum_block, run, flag_m,
                       PAIRS: tl.constexpr, TILE_M: tl.constexpr, TILE_K: tl.constexpr, TILE_B: tl.constexpr, FLAG_B: tl.constexpr,
                       SAMPLES: tl.constexpr):  # fmt: skip
     """Flows of the edges of lost sums, exactly: F_{n,c} = theta_{n,c} p_c / p_n F_n from float32 parameters and logarithms. A program
@@ -298,40 +334,36 @@ def flow_guard_kernel(nids, cids, pids, block_units, weights, factors, logs, flo
         row = tl.load(nids + g).to(tl.int64) + first_m
         for first in range(column * SAMPLES, (column + 1) * SAMPLES, TILE_B):
             b = first + tl.arange(0, TILE_B)
-            lost_below = block_top(tops, block_units + g * num_units, num_units, pitch, b) + lost_log2
+            top = block_top(tops, block_units + g * num_units, num_units, pitch, b)
             at = (row + tl.arange(0, TILE_M))[:, None] * pitch + b[None, :]
-            lost = bits_of(_has_lost_flow(logs, flows, at, lost_below[None, :], (b < batch)[None, :], least_flow), TILE_M)
+            lost = bits_of(_has_lost_flow(logs, flows, at, top[None, :], lost_log2, most, (b < batch)[None, :], least_flow), TILE_M)
             for i in range(TILE_M):
                 if (lost >> i) & 1 != 0:
-                    _flows_again(cids, pids, weights, factors, logs, flows, element_flows, param_flows, g, first_m + i, row + i, b, lost_below,
-                                 num_children, arity, num_rows, batch, pitch, least_flow, sum_block, run, PAIRS, TILE_K)  # fmt: skip
+                    _flows_again(cids, pids, weights, factors, logs, flows, element_flows, param_flows, g, first_m + i, row + i, b, top, lost_log2,
+                                 most, num_children, arity, num_rows, batch, pitch, least_flow, sum_block, run, PAIRS, TILE_K)  # fmt: skip
 
 
 @triton.jit
-def _has_lost_flow(logs, flows, at, lost_below, mask, least_flow):
+def _has_lost_flow(logs, flows, at, top, lost_log2, most, mask, least_flow):
     log_p = tl.load(logs + at, mask=mask, other=-float("inf"))
-    return (log_p < lost_below) & (log_p > -float("inf")) & (tl.load(flows + at, mask=mask, other=0.0) > least_flow)
+    flow = tl.load(flows + at, mask=mask, other=0.0)
+    return is_lost(log_p, fast_log2(flow), top, lost_log2, most) & (log_p > -float("inf")) & (flow > least_flow)
 
 
 @triton.jit
-def _flows_again(cids, pids, weights, factors, logs, flows, element_flows, param_flows, g, m, nid, b, lost_below, num_children, arity, num_rows,
-                 batch, pitch, least_flow, sum_block, run, PAIRS: tl.constexpr, TILE_K: tl.constexpr):  # fmt: skip
+def _flows_again(cids, pids, weights, factors, logs, flows, element_flows, param_flows, g, m, nid, b, top, lost_log2, most, num_children, arity,
+                 num_rows, batch, pitch, least_flow, sum_block, run, PAIRS: tl.constexpr, TILE_K: tl.constexpr):  # fmt: skip
     """Those of one sum, for those of the samples ``b`` where it is lost and has flow."""
     at = nid * pitch + b
-    lost = _has_lost_flow(logs, flows, at, lost_below, b < batch, least_flow)
+    lost = _has_lost_flow(logs, flows, at, top, lost_log2, most, b < batch, least_flow)
     log_p = tl.load(logs + at)
     flow = tl.load(flows + at)
     for step in range(tl.cdiv(num_children * run, TILE_K)):
-        k = step * TILE_K + tl.arange(0, TILE_K)
-        inside = k < num_children * run
-        e = g * num_children + k // run
-        row = tl.load(cids + e, mask=inside, other=0) + k % run
-        pid = tl.load(pids + e, mask=inside, other=0).to(tl.int64) + k % run * sum_block + m
-        theta = tl.load(weights + pid, mask=inside, other=0.0)
+        own, theta, row, pid, inside = child_logs(cids, pids, weights, factors, logs, g, m, step, b, num_children, arity, num_rows, pitch,
+                                                  sum_block, run, PAIRS, TILE_K)  # fmt: skip
         edge = theta > 0
-        terms = product_logs(factors, logs, row, inside & edge, b, arity, num_rows, pitch, PAIRS) - finite(log_p)[None, :]
         use = edge[:, None] & lost[None, :]
-        share = tl.where(use, tl.exp2(terms + tl.log2(theta)[:, None]) * flow[None, :], 0.0)
+        share = tl.where(use, tl.exp2(own - finite(log_p)[None, :] + tl.log2(theta)[:, None]) * flow[None, :], 0.0)
         tl.atomic_add(element_flows + row.to(tl.int64)[:, None] * pitch + b[None, :], share, mask=use)
         ungated = tl.sum(share * tl.exp2(FLOW_SCALE_LOG2), axis=1) / tl.where(edge, theta, 1.0)
         tl.atomic_add(param_flows + pid, ungated, mask=inside & edge)

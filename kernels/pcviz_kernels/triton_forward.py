@@ -8,7 +8,7 @@ Orientation: the batch is the first axis of every matrix product, so that narrow
 import triton
 import triton.language as tl
 
-from .triton_primitives import UNIT, any_flag, bits_of, block_top, fast_log2, finite, product_logs, to_half
+from .triton_primitives import UNIT, any_flag, bits_of, block_top, child_logs, fast_log2, finite, product_logs, to_half
 
 LOST = tl.constexpr(float("inf"))  # log p of a sum that sum_guard has to compute
 
@@ -38,9 +38,10 @@ def input_forward_kernel(variables, num_nodes, table_ids, table, x, observed, lo
 
 
 @triton.jit(do_not_specialize=["num_columns", "arity", "num_rows", "batch"])
-def product_forward_kernel(unit_starts, unit_rows, factors, logs, elements, tops, arity, num_rows, batch, num_columns, pitch,
-                           PAIRS: tl.constexpr, ROWS: tl.constexpr, TILE_B: tl.constexpr):  # fmt: skip
-    """p_c = prod_n p_n. A program owns a unit of elements and TILE_B samples: sums of logarithms, scaled to the largest. Programs go
+def product_forward_kernel(unit_starts, unit_rows, factors, logs, elements, tops, readers, block_tops, arity, num_rows, batch, num_columns, pitch,
+                           PAIRS: tl.constexpr, ROWS: tl.constexpr, TILE_B: tl.constexpr, LEVEL: tl.constexpr):  # fmt: skip
+    """p_c = prod_n p_n. A program owns a unit of elements and TILE_B samples: sums of logarithms, scaled to the largest; or (LEVEL, backward)
+    to the largest of all children of a sum block that reads the unit, which the forward pass has left in ``block_tops``. Programs go
     through all units before the next samples: so L2 keeps the factors that several units have."""
     num_all = tl.num_programs(0) // num_columns
     column, unit = tl.program_id(0) // num_all, tl.program_id(0) % num_all
@@ -48,19 +49,24 @@ def product_forward_kernel(unit_starts, unit_rows, factors, logs, elements, tops
     start = tl.load(unit_starts + unit)
     r = tl.arange(0, ROWS)
     valid = r < tl.load(unit_rows + unit)
+    if LEVEL:  # asked for before the factors: it comes meanwhile
+        top = tl.load(block_tops + tl.load(readers + unit).to(tl.int64) * pitch + b)
     total = product_logs(factors, logs, start + r, valid, b, arity, num_rows, pitch, PAIRS)
     total = tl.where((b < batch)[None, :], total, -float("inf"))  # columns past the batch: p = 0
-    top = tl.max(total, axis=0)
+    if not LEVEL:
+        top = tl.max(total, axis=0)
     value = to_half(tl.exp2(total - finite(top)[None, :]))
     tl.store(elements + (start + r).to(tl.int64)[:, None] * pitch + b[None, :], value, mask=valid[:, None])
     tl.store(tops + unit.to(tl.int64) * pitch + b, top)
 
 
-@triton.jit(do_not_specialize=["num_columns", "num_children", "num_units", "lost_below"])
-def sum_forward_kernel(nids, cids, pids, units, block_units, num_nodes, weights, elements, tops, logs, flags,
-                       num_children, num_units, num_columns, pitch, lost_below,
-                       M: tl.constexpr, K: tl.constexpr, TILE_M: tl.constexpr, TILE_K: tl.constexpr, TILE_B: tl.constexpr):  # fmt: skip
-    """p_n = sum_c theta_{n,c} p_c on tensor cores. A program owns [TILE_M, TILE_B] sums and walks over their children.
+@triton.jit(do_not_specialize=["num_columns", "num_children", "num_units", "first_block", "lost_below"])
+def sum_forward_kernel(nids, cids, pids, units, block_units, num_nodes, weights, elements, tops, block_tops, logs, flags,
+                       num_children, num_units, first_block, num_columns, pitch, lost_below,
+                       M: tl.constexpr, K: tl.constexpr, TILE_M: tl.constexpr, TILE_K: tl.constexpr, TILE_B: tl.constexpr,
+                       LEVEL: tl.constexpr):  # fmt: skip
+    """p_n = sum_c theta_{n,c} p_c on tensor cores. A program owns [TILE_M, TILE_B] sums and walks over their children. LEVEL: the
+    largest scale of a block's children is kept for the backward pass.
 
     A tile of parameters begins at a multiple of its size; told so, the compiler loads 16 bytes at a time, ahead of the step.
     """
@@ -105,6 +111,8 @@ def sum_forward_kernel(nids, cids, pids, units, block_units, num_nodes, weights,
     lost = (value < lost_below) & (top > -float("inf"))[None, :] & (m < tl.load(num_nodes + g))[:, None]
     row = tl.load(nids + g).to(tl.int64) + m
     tl.store(logs + row[:, None] * pitch + b[None, :], tl.where(lost, LOST, fast_log2(value) + top[None, :]))
+    if LEVEL:
+        tl.store(block_tops + (first_block + g).to(tl.int64) * pitch + b, top)
     tl.store(flags + tile * num_columns + column, tl.max(lost.to(tl.int32)))
 
 
@@ -169,14 +177,9 @@ def _sum_again(nids, cids, pids, weights, factors, logs, g, m, b, num_children, 
     best = tl.full(b.shape, -float("inf"), tl.float32)
     total = tl.zeros(b.shape, tl.float32)
     for step in range(tl.cdiv(num_children * run, TILE_K)):
-        k = step * TILE_K + tl.arange(0, TILE_K)
-        inside = k < num_children * run
-        e = g * num_children + k // run
-        row = tl.load(cids + e, mask=inside, other=0) + k % run
-        pid = tl.load(pids + e, mask=inside, other=0).to(tl.int64) + k % run * sum_block + m
-        theta = tl.load(weights + pid, mask=inside, other=0.0)
-        terms = tl.log2(theta)[:, None] + product_logs(factors, logs, row, inside & (theta > 0), b, arity, num_rows, pitch, PAIRS)
-        terms = tl.where((theta > 0)[:, None], terms, -float("inf"))
+        own, theta, _, _, _ = child_logs(cids, pids, weights, factors, logs, g, m, step, b, num_children, arity, num_rows, pitch, sum_block, run,
+                                         PAIRS, TILE_K)  # fmt: skip
+        terms = tl.where((theta > 0)[:, None], tl.log2(theta)[:, None] + own, -float("inf"))
         new = tl.maximum(best, tl.max(terms, axis=0))
         total = total * tl.exp2(best - finite(new)) + tl.sum(tl.exp2(terms - finite(new)[None, :]), axis=0)
         best = new

@@ -47,6 +47,7 @@ class TritonProducts:
     """All elements of a layer. ``unit_starts``, ``unit_rows`` int32 [units]: element rows of a unit, unit 0 the null block.
 
     ``factors`` int32 [arity, element rows]: node row of each factor; 0 is the null row (p = 0), -1 no factor (p = 1).
+    ``readers`` int32 [units]: of a level layer, a sum block that reads the unit, in ``block_tops``; 0 where none does.
     """
 
     arity: int
@@ -54,6 +55,7 @@ class TritonProducts:
     unit_starts: torch.Tensor
     unit_rows: torch.Tensor
     factors: torch.Tensor
+    readers: torch.Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +65,8 @@ class TritonSums:
     [G, N] parameter entries of matrices [run, M], ``units`` [G, N] unit of each run's first row, ``block_units`` [G, U]
     distinct units (padded with 0), ``num_nodes`` [G] rows without missing ones.
 
-    ``first_row``, ``first_unit``: of this group in the layer's buffers of ratios and their log-scales. Tied sum blocks have the
+    ``first_row``, ``first_unit``: of this group in the layer's buffers of ratios and their log-scales; ``first_block``: of a level layer,
+    its first sum block in ``block_tops``. Tied sum blocks have the
     same ``pids``: ``em_pids`` [g, N] are those that EM updates here, ``repeats`` says that some occur twice in this launch, so
     that flows must be added atomically, or in order: ``users`` [G] sum blocks by parameters, the i-th different ``pids`` being those
     of ``users[user_offsets[i] .. user_offsets[i + 1]]``.
@@ -85,6 +88,7 @@ class TritonSums:
     user_offsets: torch.Tensor
     first_row: int
     first_unit: int
+    first_block: int
     repeats: bool
 
 
@@ -121,6 +125,10 @@ class TritonFactors:
 
 @dataclass(frozen=True, eq=False)
 class TritonLayer:
+    """``level``: all sum blocks that read a unit read the same ones (``LayerSummary.level``), so that the largest of their scales, which the
+    forward pass keeps, may be that of elements and ratios of the backward pass: it multiplies by no scale within a sum then."""
+
+    level: bool
     products: TritonProducts
     sums: tuple[TritonSums, ...]
     elements: tuple[TritonElements, ...]
@@ -137,6 +145,7 @@ class TritonBuffers:
     ``elements`` float16 [element rows, pitch] values p / 2^top * 2^15, ``tops`` float32 [units, pitch] (log2 of the unit's
     largest element), ``ratios`` float16 and ``ratio_tops`` float32 likewise for F / p of sums, ``element_flows`` float32.
     Data: ``categories`` int32 [variables, pitch], ``reals`` float32 likewise where some variable is Gaussian, else None.
+    ``block_tops`` float32 [sum blocks of level layers + 1, pitch]: largest log-scale of their children; row 0 is -inf.
     ``flags`` int32: which tiles of the last launch, or units of the layer's ratios, hold lost pairs. ``lost_ratios`` float32
     [ratio rows, pitch]: log2 of F / p of lost sums, in deterministic mode, else None.
     """
@@ -148,6 +157,7 @@ class TritonBuffers:
     ratios: torch.Tensor
     ratio_tops: torch.Tensor
     element_flows: torch.Tensor
+    block_tops: torch.Tensor
     flags: torch.Tensor
     categories: torch.Tensor
     reals: torch.Tensor | None = None
@@ -156,6 +166,12 @@ class TritonBuffers:
     @property
     def pitch(self) -> int:
         return self.logs.shape[1]
+
+
+LEAST_FLOW = 2.0**-30  # a lost sum with less flow hands none down
+LARGEST_RATIO = 12.0
+"""log2 of the largest F / p of a level layer, relative to the scale of its children; sums above it are lost. As float16 times 2^15 a flow
+is then exact to rounding down to 2^-17 of a sample where its sum is as large as the largest child, further down where the sum is smaller."""
 
 
 def lost_log2(num_children: int) -> float:

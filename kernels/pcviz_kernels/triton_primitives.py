@@ -25,6 +25,10 @@ def fast_log2(values):
         return tl.inline_asm_elementwise("lg2.approx.f32 $0, $1;", "=f,f", [values], dtype=tl.float32, is_pure=True, pack=1)
 
 
+if not triton.knobs.runtime.interpret:
+    fast_log2.cache_key  # noqa: B018  (Triton puts INTERPRETED into the keys of its callers only once its own is known: so all are the same in any order)
+
+
 @triton.jit
 def to_half(values):
     """Values in [0, 1] as float16 times 2^15."""
@@ -58,6 +62,27 @@ def product_logs(factors, logs, rows, valid, b, arity, num_rows, pitch, PAIRS: t
         for a in range(1, arity):
             total += _factor_logs(factors + a * num_rows, logs, rows, valid, b, pitch)
     return tl.where(valid[:, None], total, -float("inf"))
+
+
+@triton.jit
+def child_logs(cids, pids, weights, factors, logs, g, m, step, b, num_children, arity, num_rows, pitch, sum_block, run, PAIRS: tl.constexpr,
+               TILE_K: tl.constexpr):  # fmt: skip
+    """(log2 p_c [TILE_K, tile_b], theta, element row, place of the parameter, which of them there are) of the children that a guard's step
+    reads for row m of sum block g; from float32 parameters and the logarithms of factors. p_c is 0 where theta is."""
+    k = step * TILE_K + tl.arange(0, TILE_K)
+    inside = k < num_children * run
+    e = g * num_children + k // run
+    row = tl.load(cids + e, mask=inside, other=0) + k % run
+    pid = tl.load(pids + e, mask=inside, other=0).to(tl.int64) + k % run * sum_block + m
+    theta = tl.load(weights + pid, mask=inside, other=0.0)
+    return product_logs(factors, logs, row, inside & (theta > 0), b, arity, num_rows, pitch, PAIRS), theta, row, pid, inside
+
+
+@triton.jit
+def is_lost(log_p, log_flow, top, lost_log2, most):
+    """Whether a sum is too far below the scale of its children for float16, or its ratio F / p too far above what that scale leaves room for
+    (``most``, infinite where each unit of ratios has a scale of its own)."""
+    return (log_p < top + lost_log2) | (log_flow - log_p > most - top)
 
 
 @triton.jit

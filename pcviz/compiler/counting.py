@@ -6,6 +6,7 @@ Two routes to the same record: a test holds them equal, so the numbers on screen
 from __future__ import annotations
 
 import numpy as np
+from pcviz_kernels.config import TENSOR_CORE_TILE
 from pcviz_kernels.tuned import UNIT, unit_rows
 
 from ..ir.distributions import Gaussian
@@ -14,7 +15,7 @@ from .arguments import TOLERANCE, checked_block_size, checked_tolerance
 from .grouping import Histogram, group_bounds, histogram
 from .layer_arrays import blocks_of
 from .layer_count import LayerCount
-from .layering import Layer, Layering, block_of, layering, num_blocks
+from .layering import Layer, Layering, block_of, layering, num_blocks, read_alike
 from .plan import (
     BackwardGroupSummary,
     CircuitPlan,
@@ -161,6 +162,7 @@ def _summarise(layer: Layer, block_size: int, tolerance: float, seen: set[int]) 
         element_units=count.element_units(unit_rows(max(group.num_child_blocks * group.child_block for group in groups))),
         factors=factors,
         unread_blocks=count.unread_blocks(),
+        level=layer.reads_alike and all(min(group.sum_block, group.child_block) >= TENSOR_CORE_TILE for group in groups),
     )
 
 
@@ -222,7 +224,14 @@ def _count_layer(index: int, layer: LayerPlan) -> LayerSummary:
         element_units=len(element_units(layer)[0]),
         factors=tuple(FactorSummary(group.width, len(group.nids), len(group.parids)) for group in layer.products),
         unread_blocks=unread_blocks(layer),
+        level=is_level(layer),
     )
+
+
+def is_level(layer: LayerPlan) -> bool:
+    """See ``LayerSummary.level``."""
+    fills = all(min(group.sum_block, group.child_block) >= TENSOR_CORE_TILE for group in layer.groups)
+    return fills and read_alike([slot.grid.nodes for slot in layer.sums])
 
 
 def unread_blocks(layer: LayerPlan) -> int:

@@ -12,6 +12,7 @@ are tied to it, in whatever layer: they read the same parameter tiles.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -37,6 +38,16 @@ def num_blocks(num_nodes: int, block: int) -> int:
     return -(-num_nodes // block)
 
 
+def read_alike(sums: Iterable[SumNodes]) -> bool:
+    """Whether sum vectors that share an element vector read all nodes of the same ones."""
+    readers: dict[int, frozenset[int]] = {}
+    for nodes in sums:
+        own = frozenset(map(id, nodes.children))
+        if nodes.edge_ids is not None or any(readers.setdefault(child, own) != own for child in own):
+            return False
+    return True
+
+
 def factors_of(element: Nodes) -> tuple[Nodes, ...]:
     """The input and sum vectors that an element vector multiplies."""
     return element.children if isinstance(element, ProdNodes) else (element,)
@@ -60,6 +71,10 @@ class Layer:
         from .layer_arrays import LayerArrays
 
         return LayerArrays(self)
+
+    @cached_property
+    def reads_alike(self) -> bool:
+        return read_alike(self.sums)
 
     def widths(self, block_size: int) -> tuple[dict[int, int], dict[int, int]]:
         """(sum_block by id of sum vector, child_block by id of sum or element vector) at this block size."""

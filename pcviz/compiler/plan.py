@@ -116,6 +116,7 @@ class LayerSummary:
     element_units: int = 0  # runs of rows that share a log-scale in impl="triton" (pcviz_kernels.tuned.unit_rows), the null block's included
     factors: tuple[FactorSummary, ...] = ()
     unread_blocks: int = 0  # child blocks that only sums of other layers read
+    level: bool = False  # sums that share an element vector read all nodes of the same ones, in blocks that tensor cores take
 
     @property
     def stored_edges(self) -> int:

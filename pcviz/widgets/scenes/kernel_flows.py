@@ -37,11 +37,11 @@ def scene_flows(phase: str, program, launch: Launch, levels, *, number: int, sam
         "sample": sample, "batchSize": launch.batch_size, "tile": [config.tile_m, config.tile_k, config.tile_b],
         **walk(drawn, shown, sizes), "kind": "model, L1 requests", "before": launch_bytes(launch, entry) * number // launch.programs,
         "launchBytes": launch_bytes(launch, entry), "axes": axes, "guardWhy": guard_why(bound),
-        "startText": f"Start: read {si_bytes(sizes[0])} of indices, scales and what is read once; accumulator = 0.",
+        "startText": f"Start: read {si_bytes(sizes[0])} of indices{'' if program.level else ', scales'} and what is read once; accumulator = 0.",
         "storeText": f"{FLOW_TEXT[phase][3]}: {si_bytes(sizes[-1])}.",
         "stored": floats(stored), "storedShape": list(stored.shape), "storedMark": sample - low if elements else -1,
         "storedHead": f"{'F' if elements else 'F / P of the batch'}: {shape_text(stored, *names)}",
-        "source": _flow_source(phase, config.uses_tensor_cores, launch.sum_block >= config.tile_m), "caption": caption,
+        "source": _flow_source(phase, config.uses_tensor_cores, program.level, launch.sum_block >= config.tile_m), "caption": caption,
     }  # fmt: skip
 
 
@@ -93,7 +93,8 @@ def _flow_step(phase: str, step, program, level: tuple[str, str], size: int, sam
     left, acc = step.left[:MAX_CELLS, window].astype(np.float32) * SCALE, (step.acc * program.unit)[:MAX_CELLS, :MAX_CELLS]
     names = [("p", "children", "samples"), ("F / p", "sums", "samples"), ("accumulator", "children", "sums")]
     rows = f"[samples {step.first}..{last}]"
-    text = f"p{rows} from {level[0]}, F / p from {level[1]}, with their scales {si_bytes(size)}; multiply, add."
+    scales = "" if program.level else "with their scales "
+    text = f"p{rows} from {level[0]}, F / p from {level[1]}, {scales}{si_bytes(size)}{' in all' * program.level}; multiply, add."
     return drawn_step(left, right, acc, names, [at, at, -1], size, text, first=step.first, **more)
 
 
@@ -140,10 +141,10 @@ def _scales_of_walk(launch: Launch) -> float:
     return sum(operand.loads * operand.width(0) for operand in named) / launch.programs / (2 if launch.config.uses_tensor_cores else 1)
 
 
-def _flow_source(phase: str, tensor_cores: bool, one_parent: bool) -> dict:
+def _flow_source(phase: str, tensor_cores: bool, level: bool, one_parent: bool) -> dict:
     file = source_file("triton_flows.py")
     if phase == "param_flows":
-        name, helper = "param_flows_kernel", "_tile_flows" if tensor_cores else "_small_tile_flows"
+        name, helper = "param_flows_kernel", "_level_flows" if level else "_tile_flows" if tensor_cores else "_small_tile_flows"
         body, loop = file.body(name), [node for node in file.body(helper) if isinstance(node, ast.For)][-1]
         choice = next(node for node in body if isinstance(node, ast.If))
         after = body[body.index(choice) + 1]

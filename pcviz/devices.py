@@ -20,7 +20,8 @@ class DeviceSpec:
 
     Rates are decimal: 1 TB/s is 1e12 bytes a second. ``scalar_steps_ns``: of what our kernels compute on CUDA cores, by phase, what a step
     keeps one multiprocessor busy: ns for each 4,096 values of its tile, and ns more for each row that it gathers with a scale of its own.
-    ``scaled_steps_tflops``: of our kernels on tensor cores, what their steps reach that wait for parameters and scale each product;
+    ``scaled_steps_tflops``: of our kernels on tensor cores, what their steps reach that wait for parameters and scale each product (none
+    of the backward pass of a level layer does);
     ``paper_step_ns``: of the paper's kernel there, what a step over 64 children of 128 samples keeps a multiprocessor busy, and each sum more.
     ``latencies_us``: of our kernels, by kind, the least time of a program: before its first step and after its last, and of each step.
     """
@@ -69,7 +70,7 @@ H100_SXM = DeviceSpec(
     num_sms=132,
     l2_cache_bytes=50_000_000,
     hbm_tb_per_s=3.0,
-    l2_tb_per_s=7.67,
+    l2_tb_per_s=9.73,  # the most that a recorded launch passes: param_flows of figure 5 at block size 16 (fig5_pcviz_h100.csv)
     l1_tb_per_s=21.9,
     fp32_tflops=51.1,
     tf32_tflops=368.0,
@@ -81,15 +82,15 @@ H100_SXM = DeviceSpec(
     # of launches with few programs: HCLT-256 and HMM-1024 in kernels_h100.csv; those that pass values on: figure 5 in fig5_pcviz_h100.csv
     latencies_us=(
         ("guard", 0.85, 0.0), ("product", 0.67, 2.06), ("ratios", 3.5, 0.014), ("copy", 1.65, 0.0), ("scalar", 3.0, 1.0), ("tensor", 3.4, 0.4),
-        ("param_flows", 3.4, 1.1), ("em", 3.0, 1.1), ("em_inputs", 4.0, 4.3),
+        ("level", 4.0, 0.22), ("param_flows", 3.4, 0.75), ("em", 3.0, 1.1), ("em_inputs", 4.0, 4.3),
     ),  # fmt: skip
     # fitted to the dense figure-5 layer at block sizes 1 to 8 (fig5_pcviz_h100.csv, layers_h100.csv); input flows and EM to HCLT-256 in
     # kernels_h100.csv
     scalar_steps_ns=(
-        ("forward", 150.0, 5.7), ("param_flows", 183.0, 12.0), ("element_flows", 90.0, 15.6), ("ratios", 1700.0, 0.0),
+        ("forward", 150.0, 5.7), ("param_flows", 183.0, 12.0), ("element_flows", 90.0, 15.6), ("ratios", 1400.0, 0.0),
         ("input_flows", 5.4, 0.0), ("em", 700.0, 0.0), ("paper", 485.0, 0.0),
     ),  # fmt: skip
-    scaled_steps_tflops=195.0,  # that layer's sum_forward at block size 64, where nothing else takes as long (fig5_pcviz_h100.csv)
+    scaled_steps_tflops=232.0,  # that layer's sum_forward at block size 64, where nothing else takes as long (fig5_pcviz_h100.csv)
     paper_step_ns=(570.0, 33.0),  # the same by the paper's kernel, at block sizes 16 to 64
     source="measured on one NVIDIA H100 80GB HBM3 (driver 580.159.04, torch 2.11.0+cu130, triton 3.6.0): assets/recorded/roofs_h100.csv",
     date="2026-11-23",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from .devices import PRECISIONS
 from .em_trace import EM_OPERATIONS
+from .launch_records import Launch
 from .text_tables import html_table, text_table
 from .traffic import Traffic, TrafficRecord, TrafficReport, add_up, hbm_loads
-from .traffic_time import arithmetic_roof, imbalance, resident, step_ns
+from .traffic_time import L2_BESIDE_HBM, L2_WAITED_FOR, arithmetic_roof, imbalance, is_level, resident, step_ns
 
 # what a person reads of each level: requests of the multiprocessors; between L1 and L2, both ways; read from L2 alone; read and written
 LEVELS = {"l1_bytes": "L1", "l2_bytes": "L1-L2", "l2_to_l1_bytes": "L2 → L1", "hbm_bytes": "HBM"}
@@ -69,7 +70,7 @@ def _time_formula(record: TrafficRecord) -> str:
     rates = {
         "HBM": f"{quantity(record.hbm_bytes, 'B')} / {spec.hbm_tb_per_s:.3g} TB/s",
         "L2": f"{quantity(record.l2_bytes, 'B')} / {spec.l2_tb_per_s} TB/s",
-        "HBM + L2": f"one after the other, {quantity(record.l2_to_l1_bytes, 'B')} from L2 / {spec.l2_tb_per_s} TB/s",
+        "HBM + L2": f"{_both(launch)}, {quantity(record.l2_to_l1_bytes, 'B')} from L2 / {spec.l2_tb_per_s} TB/s",
         "L1": f"{quantity(record.l1_bytes, 'B')} / {spec.l1_tb_per_s} TB/s",
         unit: f"{quantity(launch.tile_flops, 'FLOP')} in whole tiles / {tflops:.4g} TFLOP/s",
         "instructions": f"{launch.total_steps:,} steps x {step_ns(launch, spec):.4g} ns / {spec.num_sms} multiprocessors",
@@ -84,6 +85,13 @@ def _time_formula(record: TrafficRecord) -> str:
         terms.append(f"{name} {rates[name]}{scale} = {milliseconds(ms, 4)}")
     overhead = f" + launch {spec.launch_overhead_us} µs" if spec.launch_overhead_us else ""
     return f"max({'; '.join(terms)}){overhead} = {milliseconds(record.time_ms, 4)}, bound by {record.bound}"
+
+
+def _both(launch: Launch) -> str:
+    """How the two add up in ``traffic_time.time_terms``."""
+    if is_level(launch):
+        return f"root of the sum of squares of HBM and {L2_BESIDE_HBM} of L2"
+    return f"one after the other, {L2_WAITED_FOR} of L2"
 
 
 def sum_formulas(records) -> dict[str, str]:

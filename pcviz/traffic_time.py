@@ -9,13 +9,14 @@ from pcviz_kernels.config import NAIVE
 from pcviz_kernels.tiles import SHARED_BYTES, resources
 
 from .devices import DeviceSpec
-from .launch_records import Launch, ceil_div
+from .launch_records import PASSES, Launch, ceil_div
 
 SCALAR_STEP = 4096  # values of a step on CUDA cores for which DeviceSpec.scalar_steps_ns has the time
 # phase -> kind of DeviceSpec.latencies_us
 LATENCY_OF = {"sum_guard": "guard", "flow_guard": "guard", "product": "product", "ratios": "ratios", "em": "em", "em_inputs": "em_inputs"}
 PARAMETERS_WAITED_FOR = ("forward", "element_flows")
 L2_WAITED_FOR = 0.78  # of what passes from L2 in those: the rest passes while memory is waited for (the dense figure-5 layer, blocks of 16 to 64)
+L2_BESIDE_HBM = 0.83  # the same of level launches, which wait for the longer of both, and a little for the other
 RESIDENT = 8  # programs of four warps on a multiprocessor, by registers
 THREADS = 2048  # of a multiprocessor, compute capability 8.0 and 9.0
 UNROLLED = 4  # children that a thread of the naive parallelization waits for at a time: what compilers make of such a loop
@@ -34,8 +35,11 @@ def time_terms(
     if spec.l2_tb_per_s:
         terms.append(("L2", l2_bytes / spec.l2_tb_per_s * 1e-9 * uneven))
         if waits_for_both(launch):
-            waited = L2_WAITED_FOR if launch.phase in PARAMETERS_WAITED_FOR else 1.0
-            terms.append(("HBM + L2", terms[0][1] + waited * l2_to_l1_bytes / spec.l2_tb_per_s * 1e-9 * uneven))
+            passed = l2_to_l1_bytes / spec.l2_tb_per_s * 1e-9 * uneven
+            if is_level(launch):
+                terms.append(("HBM + L2", math.hypot(terms[0][1], L2_BESIDE_HBM * passed)))
+            else:
+                terms.append(("HBM + L2", terms[0][1] + L2_WAITED_FOR * passed))
     if spec.l1_tb_per_s:
         terms.append(("L1", l1_bytes / spec.l1_tb_per_s * 1e-9 * uneven))
     unit, tflops = arithmetic_roof(launch, spec, precision)
@@ -61,10 +65,16 @@ def _together(terms: dict[str, float]) -> Iterator[tuple[str, float]]:
 
 
 def waits_for_both(launch: Launch) -> bool:
-    """Whether what comes from memory and what passes from L2 to L1 take their time one after the other: in our kernels on tensor cores, as
-    each step waits for both, and shared memory and registers leave room for two to eight programs on a multiprocessor, too few to fill one
-    transfer with another's. Stores to L2 are not waited for."""
+    """Whether what comes from memory and what passes from L2 to L1 are both waited for: in our kernels on tensor cores, as each step needs
+    both, and shared memory and registers leave room for two to eight programs on a multiprocessor, too few to fill one transfer with
+    another's. One after the other where a step scales its operand or product, as nothing is loaded or multiplied meanwhile; in a level
+    launch as the root of the sum of squares. Stores to L2 are not waited for."""
     return bool(launch.kernel) and launch.multiplies and launch.config.uses_tensor_cores
+
+
+def is_level(launch: Launch) -> bool:
+    """Whether it is one of the backward pass of a level layer (``LayerSummary.level``), whose steps scale nothing."""
+    return launch.phase in PASSES["backward"] and not any(operand.name == "ratio scales" for operand in launch.operands)
 
 
 def step_ns(launch: Launch, spec: DeviceSpec) -> float:
@@ -76,7 +86,7 @@ def step_ns(launch: Launch, spec: DeviceSpec) -> float:
         start, each = spec.paper_step_ns
         return (start + each * tile.tile_m) * tile.tile_k * tile.tile_b / (2 * SCALAR_STEP)
     if launch.multiplies and tile.uses_tensor_cores:
-        rate = spec.scaled_steps_tflops if launch.phase in PARAMETERS_WAITED_FOR else None
+        rate = spec.scaled_steps_tflops if launch.phase in PARAMETERS_WAITED_FOR and not is_level(launch) else None
         return 2 * tile.tile_m * tile.tile_k * tile.tile_b * spec.num_sms / rate * 1e-3 if rate else 0.0
     fixed, each = next((row[1:] for row in spec.scalar_steps_ns if row[0] == phase), (0.0, 0.0))
     return fixed * tile.tile_m * tile.tile_k * tile.tile_b / SCALAR_STEP + each * launch.gathered
@@ -90,7 +100,8 @@ def latency_ms(launch: Launch, spec: DeviceSpec) -> float:
     elif launch.phase == "ratios":
         steps = launch.config.tile_m  # rows of a program: the more it owns, the fewer are resident
     elif launch.multiplies:
-        kind = "scalar" if not launch.config.uses_tensor_cores else "param_flows" if launch.phase == "param_flows" else "tensor"
+        kind = "param_flows" if launch.phase == "param_flows" else "tensor"
+        kind = "scalar" if not launch.config.uses_tensor_cores else "level" if is_level(launch) else kind
     start, each = next((row[1:] for row in spec.latencies_us if row[0] == kind), (0.0, 0.0))
     return ceil_div(launch.programs, spec.num_sms * resident(launch)) * (start + steps * each) * 1e-3
 

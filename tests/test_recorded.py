@@ -79,7 +79,8 @@ def test_compared_steps_are_checked_medians_of_both_engines():
 
 
 def test_the_kernel_of_the_paper_is_recorded_too():
-    """As right as the other, and slower forward; backward both run the same kernels."""
+    """As right as the other, and slower forward; backward both run the same kernels, which scale in each step where the kernel of the paper
+    has left no scales: not below block size 16, where no layer is level."""
     variants = "scaled", "paper"
     layers, paper_layers = ({row.block_size: row for row in layer_times(variant=name) if (row.provenance.is_own, row.provenance.circuit) ==
                              (True, "fig5-dense")} for name in variants)  # fmt: skip
@@ -89,7 +90,9 @@ def test_the_kernel_of_the_paper_is_recorded_too():
     for rows, others in ((paper_layers, layers), (paper_steps, steps)):
         for key, row in rows.items():
             assert row.variant == "paper" and row.max_abs_error <= 2e-2 and row.forward_ms > 1.3 * others[key].forward_ms
-    assert all(row.backward_ms == pytest.approx(layers[size].backward_ms, rel=0.05) for size, row in paper_layers.items())
+    for size, row in paper_layers.items():
+        ratio = row.backward_ms / layers[size].backward_ms
+        assert ratio > 1.1 if size >= 16 else ratio == pytest.approx(1, rel=0.05)
 
 
 def test_epochs_of_both_engines_learn_alike():

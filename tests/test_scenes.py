@@ -439,7 +439,7 @@ def test_the_axes_of_the_roofline_are_the_devices(reports):
     ranges = {str(scenes.scene_memory("PD", {size: reports[size]})["axes"]) for size in SIZES}
     axes = roofline_axes(H100_SXM, "fp16")
     assert ranges == {str(axes)}
-    for roof in (3.0, 7.67, 21.9):
+    for roof in (3.0, 9.73, 21.9):
         for peak in (51.1, 756.0):
             assert axes["x"][0] < np.log10(peak / roof) < axes["x"][1] and axes["y"][0] < np.log10(peak) < axes["y"][1]
     assert roofline_axes(H100_SXM, "tf32")["y"][1] < axes["y"][1]
@@ -760,7 +760,7 @@ def test_memory_view_moves_points_and_not_axes(page, reports):
     page.draw("memory", None, blockSize=32, before=4)
     for link, key in (("L1", "l1_bytes"), ("L2", "l2_bytes"), ("HBM", "hbm_bytes")):
         sums = reports[32].of_layer(2, "forward")
-        share = getattr(sums, key) / sums.time_ms * 1e-9 / {"L1": 21.9, "L2": 7.67, "HBM": 3.0}[link]
+        share = getattr(sums, key) / sums.time_ms * 1e-9 / {"L1": 21.9, "L2": 9.73, "HBM": 3.0}[link]
         assert value(page, f"memory-bytes-{link}") == getattr(sums, key)
         assert float(page.get_attribute(f"[data-pcv=memory-percent-{link}]", "data-value")) == pytest.approx(share, rel=1e-3)
         assert value(page, f"memory-whole-{link}") == getattr(reports[32].forward, key)

@@ -18,10 +18,11 @@ The three levels, and what is assumed about reuse:
   (see ``launch_records._share``): exact for PD and HCLT, below a counter's figure where pruning makes groups share children.
 
 Time is that of the slowest roof; of our kernels on tensor cores HBM and L2 one after the other, because each step waits for both and few
-programs share a multiprocessor, or where steps scale nothing (level layers) the root of the sum of their squares; of those that multiply nothing HBM, instructions and latency together where none is far above the others
-(``traffic_time``). What no roof says is fitted to recorded launches: what steps keep a multiprocessor busy without tensor
-cores (``DeviceSpec.scalar_steps_ns``), and on them where parameters are waited for (``scaled_steps_tflops``); what a program waits for
-(``latencies_us``). Not modelled: registers, which leave room for one program instead of two where sum blocks have 128 rows.
+programs share a multiprocessor, or where steps scale nothing (level layers) the root of the sum of their squares; of those that multiply
+nothing HBM, instructions and latency together where none is far above the others (``traffic_time``). What no roof says is fitted to recorded
+launches: what steps keep a multiprocessor busy without tensor cores (``DeviceSpec.scalar_steps_ns``), and on them where parameters are
+waited for (``scaled_steps_tflops``); what a program waits for (``latencies_us``). Not modelled: registers, which leave room for one program
+instead of two where sum blocks have 128 rows.
 
 Sections: arXiv 2406.00766, section 3 (the naive parallelization), 4.1 (reloads), figure 5 (traffic against block size).
 """

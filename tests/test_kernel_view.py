@@ -100,6 +100,8 @@ def test_parameter_flows_of_a_scene_are_the_circuits(entry, block_size):
     found = pc.params.numpy()[at] * drawn(scene, "stored")[: len(k)]
     np.testing.assert_allclose(found[own], pc.flows(entry.x[:200]).edges[at][own], rtol=3e-3, atol=3e-3)
     check_bytes(scene, report, "param_flows")
+    level = pc.plan.summary.layers[1].level
+    assert level == (block_size == 16) and all(("with their scales" in step["text"]) != level for step in scene["steps"])
 
 
 def test_element_flows_of_all_programs_are_the_flows_of_the_layers_sums(entry):

@@ -3,7 +3,7 @@
 Every figure is a *model* of a launch, planned (the paper's algorithm) or one that runs (impl="triton"): what it would move and how
 long the slowest roof would take, not what it was seen to do. Compare it with recorded or measured figures of the same device only, as
 ``model_error`` does. Bytes through L2 and HBM and times of our launches are within 3 % of the counters (median), a time never off by more
-than 22 %; of a layer that nothing was fitted to, times are within 4 % (median) and 15 %; EM, which has no recorded counters, takes 0.87 to
+than 22 %; of a layer that nothing was fitted to, times are within 5 % (median) and 19 %; EM, which has no recorded counters, takes 0.87 to
 1.12 of its recorded time. tests/test_traffic.py prints them.
 
 The three levels, and what is assumed about reuse:

@@ -15,7 +15,7 @@ SCALAR_STEP = 4096  # values of a step on CUDA cores for which DeviceSpec.scalar
 # phase -> kind of DeviceSpec.latencies_us
 LATENCY_OF = {"sum_guard": "guard", "flow_guard": "guard", "product": "product", "ratios": "ratios", "em": "em", "em_inputs": "em_inputs"}
 PARAMETERS_WAITED_FOR = ("forward", "element_flows")
-L2_WAITED_FOR = 0.78  # of what passes from L2 in those: the rest passes while memory is waited for (the dense figure-5 layer, blocks of 16 to 64)
+L2_WAITED_FOR = 0.78  # of what passes from L2 where steps scale: the rest does while memory is waited for (dense figure-5 layer, blocks of 16 to 64)
 L2_BESIDE_HBM = 0.83  # the same of level launches, which wait for the longer of both, and a little for the other
 RESIDENT = 8  # programs of four warps on a multiprocessor, by registers
 THREADS = 2048  # of a multiprocessor, compute capability 8.0 and 9.0
@@ -74,7 +74,7 @@ def waits_for_both(launch: Launch) -> bool:
 
 def is_level(launch: Launch) -> bool:
     """Whether it is one of the backward pass of a level layer (``LayerSummary.level``), whose steps scale nothing."""
-    return launch.phase in PASSES["backward"] and not any(operand.name == "ratio scales" for operand in launch.operands)
+    return bool(launch.kernel) and launch.phase in PASSES["backward"] and not any(operand.name == "ratio scales" for operand in launch.operands)
 
 
 def step_ns(launch: Launch, spec: DeviceSpec) -> float:

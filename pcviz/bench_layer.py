@@ -149,7 +149,8 @@ class OurLayer:
     def forward(self) -> None:
         from pcviz_kernels.calls import run_all  # not at the top: needs triton
 
-        run_all(self.pc.engine.layer_forward(self.pc.engine.layers[0], self.batch))
+        engine = self.pc.engine
+        run_all(engine.layer_forward(engine.layers[0], self.batch, engine.variant))
 
     def backward(self) -> None:
         from pcviz_kernels.calls import run_all

@@ -84,13 +84,13 @@ def device_name(device: torch.device) -> str:
     return f"CPU, {name}, {threads} thread{'s' if threads > 1 else ''}"
 
 
-def check_likelihoods(pc: TensorCircuit, x: np.ndarray, expected: np.ndarray | None = None) -> float:
-    """Largest relative error of ``pc(x)`` against float64 on the first samples. Raises WrongResult above the tolerance.
-    ``expected``: their log-likelihoods in float64 where they are known, of as many samples as it is long."""
+def check_likelihoods(pc: TensorCircuit, x: np.ndarray, expected: np.ndarray | None = None, phase: str = "forward") -> float:
+    """Largest relative error of the likelihoods that ``phase`` finds for the first samples, against float64. Raises WrongResult above the
+    tolerance. ``expected``: their log-likelihoods in float64 where they are known, of as many samples as it is long."""
     if expected is None:
         pc.write_back()
     sample = pc.check_data(x[: CHECKED_SAMPLES if expected is None else len(expected)])
-    found = pc(sample).cpu().double().numpy()
+    found = (pc if phase == "forward" else pc.accumulate_flows)(sample).cpu().double().numpy()
     expected = log_likelihood(pc.root, sample.cpu().numpy()) if expected is None else expected
     if (np.isneginf(found) != np.isneginf(expected)).any():
         raise WrongResult(f"block size {pc.block_size}: impossible samples are {np.isneginf(found).sum()}, expected {np.isneginf(expected).sum()}.")
@@ -147,9 +147,9 @@ def measure(
     """
     check_circuit(pc, "measure")
     repeats, warm_up = checked_integer("measure(repeats=...)", repeats), checked_integer("measure(warm_up=...)", warm_up, least=0)
-    error = check_likelihoods(pc, x, expected)
     x = pc.check_data(x)
     run = runner(pc, x, phase)
+    error = check_likelihoods(pc, x, expected, phase)
     if _repeated(run, pc.device, warm_up, 0.0, stop) is None:
         return None
     before = waits()

@@ -58,8 +58,9 @@ class TensorCircuit:
 
     ``impl``: "torch" (any device), "triton" (an NVIDIA GPU), or None to let device and dtype choose;
     what is asked for is never replaced (``pc.impl`` says which runs).
-    ``dtype``: torch.float32, or torch.float64 (impl="torch" only). ``variant`` of impl="triton":
-    "scaled" (None), or "paper", the kernel of the sums as the paper describes it. ``deterministic``: likelihoods, flows and EM are
+    ``dtype``: torch.float32, or torch.float64 (impl="torch" only). ``variant`` of impl="triton", the kernel of the sums in forward passes:
+    None, log p in float32 and training, which needs flows, on tensor cores with float16 operands; or one of the two, "float32" or
+    "scaled", for both; or "paper", the kernel as the paper describes it. ``deterministic``: likelihoods, flows and EM are
     the same bits in every run on one machine, as they are on a CPU anyway; somewhat slower (a column of ``pcviz bench step``).
     Parameters are copied from the node vectors (random ones are given to vectors that have none); ``write_back`` returns them.
     Raises ValueError for a device that is not here and for what an implementation does not have.
@@ -235,7 +236,8 @@ class TensorCircuit:
 
     @torch.no_grad()
     def accumulate_flows(self, x, observed=None) -> torch.Tensor:
-        """Forward and backward pass; adds to the flow buffers that ``em_step`` reads. Returns [B] natural-log likelihoods.
+        """Forward and backward pass; adds to the flow buffers that ``em_step`` reads. Returns [B] natural-log likelihoods; on a GPU of the
+        training's precision (``variant``): ``pc(x)`` has them exactly.
 
         ``x`` [B, V], ``observed`` bool [B, V] or [1, V]; errors as in ``check_data``, and nothing is added where there is one.
         """

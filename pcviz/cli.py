@@ -116,7 +116,7 @@ def _add_bench_gpu(kinds) -> None:
 
 def _add_timed(command) -> None:
     """Options of what times passes of several variants."""
-    command.add_argument("--variant", action="append", choices=["scaled", "paper"], help="variant of the sum kernel (default: scaled)")
+    command.add_argument("--variant", action="append", choices=["scaled", "paper", "float32"], help="variant of the sum kernel (default: scaled)")
     command.add_argument("--repeats", type=int, default=15)
     _add_rows(command)
 

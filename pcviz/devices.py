@@ -23,6 +23,7 @@ class DeviceSpec:
     ``scaled_steps_tflops``: of our kernels on tensor cores, what their steps reach that wait for parameters and scale each product (none
     of the backward pass of a level layer does);
     ``paper_step_ns``: of the paper's kernel there, what a step over 64 children of 128 samples keeps a multiprocessor busy, and each sum more.
+    ``float32_step_ns``: the same of the kernel of float32 operands, over 64 children of 128 samples, on CUDA cores.
     ``latencies_us``: of our kernels, by kind, the least time of a program: before its first step and after its last, and of each step.
     """
 
@@ -43,6 +44,7 @@ class DeviceSpec:
     scalar_steps_ns: tuple[tuple[str, float, float], ...] = ()
     scaled_steps_tflops: float | None = None
     paper_step_ns: tuple[float, float] = (0.0, 0.0)
+    float32_step_ns: tuple[float, float] = (0.0, 0.0)
     latencies_us: tuple[tuple[str, float, float], ...] = ()
     source: str = ""
     date: str = ""
@@ -92,6 +94,7 @@ H100_SXM = DeviceSpec(
     ),  # fmt: skip
     scaled_steps_tflops=232.0,  # that layer's sum_forward at block size 64, where nothing else takes as long (fig5_pcviz_h100.csv)
     paper_step_ns=(570.0, 33.0),  # the same by the paper's kernel, at block sizes 16 to 64
+    float32_step_ns=(192.0, 47.8),  # and by that of float32 operands
     source="measured on one NVIDIA H100 80GB HBM3 (driver 580.159.04, torch 2.11.0+cu130, triton 3.6.0): assets/recorded/roofs_h100.csv; "
     "L2: the most that a launch of assets/recorded/fig5_pcviz_h100.csv passes (2026-11-26)",
     date="2026-11-23",

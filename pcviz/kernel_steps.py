@@ -18,16 +18,16 @@ from pcviz_kernels.triton_launches import UNIT, TritonLayer, TritonProducts, Tri
 from . import triton_trace
 from .tracing import VARIANTS, Launch, ceil_div
 
-HALF = np.float32(32768.0)  # values in [0, 1] are stored as float16 times 2^15
-UNSCALE = np.float32(9.313225746154785e-10)  # 2^-30
+HALF = np.float32(32768.0)  # values in [0, 1] are stored as float16 times 2^15; float32 as they are
 
 
 @dataclass(frozen=True, eq=False)
 class ForwardStep:
     """Children ``first`` to ``first + count - 1`` of the sum block. ``theta`` float16 [tile_k, tile_m] and ``x`` [tile_k, tile_b] (float16
     as the matrix product gets it, float32 without tensor cores), both times 2^15; ``base`` [tile_b] the logarithm that x is relative to
-    (paper: the running maximum; scaled: the largest scale of all children); ``factor`` [tile_b] what the product is
-    multiplied by; ``acc`` float32 [tile_m, tile_b] after the step, times 2^30; ``kept`` [tile_b] what the old accumulator was multiplied by."""
+    (paper: the running maximum; else the largest scale of all children); ``factor`` [tile_b] what the product is
+    multiplied by; ``acc`` float32 [tile_m, tile_b] after the step, times 2^30; ``kept`` [tile_b] what the old accumulator was multiplied by.
+    Variant "float32" has all in float32, times 1."""
 
     first: int
     count: int
@@ -42,18 +42,21 @@ class ForwardStep:
 
 @dataclass(frozen=True, eq=False)
 class ForwardProgram:
-    """Steps of one program and what it stores: ``logs`` [tile_m, tile_b], +inf for sums that the guard computes again."""
+    """Steps of one program and what it stores: ``logs`` [tile_m, tile_b], +inf for sums that the guard computes again. ``one``: what 1 is
+    stored as in the steps' operands."""
 
     steps: tuple[ForwardStep, ...]
     logs: np.ndarray
+    one: float
 
 
 def forward_program(
-    layer: TritonLayer, g: int, node_logs: np.ndarray, half_params: np.ndarray, config: LaunchConfig, column: int, tile: int, variant: str
+    layer: TritonLayer, g: int, node_logs: np.ndarray, params: np.ndarray, config: LaunchConfig, column: int, tile: int, variant: str
 ) -> ForwardProgram:
     """The program of batch tile ``column`` and row tile ``tile`` of the launch of group ``g``.
 
-    node_logs: float32 [node rows, B], base 2, of inputs and lower layers; half_params: float16, times 2^15, in the plan's layout.
+    node_logs: float32 [node rows, B], base 2, of inputs and lower layers; params: in the plan's layout, float16 times 2^15, or
+    for variant "float32" float32. ``config``: the launch's.
     """
     if variant not in VARIANTS:
         raise ValueError(f"variant expects one of {', '.join(map(repr, VARIANTS))}, got {variant!r}.")
@@ -71,8 +74,8 @@ def forward_program(
         elements = element_logs(products, logs)
         elements[:, shown.shape[1] :] = -np.inf
         walk = _paper if variant == "paper" else _scaled
-        steps = tuple(walk(launch, products, elements, half_params, config, tile))
-        return ForwardProgram(steps, _stored(launch, steps, config, tile))
+        steps, one = tuple(walk(launch, products, elements, params, config, tile)), np.float32(1) if variant == "float32" else HALF
+        return ForwardProgram(steps, _stored(launch, steps, config, tile, one), float(one))
 
 
 def element_logs(products: TritonProducts, logs: np.ndarray) -> np.ndarray:
@@ -120,44 +123,45 @@ def _paper(launch: TritonSums, products, elements, half_params, config: LaunchCo
         yield ForwardStep(first, count, rows, theta, x, largest, np.ones_like(kept), kept, acc.T)
 
 
-def _scaled(launch: TritonSums, products: TritonProducts, elements, half_params, config: LaunchConfig, tile: int) -> Iterator[ForwardStep]:
-    halves, tops = scaled_units(products, elements)
+def _scaled(launch: TritonSums, products: TritonProducts, elements, params, config: LaunchConfig, tile: int) -> Iterator[ForwardStep]:
+    stored, tops = scaled_units(products, elements, params.dtype)
     top = tops[launch.block_units.numpy()[tile // (launch.sum_block // config.tile_m)]].max(axis=0)
     base, ones = finite(top), np.ones(config.tile_b, dtype=np.float32)
     tensor, runs = config.uses_tensor_cores, launch.run >= config.tile_k
     acc = np.zeros((config.tile_b, config.tile_m) if tensor else (config.tile_k, config.tile_m, config.tile_b), dtype=np.float32)
     for first, count, rows, inside, at, units in _children(launch, config, tile):
-        theta = np.where(inside[:, None], half_params[np.where(inside[:, None], at, 0)], np.float16(0))
+        theta = np.where(inside[:, None], params[np.where(inside[:, None], at, 0)], params.dtype.type(0))
         factor = ones
         if tensor and runs:  # one unit: the product is brought to the base, not its operand
-            x, factor = halves[rows], np.exp2(tops[units[0]] - base)
+            x, factor = stored[rows], np.exp2(tops[units[0]] - base)
             acc = acc + np.matmul(x.T, theta, dtype=np.float32) * factor[:, None]
         else:
-            x = halves[_read(rows, inside, first, launch)].astype(np.float32) * np.exp2(tops[np.where(inside, units, 0)] - base)
+            x = stored[_read(rows, inside, first, launch)].astype(np.float32) * np.exp2(tops[np.where(inside, units, 0)] - base)
             if tensor:
-                x = x.astype(np.float16)
+                x = x.astype(params.dtype)
                 acc = acc + np.matmul(x.T, theta, dtype=np.float32)
             else:
                 acc = acc + theta.astype(np.float32)[:, :, None] * x[:, None, :]
         yield ForwardStep(first, count, rows, theta, x, top, factor, ones, acc.T if tensor else acc.sum(axis=0))
 
 
-def scaled_units(products: TritonProducts, elements: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Elements as float16 relative to the largest of their unit, times 2^15, and log2 of that largest."""
-    halves, tops = np.zeros(elements.shape, dtype=np.float16), []
+def scaled_units(products: TritonProducts, elements: np.ndarray, dtype=np.float16) -> tuple[np.ndarray, np.ndarray]:
+    """Elements relative to the largest of their unit, as float16 times 2^15 or as float32, and log2 of that largest."""
+    values, tops = np.zeros(elements.shape, dtype=dtype), []
     for start, rows in zip(products.unit_starts.numpy(), products.unit_rows.numpy()):
         part = elements[start : start + rows]
         tops.append(part.max(axis=0))
-        halves[start : start + rows] = to_half(np.exp2(part - finite(tops[-1])))
-    return halves, np.stack(tops)
+        scaled = np.exp2(part - finite(tops[-1]))
+        values[start : start + rows] = to_half(scaled) if dtype == np.float16 else scaled
+    return values, np.stack(tops)
 
 
-def _stored(launch: TritonSums, steps: tuple[ForwardStep, ...], config: LaunchConfig, tile: int) -> np.ndarray:
+def _stored(launch: TritonSums, steps: tuple[ForwardStep, ...], config: LaunchConfig, tile: int, one: np.float32) -> np.ndarray:
     per_block = launch.sum_block // config.tile_m
     m = tile % per_block * config.tile_m + np.arange(config.tile_m)
-    value, top = steps[-1].acc * UNSCALE, steps[-1].base
+    value, top = steps[-1].acc * (1 / (one * one)), steps[-1].base
     real = m < int(launch.num_nodes[tile // per_block])
-    lost = (value < np.float32(2.0 ** lost_log2(launch.num_runs * launch.run))) & (top > -np.inf) & real[:, None]
+    lost = (value < np.float32(2.0 ** lost_log2(launch.num_runs * launch.run, one == 1))) & (top > -np.inf) & real[:, None]
     return np.where(lost, np.float32(np.inf), np.log2(value) + top)
 
 
@@ -171,7 +175,7 @@ def to_half(values: np.ndarray) -> np.ndarray:
 
 def lost_bound(launch: Launch) -> float:
     """log2 of an accumulator, relative to the block's scale, below which the guard computes a sum again."""
-    return lost_log2(launch.fan_in * launch.child_block)
+    return lost_log2(launch.fan_in * launch.child_block, launch.in_float32)
 
 
 def program_bytes(launch: Launch, column: int, entry: int) -> list[int]:

@@ -100,6 +100,11 @@ class Launch:
         return self.of_sums and self.phase != "em"
 
     @property
+    def in_float32(self) -> bool:
+        """Whether it runs and multiplies float32 operands, on CUDA cores (variant "float32")."""
+        return bool(self.kernel) and self.phase == "forward" and self.operand("parameters").entry_bytes == 4
+
+    @property
     def programs(self) -> int:
         return self.grid[0] * self.grid[1]
 

@@ -227,7 +227,7 @@ def estimate(
     and 16-bit ones store 2 bytes per entry instead of 4. config: see ``pcviz.tracing.trace``. naive: section 3's parallelization
     instead, one processor per sum and sample that reloads all its inputs. impl: "triton" models the launches that TensorCircuit runs
     on a GPU, whose precision is fp16; "planned" those that the paper's algorithm needs, in any precision. None: "triton" on a GPU,
-    unless a precision or ``naive`` is asked for. variant: of impl="triton".
+    unless a precision or ``naive`` is asked for. variant: of impl="triton"; forward launches of "float32" have precision fp32.
 
     Raises ValueError for wrong arguments, such as a precision that the device has no rate for.
     """
@@ -241,8 +241,9 @@ def estimate(
         raise ValueError(f"estimate(impl='triton') models float16 operands, got precision {precision!r}; impl='planned' takes any.")
     passes = check_passes(passes)
     launches = trace(plan, batch_size, NAIVE if naive else config, passes, impl=impl, variant=variant)
-    records = [launch_traffic(launch, spec, precision, LABELS[impl]) for launch in launches]
+    records = [launch_traffic(launch, spec, "fp32" if launch.in_float32 else precision, LABELS[impl]) for launch in launches]
     of_sums, around = (tuple(record for record in records if record.launch.of_sums == chosen) for chosen in (True, False))
+    precision = " and ".join(sorted({record.precision for record in of_sums})) or precision
     return TrafficReport(spec, launches.batch_size, launches.block_size, precision, passes, of_sums, naive, impl, around)
 
 

@@ -78,12 +78,15 @@ def is_level(launch: Launch) -> bool:
 
 
 def step_ns(launch: Launch, spec: DeviceSpec) -> float:
-    """What a step keeps a multiprocessor busy: where it computes on CUDA cores (products in registers, EM, the indicators of input flows);
-    and on tensor cores where parameters are an operand, because each product is scaled before it is added, or, in the kernel of the paper,
-    because a step finds the largest child, and an exponential for each, before it multiplies."""
+    """What a step keeps a multiprocessor busy: where it computes on CUDA cores (products in registers, of float32 matrices, EM, the
+    indicators of input flows); and on tensor cores where parameters are an operand, because each product is scaled before it is added,
+    or, in the kernel of the paper, because a step finds the largest child, and an exponential for each, before it multiplies."""
     tile, phase = launch.config, "paper" if launch.kernel == "sum_forward_paper_kernel" else launch.phase
     if phase == "paper" and tile.uses_tensor_cores:
         start, each = spec.paper_step_ns
+        return (start + each * tile.tile_m) * tile.tile_k * tile.tile_b / (2 * SCALAR_STEP)
+    if launch.in_float32 and tile.uses_tensor_cores:
+        start, each = spec.float32_step_ns
         return (start + each * tile.tile_m) * tile.tile_k * tile.tile_b / (2 * SCALAR_STEP)
     if launch.multiplies and tile.uses_tensor_cores:
         rate = spec.scaled_steps_tflops if launch.phase in PARAMETERS_WAITED_FOR and not is_level(launch) else None
@@ -113,7 +116,8 @@ def resident(launch: Launch) -> int:
         return THREADS
     if not launch.multiplies or not launch.config.uses_tensor_cores:
         return RESIDENT
-    return max(1, min(RESIDENT, SHARED_BYTES // resources(launch.config, launch.phase).in_flight_bytes))
+    in_flight = resources(launch.config, launch.phase).in_flight_bytes * (2 if launch.in_float32 else 1)
+    return max(1, min(RESIDENT, SHARED_BYTES // in_flight))
 
 
 def imbalance(launch: Launch, spec: DeviceSpec) -> float:

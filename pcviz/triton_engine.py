@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain
 from types import SimpleNamespace
 
@@ -38,7 +38,8 @@ GRAPHS = 8  # recorded passes that are kept
 
 
 class TritonEngine:
-    """Values and flows of a plan on a GPU. ``variant``: the kernel of the sums, "scaled" or the running maximum of the "paper".
+    """Values and flows of a plan on a GPU. ``variant``: the kernel of the sums in forward passes: "scaled", of float16 operands, "float32",
+    or the running maximum of the "paper"; None: "scaled" before a backward pass, "float32" where likelihoods are all that is asked for.
     ``deterministic``: nothing is added atomically, so that results are the same bits in every run."""
 
     defers_checks = True
@@ -46,7 +47,8 @@ class TritonEngine:
     def __init__(self, plan: CircuitPlan, device: torch.device, variant: str | None = None, deterministic: bool = False):
         if variant is not None and variant not in VARIANTS:
             raise ValueError(f"variant expects one of {', '.join(map(repr, VARIANTS))}, got {variant!r}.")
-        self.plan, self.device, self.variant, self.deterministic = plan, device, variant or VARIANTS[0], deterministic
+        self.plan, self.device, self.deterministic = plan, device, deterministic
+        self.variant, self.variant_of_likelihoods = variant or "scaled", variant or "float32"
         self.inputs = tuple(input_launch(group, device) for group in plan.inputs)
         if (most := max(len(launch.variables) for launch in self.inputs)) > MOST_VECTORS:
             raise ValueError(f"impl='triton' takes {MOST_VECTORS:,} input vectors of a size and kind at most, got {most:,}; use impl='torch'.")
@@ -62,7 +64,8 @@ class TritonEngine:
         self.configs: Callable[..., LaunchConfig] = default_config
         if device.type == "cuda":
             with torch.cuda.device(device):
-                ahead.begin(self._without_memory().step_calls(PITCH, False))
+                twin = self._without_memory()
+                ahead.begin(chain(twin.step_calls(PITCH, False), twin.calls(PITCH, False, backward=False)))  # the first are compiled first
 
     def _layer_launches(self) -> tuple[TritonLayer, ...]:
         layers, self._num_blocks = [], 1  # rows of ``block_tops``; the first is of no sum block
@@ -235,7 +238,7 @@ class TritonEngine:
         """The kernel calls of ``run``, on the data that it left. Each is to be run before the next is asked for: buffers are
         cleared in between."""
         mask = self.observed if masked else None
-        yield from self._forward(mask, batch)
+        yield from self._forward(mask, batch, self.variant if backward else self.variant_of_likelihoods)
         if backward:
             yield from self._backward(mask, batch)
 
@@ -312,20 +315,23 @@ class TritonEngine:
         self._graphs.clear()
         self._compiled.clear()
 
-    def _forward(self, observed: torch.Tensor | None, batch: int) -> Calls:
+    def _forward(self, observed: torch.Tensor | None, batch: int, variant: str) -> Calls:
         for launch, table in zip(self.inputs, self._tables):
-            yield from kernels.input_forward(launch, table, observed, self.buffers, batch)
+            yield from kernels.input_forward(launch, table, observed, self.buffers, batch, exact=variant == "float32")
         for layer in self.layers:
-            yield from self.layer_forward(layer, batch)
+            yield from self.layer_forward(layer, batch, variant)
 
-    def layer_forward(self, layer: TritonLayer, batch: int) -> Calls:
+    def layer_forward(self, layer: TritonLayer, batch: int, variant: str) -> Calls:
         """Values of a layer's sums, from those of the layers below it."""
-        paper = self.variant == "paper"
-        products, sums = (kernels.product_forward_paper, kernels.sum_forward_paper) if paper else (kernels.product_forward, kernels.sum_forward)
-        more = {} if paper else {"level": layer.level}
+        if variant == "paper":
+            products, sums = kernels.product_forward_paper, kernels.sum_forward_paper
+        else:
+            float32 = variant == "float32"
+            products = partial(kernels.product_forward, float32=float32)
+            sums = partial(kernels.sum_forward, level=layer.level and not float32, float32=float32)
         yield from products(layer.products, self.buffers, batch)
         for launch in layer.sums:
-            yield from sums(launch, self.config("forward", launch), layer.products, self.params, self.half_params, self.buffers, batch, **more)
+            yield from sums(launch, self.config("forward", launch), layer.products, self.params, self.half_params, self.buffers, batch)
 
     def _backward(self, observed: torch.Tensor | None, batch: int) -> Calls:
         buffers = self.buffers
@@ -365,7 +371,7 @@ class TritonEngine:
 
     def _max_calls(self, batch: int) -> Calls:
         for launch, table in zip(self.inputs, self._tables):
-            yield from kernels.input_forward(launch, table, self.observed, self.buffers, batch, hidden=table.amax(dim=1).log2())
+            yield from kernels.input_forward(launch, table, self.observed, self.buffers, batch, exact=True, hidden=table.amax(dim=1).log2())
         for layer in self.layers:
             yield from kernels.product_forward_paper(layer.products, self.buffers, batch)
             for launch in layer.sums:

@@ -36,10 +36,10 @@ def run_of(group: GroupSummary) -> int:
     return run_rows(group.child_block, group.num_child_blocks, group.pseudo_blocks)
 
 
-def parameters(loads: int, unique: int, together: int, span: int, formula: str) -> Operand:
-    """float16 parameters, of which ``together`` lie side by side: less than a sector's worth takes a whole sector."""
-    waste = max(1, SECTOR // (HALF * together))
-    return read("parameters", HALF, loads, unique, formula, span, l2_loads=loads * waste)
+def parameters(loads: int, unique: int, together: int, span: int, formula: str, width: int = HALF) -> Operand:
+    """Parameters, of which ``together`` lie side by side: less than a sector's worth takes a whole sector."""
+    waste = max(1, SECTOR // (width * together))
+    return read("parameters", width, loads, unique, formula, span, l2_loads=loads * waste)
 
 
 def read(name: str, width: int, loads: int, unique: int, formula: str, span: int = 0, **more) -> Operand:

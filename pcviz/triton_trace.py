@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from pcviz_kernels.config import LaunchConfig, input_flows_config, next_power_of_two
+from pcviz_kernels.config import LaunchConfig, float32_config, input_flows_config, next_power_of_two
 from pcviz_kernels.tiles import PITCH
 from pcviz_kernels.tuned import UNIT
 
@@ -28,7 +28,7 @@ from .triton_operands import FULL, HALF, element_rows, flags, indices, parameter
 
 GUARD_B, FLAG_B = 32, 64  # of pcviz_kernels.triton_blocks, which needs torch
 MANY_CATEGORIES = 512
-VARIANTS = ("scaled", "paper")
+VARIANTS = ("scaled", "paper", "float32")
 
 
 def triton_trace(
@@ -202,16 +202,17 @@ class _Layer:
         return min(self.layer.element_units, self.units(unique_elements(self.layer, group)))
 
     def products(self, in_pass: str, variant: str, level: bool = False) -> Launch:
-        """A program owns a unit of elements and 64 samples. In the kernel of the paper's layer the elements are logarithms, float32."""
+        """A program owns a unit of elements and 64 samples. In the kernel of the paper's layer the elements are logarithms; they, and the
+        elements of variant "float32", have 4 bytes."""
         layer, b = self.layer, self.run.samples
-        columns, rows, paper = b // 64, element_rows(layer), variant == "paper"
+        columns, rows, paper, entry = b // 64, element_rows(layer), variant == "paper", HALF if variant == "scaled" else FULL
         reads, unique = (sum(f.width * getattr(f, name) for f in layer.factors) for name in ("parents", "runs"))
         kernel = "product_logs_kernel" if paper else "product_forward_kernel"
-        moved = (unique * FULL + rows * HALF) * 64  # of one column; values that several units read do so at even distances
+        moved = (unique * FULL + rows * entry) * 64  # of one column; values that several units read do so at even distances
         span = unique * b * FULL if paper else moved * unique // reads  # the kernel of the paper's layer takes all samples of a unit first
         return self.launch(kernel, "product", in_pass, 0, LaunchConfig(UNIT, 1, 64), (columns, layer.element_units), [
             read("values", FULL, reads * b, unique * b, f"{reads:,} factors x {b} samples", span),
-            store("elements", rows * b, FULL if paper else HALF, "stored once"),
+            store("elements", rows * b, entry, "stored once"),
             store("scales", 0 if paper else layer.element_units * b, FULL, "one for each unit and sample"),
             read("block scales", FULL, layer.element_units * b * level, min(layer.element_units, self.sum_blocks) * b, "one a unit and sample"),
             indices(columns * layer.element_units, layer.arity * UNIT + 2 + level, layer.arity * rows),
@@ -220,20 +221,23 @@ class _Layer:
     def sums(self, g: int) -> Launch:
         """A program owns [tile_m, tile_b] sums and walks over their children."""
         group, b, layer = self.layer.groups[g], self.run.samples, self.layer
+        paper, float32 = self.run.variant == "paper", self.run.variant == "float32"
         tile = config_of(self.run.config, "forward", group, self.run.batch_size)
+        tile = float32_config(tile) if float32 else tile
         width, columns = group.num_child_blocks * group.child_block, b // tile.tile_b
         rows = group.num_sum_blocks * group.sum_block
-        programs, paper, small = columns * rows // tile.tile_m, self.run.variant == "paper", not tile.uses_tensor_cores
+        programs, small = columns * rows // tile.tile_m, not tile.uses_tensor_cores
         kernel = "sum_forward_paper_kernel" if paper else "sum_forward_small_kernel" if small else "sum_forward_kernel"
-        entry, run, steps, kept = FULL if paper else HALF, run_of(group), ceil_div(width, tile.tile_k), self.level and not small
+        entry, theta, run = FULL if paper or float32 else HALF, FULL if float32 else HALF, run_of(group)
+        steps, kept = ceil_div(width, tile.tile_k), self.level and not small
         units, gathers = self.units(width), small or run < tile.tile_k
         top = ceil_div(units, 8) * 8  # scales are looked through eight at a time
         scales = 0 if paper else programs * tile.tile_b * (top + (width if gathers else steps))
         from_l2 = programs * tile.tile_b * (top if small else top + units if gathers else top + steps)
-        span = columns * width * (tile.tile_m * HALF + tile.tile_b * entry)
+        span = columns * width * (tile.tile_m * theta + tile.tile_b * entry)
         each = f"{programs:,} programs x {width:,} children x"
         return self._matrix("forward", kernel, "forward", g, tile, (columns, rows // tile.tile_m), steps, [
-            parameters(programs * width * tile.tile_m, own_cells(group), run * group.sum_block, span // columns, f"{each} {tile.tile_m} sums"),
+            parameters(programs * width * tile.tile_m, own_cells(group), run * group.sum_block, span // columns, f"{each} {tile.tile_m} sums", theta),
             read("elements", entry, programs * width * tile.tile_b, unique_elements(layer, group) * b, f"{each} {tile.tile_b} samples", span),
             read("scales", FULL, scales, min(self.own_units(group) * b, scales), f"{programs:,} programs x {scales // programs:,}", span,
                   l2_loads=0 if paper else from_l2),

@@ -25,12 +25,12 @@ from pcviz.ir.nodes import SumNodes, topological
 BATCH = 37
 # circuit: block size, variant, deterministic; each has kernels, or paths through them, that the ones before have not
 RUNS = {
-    "HMM, tied": [(16, "scaled", False), (16, "scaled", True)],
+    "HMM, tied": [(16, "scaled", False), (16, "scaled", True), (16, "float32", False)],
     "PD pruned": [(4, "scaled", False), (16, "scaled", True)],
-    "HCLT with zeros": [(1, "scaled", False), (32, "paper", False)],
+    "HCLT with zeros": [(1, "scaled", False), (2, "float32", False), (32, "paper", False)],
     "RAT of real numbers": [(8, "paper", False)],
     "ties in a layer": [(16, "scaled", False), (16, "scaled", True)],
-    "wide": [(64, "scaled", False)],
+    "wide": [(64, "scaled", False), (64, "float32", False)],
 }
 
 

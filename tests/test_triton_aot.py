@@ -16,7 +16,7 @@ triton = pytest.importorskip("triton", reason="Triton has no build for this syst
 import sanitized_run  # noqa: E402
 from pcviz_kernels import ahead, triton_em, triton_flows, triton_forward, triton_gaussian, triton_max, triton_ordered  # noqa: E402
 from pcviz_kernels.calls import KernelCall  # noqa: E402
-from pcviz_kernels.config import LaunchConfig, default_config, em_config, em_inputs_config, input_flows_config  # noqa: E402
+from pcviz_kernels.config import LaunchConfig, default_config, em_config, em_inputs_config, float32_config, input_flows_config  # noqa: E402
 from triton.backends.compiler import GPUTarget  # noqa: E402
 from triton.compiler import ASTSource, CompiledKernel  # noqa: E402
 from triton.runtime import driver  # noqa: E402
@@ -53,13 +53,13 @@ SHAPES = [
 ]
 
 
-def argument_type(kernel, name: str) -> str:
+def argument_type(kernel, name: str, float32: bool = False) -> str:
     if name in SCALARS or name in INTEGERS:
         return SCALARS.get(name, "i32")
     if name == "weights":
-        return "*fp32" if kernel.__name__ in GUARDED else "*fp16"
+        return "*fp32" if float32 or kernel.__name__ in GUARDED else "*fp16"
     if name == "elements":
-        return "*fp32" if kernel.__name__ in ("product_logs_kernel", "sum_forward_paper_kernel", "sum_max_kernel") else "*fp16"
+        return "*fp32" if float32 or kernel.__name__ in ("product_logs_kernel", "sum_forward_paper_kernel", "sum_max_kernel") else "*fp16"
     if name in FLOAT32 | FLOAT16:
         return "*fp32" if name in FLOAT32 else "*fp16"
     if name in INT64:
@@ -67,10 +67,11 @@ def argument_type(kernel, name: str) -> str:
     return "*u8" if name == "observed" else "*i32"
 
 
-def machine_code(kernel, capability: int, num_warps: int = 4, num_stages: int = 2, **constants) -> str:
-    """PTX of ``kernel``; compiling goes on to machine code. Names that it does not have are left out of ``constants``."""
+def machine_code(kernel, capability: int, num_warps: int = 4, num_stages: int = 2, float32: bool = False, **constants) -> str:
+    """PTX of ``kernel``; compiling goes on to machine code. Names that it does not have are left out of ``constants``. ``float32``: of such
+    elements and parameters."""
     constants = {name: value for name, value in constants.items() if name in kernel.arg_names}
-    signature = {name: "constexpr" if name in constants else argument_type(kernel, name) for name in kernel.arg_names}
+    signature = {name: "constexpr" if name in constants else argument_type(kernel, name, float32) for name in kernel.arg_names}
     aligned = {
         (i,): [["tt.divisibility", 16]] for i, name in enumerate(kernel.arg_names) if signature[name][0] == "*" or name in ("pitch", "x_pitch")
     }
@@ -94,7 +95,7 @@ def launches(sum_block: int, child_block: int):
 @pytest.mark.parametrize("sum_block, child_block", SHAPES)
 def test_matrix_kernels_compile_at_every_block_shape(sum_block, child_block):
     for capability in (90,) if (sum_block, child_block) not in ((8, 8), (64, 64)) else (80, 90):
-        for _, kernel, config in launches(sum_block, child_block):
+        for phase, kernel, config in launches(sum_block, child_block):
             sizes = {"M": sum_block, "K": child_block, "ROWS": min(64, sum_block), "REPEATS": False, "ADD": False}
             sizes |= {"EVEN": True, "ONE_UNIT": child_block >= config.tile_k}
             sizes |= {"ORDERED": False, "TENSOR_CORES": config.uses_tensor_cores}
@@ -103,6 +104,11 @@ def test_matrix_kernels_compile_at_every_block_shape(sum_block, child_block):
                 ptx = machine_code(kernel, capability, config.num_warps, config.num_stages, LEVEL=level, **sizes)
                 assert ("mma" in ptx) == config.uses_tensor_cores, f"{kernel.__name__} {config}: tensor cores"
                 assert ".local" not in ptx, f"{kernel.__name__} {config} spills registers"
+            if phase == "forward":
+                config = float32_config(config)
+                sizes |= {"TILE_K": config.tile_k, "TILE_B": config.tile_b}
+                ptx = machine_code(kernel, capability, config.num_warps, config.num_stages, float32=True, LEVEL=False, **sizes)
+                assert "mma" not in ptx and ".local" not in ptx, f"{kernel.__name__} of float32 {config}: tensor cores, or spilled registers"
 
 
 @pytest.mark.parametrize("capability", [80, 90])
@@ -118,9 +124,13 @@ def test_matrix_kernels_compile_at_every_block_shape(sum_block, child_block):
 def test_the_other_kernels_compile(kernel, capability):
     sizes = {"M": 64, "K": 64, "WIDTH": 64, "ROWS": 64, "CATS": 32, "TILE_M": 16, "TILE_K": 64, "TILE_B": 64, "FLAG_B": 64}
     sizes |= {"STRIDE": 64, "AT_ONCE": False, "SAMPLES": 128, "ADD": True}
-    sizes |= {"PAIRS": False, "HAS_MASK": True, "KEEP": True, "MAX": True}
+    sizes |= {"PAIRS": False, "HAS_MASK": True, "KEEP": True, "MAX": True, "EXACT": True}
     for level in (False, True)[: 1 + ("LEVEL" in kernel.arg_names)]:
         machine_code(kernel, capability, REPEATS=True, ORDERED=True, ONE_UNIT=True, TENSOR_CORES=True, LEVEL=level, **sizes)
+    if kernel is triton_forward.input_forward_kernel:
+        machine_code(kernel, capability, **sizes | {"EXACT": False})
+    if kernel is triton_forward.product_forward_kernel:
+        machine_code(kernel, capability, float32=True, LEVEL=False, **sizes)
     if kernel is triton_flows.param_flows_kernel:
         machine_code(kernel, capability, REPEATS=True, ORDERED=False, ONE_UNIT=False, TENSOR_CORES=True, LEVEL=False, **sizes)
 

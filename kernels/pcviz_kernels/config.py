@@ -108,6 +108,16 @@ def default_config(phase: str, sum_block: int, child_block: int, batch_size: int
     return LaunchConfig(tile_m, tile_k, tile_b, num_warps=warps, num_stages=stages)
 
 
+def float32_config(config: LaunchConfig) -> LaunchConfig:
+    """Of a forward launch whose operands are float32, where ``config`` is that of float16: matrices are multiplied on CUDA cores, whose
+    threads want few values each. tile_m stays, tile_b is at most 64; tiles of 64 sums and more have 4 warps and walk over 32 children,
+    three steps in flight; smaller ones 2 warps, 64 children and two steps. Blocks below 16 rows stay as they are."""
+    if not config.uses_tensor_cores:
+        return config
+    walked, warps, stages = (32, 4, 3) if config.tile_m >= 64 else (64, 2, 2)
+    return LaunchConfig(config.tile_m, walked, min(64, config.tile_b), num_warps=warps, num_stages=stages)
+
+
 def em_config(sum_block: int, num_children: int) -> LaunchConfig:
     """EM of sums: a program owns tile_m sums of one block, and walks twice over their children, tile_k at a time: 256, or 512 over thousands."""
     rows, children = min(32, sum_block), 512 if num_children >= 1024 else min(256, next_power_of_two(num_children))

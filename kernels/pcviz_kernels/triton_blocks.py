@@ -12,7 +12,7 @@ import triton
 from triton.runtime.errors import OutOfResources  # noqa: F401  (what a config that needs too much raises)
 
 from .calls import KernelCall
-from .config import LaunchConfig, em_config, em_gaussian_config, em_inputs_config, input_flows_config
+from .config import LaunchConfig, em_config, em_gaussian_config, em_inputs_config, float32_config, input_flows_config
 from .triton_em import em_inputs_kernel, em_sums_kernel
 from .triton_flows import (
     element_flows_kernel,
@@ -61,9 +61,11 @@ def columns(batch: int, tile_b: int) -> int:
 
 
 def input_forward(
-    launch: TritonInputs, table: torch.Tensor, observed: torch.Tensor | None, buffers: TritonBuffers, batch: int, hidden: torch.Tensor | None = None
-) -> Calls:
-    """``hidden``: for max-product, [T, stride] logarithms of the largest value of a node (of a Gaussian one anything)."""
+    launch: TritonInputs, table: torch.Tensor, observed: torch.Tensor | None, buffers: TritonBuffers, batch: int, exact: bool,
+    hidden: torch.Tensor | None = None,
+) -> Calls:  # fmt: skip
+    """``exact``: logarithms for sums in float32. ``hidden``: for max-product, [T, stride] logarithms of the largest value of a node (of a
+    Gaussian one anything)."""
     rows, tile_b = min(UNIT, triton.next_power_of_2(launch.stride)), 64
     grid = (columns(batch, tile_b), len(launch.variables), triton.cdiv(launch.stride, rows))
     sizes = {"HAS_MASK": observed is not None, "MAX": hidden is not None, "ROWS": rows, "TILE_B": tile_b}
@@ -73,34 +75,40 @@ def input_forward(
         yield KernelCall.of(gaussian_forward_kernel, grid, *read, launch.stride, batch, buffers.pitch, x.stride(0), **sizes)
     else:
         read = (*read[:-1], table if hidden is None else hidden, launch.start, launch.stride, launch.num_cats)
-        yield KernelCall.of(input_forward_kernel, grid, *read, batch, buffers.pitch, x.stride(0), **sizes)
+        yield KernelCall.of(input_forward_kernel, grid, *read, batch, buffers.pitch, x.stride(0), **sizes, EXACT=exact)
 
 
-def product_forward(launch: TritonProducts, buffers: TritonBuffers, batch: int, level: bool = False) -> Calls:
-    """Elements of a layer, each unit on its own scale; ``level``: on that which the forward pass has left in ``buffers.block_tops``."""
+def product_forward(launch: TritonProducts, buffers: TritonBuffers, batch: int, level: bool = False, float32: bool = False) -> Calls:
+    """Elements of a layer, each unit on its own scale; ``level``: on that which the forward pass has left in ``buffers.block_tops``.
+    ``float32``: in the buffer of element flows, which a forward pass does not need."""
+    elements = buffers.element_flows if float32 else buffers.elements
     tile_b = 64
     num_columns = columns(batch, tile_b)
     yield KernelCall.of(
         product_forward_kernel, (num_columns * len(launch.unit_starts),),
-        launch.unit_starts, launch.unit_rows, launch.factors, buffers.logs, buffers.elements, buffers.tops, launch.readers, buffers.block_tops,
+        launch.unit_starts, launch.unit_rows, launch.factors, buffers.logs, elements, buffers.tops, launch.readers, buffers.block_tops,
         launch.arity, launch.num_rows, batch, num_columns, buffers.pitch, PAIRS=launch.arity == 2, ROWS=UNIT, TILE_B=tile_b, LEVEL=level,
         num_warps=4 if launch.arity == 2 else 8,
     )  # fmt: skip
 
 
 def sum_forward(
-    launch: TritonSums, config: LaunchConfig, products: TritonProducts, params, half_params, buffers: TritonBuffers, batch: int, level: bool = False
-) -> Calls:
-    """Sums of a group, then the lost ones again. ``level``: the scales of their children are left in ``buffers.block_tops``."""
+    launch: TritonSums, config: LaunchConfig, products: TritonProducts, params, half_params, buffers: TritonBuffers, batch: int,
+    level: bool = False, float32: bool = False,
+) -> Calls:  # fmt: skip
+    """Sums of a group, then the lost ones again. ``level``: the scales of their children are left in ``buffers.block_tops``.
+    ``float32``: of such elements and parameters."""
+    weights, elements = (params, buffers.element_flows) if float32 else (half_params, buffers.elements)
+    config = float32_config(config) if float32 else config
     num_columns = columns(batch, config.tile_b)
     grid = (num_columns * (launch.num_sum_blocks * launch.sum_block // config.tile_m),)
-    read = (launch.nids, launch.cids, launch.pids, launch.units, launch.block_units, launch.num_nodes, half_params, buffers.elements, buffers.tops)
+    read = (launch.nids, launch.cids, launch.pids, launch.units, launch.block_units, launch.num_nodes, weights, elements, buffers.tops)
     sizes = {
         "M": launch.sum_block, "K": launch.run, "TILE_M": config.tile_m, "TILE_K": config.tile_k, "TILE_B": config.tile_b,
         "num_warps": config.num_warps, "num_stages": config.num_stages, **_registers(config),
     }  # fmt: skip
     counts = launch.num_runs, launch.block_units.shape[1]
-    more = num_columns, buffers.pitch, _lost_below(launch)
+    more = num_columns, buffers.pitch, _lost_below(launch, float32)
     if config.uses_tensor_cores:
         written = buffers.block_tops, buffers.logs, buffers.flags
         yield KernelCall.of(sum_forward_kernel, grid, *read, *written, *counts, launch.first_block, *more, **sizes, LEVEL=level)
@@ -150,8 +158,8 @@ def _registers(config: LaunchConfig) -> dict[str, int]:
     return {"maxnreg": 128} if config.num_warps == 8 else {}
 
 
-def _lost_below(launch: TritonSums) -> float:
-    return 2.0 ** lost_log2(launch.num_runs * launch.run)
+def _lost_below(launch: TritonSums, float32: bool = False) -> float:
+    return 2.0 ** lost_log2(launch.num_runs * launch.run, float32)
 
 
 def _sum_guard(launch: TritonSums, config: LaunchConfig, products: TritonProducts, params, buffers: TritonBuffers, batch: int) -> Calls:

@@ -1,23 +1,24 @@
 """Forward kernels: inputs, products, sums (paper, sections 2, 4.1 and 4.2).
 
-A sum block is a plain matrix product of float16 values, each unit of children brought to the largest scale among them. Sums
-too far below that scale for float16 (kernels/README.md, "Guard") are marked and computed again by ``sum_guard``.
+A sum block is a plain matrix product, each unit of children brought to the largest scale among them: of float16 values, or where
+elements and parameters are float32, of those (``variant="float32"``: the same kernels, on CUDA cores). Sums too far below
+that scale (kernels/README.md, "Guard") are marked and computed again by ``sum_guard``.
 Orientation: the batch is the first axis of every matrix product, so that narrow sum blocks still fill the tensor cores.
 """
 
 import triton
 import triton.language as tl
 
-from .triton_primitives import UNIT, any_flag, bits_of, block_top, child_logs, fast_log2, finite, product_logs, to_half
+from .triton_primitives import UNIT, any_flag, bits_of, block_top, child_logs, fast_log2, finite, log2_of, product_logs, stored, to_half, unscaled
 
 LOST = tl.constexpr(float("inf"))  # log p of a sum that sum_guard has to compute
 
 
 @triton.jit(do_not_specialize=["start", "stride", "num_cats", "batch"])
 def input_forward_kernel(variables, num_nodes, table_ids, table, x, observed, logs, hidden, start, stride, num_cats, batch, pitch, x_pitch,
-                         HAS_MASK: tl.constexpr, MAX: tl.constexpr, ROWS: tl.constexpr, TILE_B: tl.constexpr):  # fmt: skip
+                         HAS_MASK: tl.constexpr, MAX: tl.constexpr, EXACT: tl.constexpr, ROWS: tl.constexpr, TILE_B: tl.constexpr):  # fmt: skip
     """log p_n(x) = log theta_{n, x_v}; where v is hidden 0, or (MAX) the logarithm of its largest, in ``hidden`` [T, stride]. A program
-    owns [ROWS, TILE_B] of one vector."""
+    owns [ROWS, TILE_B] of one vector. EXACT: see ``log2_of``."""
     v = tl.program_id(1)
     b = tl.program_id(0) * TILE_B + tl.arange(0, TILE_B)
     r = tl.program_id(2) * ROWS + tl.arange(0, ROWS)
@@ -25,7 +26,7 @@ def input_forward_kernel(variables, num_nodes, table_ids, table, x, observed, lo
     category = tl.load(x + variable * x_pitch + b, mask=b < batch, other=0)
     row = tl.load(table_ids + v).to(tl.int64) * num_cats + category
     p = tl.load(table + row[:, None] * stride + r[None, :], mask=(r < stride)[None, :], other=0.0)  # [TILE_B, ROWS]
-    value = fast_log2(p)
+    value = log2_of(p, EXACT)
     if HAS_MASK:
         seen = tl.load(observed + variable * x_pitch + b, mask=b < batch, other=1)
         real = r < tl.load(num_nodes + v)
@@ -55,7 +56,7 @@ def product_forward_kernel(unit_starts, unit_rows, factors, logs, elements, tops
     total = tl.where((b < batch)[None, :], total, -float("inf"))  # columns past the batch: p = 0
     if not LEVEL:
         top = tl.max(total, axis=0)
-    value = to_half(tl.exp2(total - finite(top)[None, :]))
+    value = stored(tl.exp2(total - finite(top)[None, :]), elements.dtype.element_ty)
     tl.store(elements + (start + r).to(tl.int64)[:, None] * pitch + b[None, :], value, mask=valid[:, None])
     tl.store(tops + unit.to(tl.int64) * pitch + b, top)
 
@@ -65,10 +66,11 @@ def sum_forward_kernel(nids, cids, pids, units, block_units, num_nodes, weights,
                        num_children, num_units, first_block, num_columns, pitch, lost_below,
                        M: tl.constexpr, K: tl.constexpr, TILE_M: tl.constexpr, TILE_K: tl.constexpr, TILE_B: tl.constexpr,
                        LEVEL: tl.constexpr):  # fmt: skip
-    """p_n = sum_c theta_{n,c} p_c on tensor cores. A program owns [TILE_M, TILE_B] sums and walks over their children. LEVEL: the
-    largest scale of a block's children is kept for the backward pass.
+    """p_n = sum_c theta_{n,c} p_c on tensor cores, in float32 on CUDA cores. A program owns [TILE_M, TILE_B] sums and walks over their
+    children. LEVEL: the largest scale of a block's children is kept for the backward pass.
 
-    A tile of parameters begins at a multiple of its size; told so, the compiler loads 16 bytes at a time, ahead of the step.
+    "ieee" asks for all bits of float32 operands, and says nothing of others. A tile of parameters begins at a multiple of its size;
+    told so, the compiler loads 16 bytes at a time, ahead of the step.
     """
     column, tile = tl.program_id(0) % num_columns, tl.program_id(0) // num_columns
     g = tile // (M // TILE_M)
@@ -86,7 +88,7 @@ def sum_forward_kernel(nids, cids, pids, units, block_units, num_nodes, weights,
                 x = tl.load(elements + (row + k)[:, None] * pitch + b[None, :])  # [TILE_K, TILE_B]
                 theta = tl.load(weights + pid + k[:, None] * M + m[None, :])  # [TILE_K, TILE_M]
                 scale = tl.load(tops + (unit + j // UNIT) * pitch + b)
-                acc += tl.dot(tl.trans(x), theta) * tl.exp2(scale - base)[:, None]
+                acc += tl.dot(tl.trans(x), theta, input_precision="ieee") * tl.exp2(scale - base)[:, None]
     elif K == TILE_K:
         for e in range(first, first + num_children):
             k = tl.arange(0, TILE_K)
@@ -94,7 +96,7 @@ def sum_forward_kernel(nids, cids, pids, units, block_units, num_nodes, weights,
             x = tl.load(elements + row[:, None] * pitch + b[None, :])
             theta = tl.load(weights + tl.multiple_of(tl.load(pids + e), 16).to(tl.int64) + k[:, None] * M + m[None, :])
             scale = tl.load(tops + tl.load(units + e).to(tl.int64) * pitch + b)
-            acc += tl.dot(tl.trans(x), theta) * tl.exp2(scale - base)[:, None]
+            acc += tl.dot(tl.trans(x), theta, input_precision="ieee") * tl.exp2(scale - base)[:, None]
     else:  # a step spans child blocks, each on its own scale
         for step in range(tl.cdiv(num_children * K, TILE_K)):
             k = step * TILE_K + tl.arange(0, TILE_K)
@@ -106,11 +108,11 @@ def sum_forward_kernel(nids, cids, pids, units, block_units, num_nodes, weights,
             x *= tl.exp2(tl.load(tops + unit[:, None] * pitch + b[None, :]) - base[None, :])
             at = tl.multiple_of(tl.load(pids + e, mask=inside, other=0), [16]).to(tl.int64) + k % K * M
             theta = tl.load(weights + at[:, None] + m[None, :], mask=inside[:, None], other=0.0)
-            acc += tl.dot(tl.trans(x.to(tl.float16)), theta)
-    value = tl.trans(acc) * 9.313225746154785e-10  # 2^-30: both factors are stored times 2^15
+            acc += tl.dot(tl.trans(x.to(theta.dtype)), theta, input_precision="ieee")
+    value = unscaled(tl.trans(acc), elements.dtype.element_ty)
     lost = (value < lost_below) & (top > -float("inf"))[None, :] & (m < tl.load(num_nodes + g))[:, None]
     row = tl.load(nids + g).to(tl.int64) + m
-    tl.store(logs + row[:, None] * pitch + b[None, :], tl.where(lost, LOST, fast_log2(value) + top[None, :]))
+    tl.store(logs + row[:, None] * pitch + b[None, :], tl.where(lost, LOST, log2_of(value, elements.dtype.element_ty == tl.float32) + top[None, :]))
     if LEVEL:
         tl.store(block_tops + (first_block + g).to(tl.int64) * pitch + b, top)
     tl.store(flags + tile * num_columns + column, tl.max(lost.to(tl.int32)))
@@ -140,10 +142,10 @@ def sum_forward_small_kernel(nids, cids, pids, units, block_units, num_nodes, we
         at = tl.load(pids + e, mask=inside, other=0).to(tl.int64) + k % K * M
         theta = tl.load(weights + at[:, None] + m[None, :], mask=inside[:, None], other=0.0).to(tl.float32)
         acc += theta[:, :, None] * x[:, None, :]
-    value = tl.sum(acc, axis=0) * 9.313225746154785e-10
+    value = unscaled(tl.sum(acc, axis=0), elements.dtype.element_ty)
     lost = (value < lost_below) & (top > -float("inf"))[None, :] & (m < tl.load(num_nodes + g))[:, None]
     row = tl.load(nids + g).to(tl.int64) + m
-    tl.store(logs + row[:, None] * pitch + b[None, :], tl.where(lost, LOST, fast_log2(value) + top[None, :]))
+    tl.store(logs + row[:, None] * pitch + b[None, :], tl.where(lost, LOST, log2_of(value, elements.dtype.element_ty == tl.float32) + top[None, :]))
     tl.store(flags + tile * num_columns + column, tl.max(lost.to(tl.int32)))
 
 

@@ -143,7 +143,8 @@ class TritonBuffers:
 
     ``logs`` float32 [node rows, pitch] base-2 logarithms of inputs and sums; ``flows`` float32 likewise. Of the layer at hand:
     ``elements`` float16 [element rows, pitch] values p / 2^top * 2^15, ``tops`` float32 [units, pitch] (log2 of the unit's
-    largest element), ``ratios`` float16 and ``ratio_tops`` float32 likewise for F / p of sums, ``element_flows`` float32.
+    largest element), ``ratios`` float16 and ``ratio_tops`` float32 likewise for F / p of sums, ``element_flows`` float32, which in
+    forward passes has what the variants "float32" (p / 2^top) and "paper" (log2 p) read.
     Data: ``categories`` int32 [variables, pitch], ``reals`` float32 likewise where some variable is Gaussian, else None.
     ``block_tops`` float32 [sum blocks of level layers + 1, pitch]: largest log-scale of their children; row 0 is -inf.
     ``flags`` int32: which tiles of the last launch, or units of the layer's ratios, hold lost pairs. ``lost_ratios`` float32
@@ -174,10 +175,13 @@ LARGEST_RATIO = 12.0
 is then exact to rounding down to 2^-17 of a sample where its sum is as large as the largest child, further down where the sum is smaller."""
 
 
-def lost_log2(num_children: int) -> float:
-    """log2 of the accumulator (true values: parameters and children at most 1) below which float16 may have lost a child.
+def lost_log2(num_children: int, float32: bool = False) -> float:
+    """log2 of the accumulator (true values: parameters and children at most 1) below which the operands may have lost a child.
 
     A float16 times 2^15 is exact to rounding down to 2^-29 and off by at most 2^-40 below it. With C children the error of an
-    accumulator is at most C 2^-40 from each factor; 2^9 times that keeps it below 0.4 % of the sum.
+    accumulator is at most C 2^-40 from each factor; 2^9 times that keeps it below 0.4 % of the sum. A float32 is lost below
+    2^-126, and 2^22 times C of those keep the error below rounding.
     """
+    if float32:
+        return float(math.ceil(math.log2(num_children)) - 126 + 22)
     return float(min(math.ceil(math.log2(num_children)) + 1 - 40 + 9, -8))

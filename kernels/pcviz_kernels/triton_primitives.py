@@ -25,6 +25,15 @@ def fast_log2(values):
         return tl.inline_asm_elementwise("lg2.approx.f32 $0, $1;", "=f,f", [values], dtype=tl.float32, is_pure=True, pack=1)
 
 
+@triton.jit
+def log2_of(values, exact: tl.constexpr):
+    """log2, exact to rounding; or fast, for what is rounded to float16 next."""
+    if exact:
+        return tl.log2(values)
+    else:
+        return fast_log2(values)
+
+
 if not triton.knobs.runtime.interpret:
     fast_log2.cache_key  # noqa: B018  (Triton puts INTERPRETED into the keys of its callers only once its own is known: so all are the same in any order)
 
@@ -33,6 +42,24 @@ if not triton.knobs.runtime.interpret:
 def to_half(values):
     """Values in [0, 1] as float16 times 2^15."""
     return (values * 32768.0).to(tl.float16)
+
+
+@triton.jit
+def stored(values, kind: tl.constexpr):
+    """Values in [0, 1] as a buffer of ``kind`` has them: float16 times 2^15, or float32."""
+    if kind == tl.float32:
+        return values
+    else:
+        return to_half(values)
+
+
+@triton.jit
+def unscaled(products, kind: tl.constexpr):
+    """Sums of products of two values that are ``stored`` as ``kind``."""
+    if kind == tl.float32:
+        return products
+    else:
+        return products * 9.313225746154785e-10  # 2^-30
 
 
 @triton.jit

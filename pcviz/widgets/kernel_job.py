@@ -43,7 +43,8 @@ class KernelJob:
             node_logs = np.pad(node_logs, ((0, 0), (0, padding)), constant_values=-np.inf)  # programs fill their tiles: behind the batch p is 0
         number, sample, column, tile = _place(launch, settings.batch_size, wish)
         one = self._layer(layer)
-        done = forward_program(one, launch.group, node_logs, self._half_params, launch.config, column, tile, variant)
+        params = self._params if variant == "float32" else self._half_params
+        done = forward_program(one, launch.group, node_logs, params, launch.config, column, tile, variant)
         sums, entry_bytes, fits = one.sums[launch.group], _entry_bytes(report), _fits(launch, report)
         row = int(sums.nids[tile * launch.config.tile_m // sums.sum_block]) + tile * launch.config.tile_m % sums.sum_block
         exact = node_logs[row : row + launch.config.tile_m, column * launch.config.tile_b : (column + 1) * launch.config.tile_b]
@@ -103,7 +104,8 @@ class KernelJob:
         circuit = engine(entry, block_size, settings)
         self._x = np.resize(np.asarray(entry.x), (settings.batch_size, *np.shape(entry.x)[1:]))  # the data again where they are fewer
         self._logs = (circuit.node_values(self._x) / np.log(2)).float().numpy()
-        self._half_params = (circuit.engine.params.float() * 2.0**15).half().numpy()
+        params = circuit.engine.params.float()
+        self._params, self._half_params = params.numpy(), (params * 2.0**15).half().numpy()
         self._of = entry.root, entry.root.params  # kept, so that no other object gets their ids; training writes new parameters
         self._circuit, self._layers, self._flows, self._values, self._edge_flows, self._key = circuit, {}, None, None, None, key
 

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 MAX_CELLS = 128  # rows and columns of a drawn tile: no side that pcviz_kernels.tiles allows is longer
 MAX_STEPS = 16  # sent at a time; the page asks for others when it comes to them
-SCALE = np.float32(2.0**-15)
 
 
 def scene_no_kernel(why: str = "", others: bool = False) -> dict:
@@ -43,7 +42,8 @@ def scene_kernel(program: ForwardProgram, launch: Launch, levels: list[tuple[str
     paper = variant == "paper"
     reference = "running max" if paper else "scale of the block"
     at = sample - low
-    drawn = [_step(program.steps[i], window, sizes[1 + i], levels[i], paper, widths, config, high - low, at, sample) for i in shown]
+    one = np.float32(1 / program.one)
+    drawn = [_step(program.steps[i], one, window, sizes[1 + i], levels[i], paper, widths, config, high - low, at, sample) for i in shown]
     reads = "indices and scales" if any(operand.name == "scales" for operand in launch.operands) else "indices (nids, cids, pids)"
     lost = (program.logs == np.inf)[:MAX_CELLS, window]
     stored = (np.where(program.logs == np.inf, exact, program.logs) * np.float32(np.log(2)))[:MAX_CELLS, window]
@@ -53,13 +53,13 @@ def scene_kernel(program: ForwardProgram, launch: Launch, levels: list[tuple[str
         "sums": (number // launch.grid[0]) * config.tile_m, "samples": [low, high], "shown": [low, low + window.stop],
         "sample": sample, "batchSize": launch.batch_size, "tile": [config.tile_m, config.tile_k, config.tile_b],
         **walk(drawn, shown, sizes), "before": bytes_before(launch, number, entry), "launchBytes": launch_bytes(launch, entry),
-        "lost": lost.astype(np.uint8).tobytes(), "guard": _guard_text(lost, at, sample), "guardWhy": guard_why(lost_bound(launch)),
+        "lost": lost.astype(np.uint8).tobytes(), "guard": _guard_text(lost, at, sample), "guardWhy": guard_why(lost_bound(launch), variant),
         "axes": [["sum", "child"], ["child", "sample"], ["sum", "sample"]], "kind": "model, L1 requests", "reference": reference,
         "startText": f"Start: read {si_bytes(sizes[0])} of {reads}, accumulator = 0.",
         "storeText": f"Store log p of {config.tile_m} {'sums' if config.tile_m > 1 else 'sum'}: {si_bytes(sizes[-1])}.",
         "stored": floats(stored), "storedShape": list(stored.shape), "storedHead": f"log p (nats): {shape_text(stored, 'sums', 'samples')}",
         "storedMark": at, "source": source(variant, config.uses_tensor_cores, run, config.tile_k),
-        "caption": _caption(launch, high > launch.batch_size, paper),
+        "caption": _caption(launch, high > launch.batch_size, variant),
     }  # fmt: skip
 
 
@@ -75,8 +75,9 @@ def walk(drawn: list[dict], shown: range, sizes: list[int]) -> dict:
             "stepBytes": np.array(sizes[1:-1], "<u4").tobytes()}  # fmt: skip
 
 
-def guard_why(bound: float) -> str:
-    return (f"Below 2^{bound:.0f} of the block's scale float16 may have lost a child. Such a sum is left to the guard, a kernel of its own, which "
+def guard_why(bound: float, variant: str = "scaled") -> str:
+    entry = variant if variant == "float32" else "float16"
+    return (f"Below 2^{bound:.0f} of the block's scale {entry} may have lost a child. Such a sum is left to the guard, a kernel of its own, which "
             "computes it again from logarithms.")  # fmt: skip
 
 
@@ -91,7 +92,8 @@ def launch_bytes(launch: Launch, entry: int) -> int:
     return sum((operand.loads + operand.stores) * operand.width(entry) for operand in launch.operands)
 
 
-def _step(step, window: slice, size: int, level: tuple[str, str], paper: bool, widths: list[int], config, samples: int, at: int, sample: int) -> dict:
+def _step(step, one, window: slice, size: int, level: tuple[str, str], paper: bool, widths: list[int], config, samples: int, at: int, sample: int):
+    """``one``: the factor from what is stored to what it stands for."""
     factor = step.factor[window].astype(np.float32)
     last = step.first + step.count - 1
     parts = f"{si_bytes(widths[0] * step.count * config.tile_m)} from {level[0]}, and e, {si_bytes(widths[1] * step.count * samples)} from {level[1]}"
@@ -100,8 +102,8 @@ def _step(step, window: slice, size: int, level: tuple[str, str], paper: bool, w
     own = f"Sample {sample}: {'running max' if paper else 'scale of the block'} {base:.4g} nats"
     own += f", accumulator × {step.kept[window][at]:.4g}." if paper else "."
     loaded = slice(0, min(step.count, MAX_CELLS))  # the rest of the tile is masked
-    left, right = step.theta.T[:MAX_CELLS, loaded] * SCALE, step.x[loaded, window].astype(np.float32) * SCALE * factor
-    acc = (step.acc * np.float32(2.0**-30))[:MAX_CELLS, window]
+    left, right = step.theta.T[:MAX_CELLS, loaded] * one, step.x[loaded, window].astype(np.float32) * one * factor
+    acc = (step.acc * (one * one))[:MAX_CELLS, window]
     children = "children" if step.count == config.tile_k else f"of {config.tile_k} children"
     names = [("P", "sums", children), ("e", children, "samples"), ("accumulator", "sums", "samples")]
     return drawn_step(left, right, acc, names, [-1, at, at], size, f"P[children {step.first}..{last}], {parts}; {then} {own}")
@@ -131,10 +133,16 @@ def floats(values: np.ndarray) -> bytes:
     return np.ascontiguousarray(values, dtype="<f4").tobytes()
 
 
-def _caption(launch: Launch, padded: bool, paper: bool) -> str:
+OTHER_VARIANTS = {
+    "paper": "The other views count the scaled variant, which pcviz runs.",
+    "float32": "Likelihoods are computed so; training, which the other views count, by the scaled variant.",
+}
+
+
+def _caption(launch: Launch, padded: bool, variant: str) -> str:
     parts = ["Numbers: numpy, equal to the Triton kernel by test. Bytes: model of the launch."]
-    if launch.kernel and paper:
-        parts.append("The other views count the scaled variant, which pcviz runs.")
+    if launch.kernel and variant in OTHER_VARIANTS:
+        parts.append(OTHER_VARIANTS[variant])
     if padded:
         parts.append(f"Samples from {count(launch.batch_size)} on are padding, p = 0.")
     return " ".join([*parts, *cut_tiles(launch.config)])

@@ -8,8 +8,9 @@ import numpy as np
 
 from ...tracing import Launch
 from .common import count, si_bytes
-from .kernel import MAX_CELLS, SCALE, cut_tiles, drawn_step, floats, guard_why, launch_bytes, shape_text, source_file, steps_at, walk
+from .kernel import MAX_CELLS, cut_tiles, drawn_step, floats, guard_why, launch_bytes, shape_text, source_file, steps_at, walk
 
+SCALE = np.float32(2.0**-15)  # of a float16 operand
 FLOW_TEXT = {
     "element_flows": ("P", "parents", "F / p", "Multiply by p of the children: their flows"),
     "param_flows": ("p", "children", "F / p", "Add to the flows of the parameters"),

@@ -1,7 +1,7 @@
 // The Kernel view: one program of a launch. Position 0 reads indices, 1..n are the steps, n + 1 stores the sums.
 
 const KERNEL_PHASES = Object.entries(PV_LAUNCHES).map(([phase, { name }]) => [phase, name]);
-const KERNEL_VARIANTS = [["paper", "paper: running maximum"], ["scaled", "scaled: scales of blocks"]];
+const KERNEL_VARIANTS = [["paper", "paper: running maximum"], ["scaled", "scaled: scales of blocks"], ["float32", "float32: for likelihoods"]];
 
 function draw_kernel(el, scene, store) {
   const frame = pv_frame(el, "kernel", store);

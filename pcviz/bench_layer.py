@@ -24,7 +24,7 @@ import torch
 from pcviz_kernels.launches import FLOW_SCALE
 
 from . import __version__
-from .bench_step import LARGEST_ERROR, LARGEST_MEAN_ERROR, MeasuredRow, append_row, free, measured, milliseconds
+from .bench_step import LARGEST_ERROR, LARGEST_MEAN_ERROR, MeasuredRow, append_row, free, measured, milliseconds, precision_of
 from .benchmark import WrongResult
 from .circuit import LN2, TensorCircuit
 from .compiler import compile as compile_circuit
@@ -129,11 +129,9 @@ def check_arguments(names, peers: bool) -> None:
 class OurLayer:
     """The first layer of a plan as the benchmark calls it: ``forward`` and ``backward`` run its launches on what ``prepare`` left."""
 
-    precision = "fp16"
-
     def __init__(self, root: SumNodes, block_size: int, variant: str | None, device: str = "cuda"):
         self.pc = TensorCircuit(compile_circuit(root, block_size=block_size), device=device, impl="triton", variant=variant)
-        self.layer = self.pc.plan.summary.layers[0]
+        self.layer, self.precision = self.pc.plan.summary.layers[0], precision_of(variant)
 
     @property
     def stored_edges(self) -> int:

@@ -135,15 +135,14 @@ def exact_likelihoods(root: SumNodes, block_size: int, x: np.ndarray) -> np.ndar
 
 
 class Ours:
-    """pcviz as the benchmark calls it."""
-
-    precision = "fp16"
+    """pcviz as the benchmark calls it. ``precision``: of the operands of sums in the forward pass."""
 
     def __init__(
         self, root: SumNodes, block_size: int, variant: str | None, deterministic: bool = False, device: str = "cuda", impl: str = "triton"
     ):
         plan = compile_circuit(root, block_size=block_size)
         self.pc = TensorCircuit(plan, device=device, impl=impl, variant=variant, deterministic=deterministic)
+        self.precision = precision_of(variant)
         if self.pc.impl != impl:
             raise RuntimeError(f"asked for impl={impl!r}, got {self.pc.impl!r}.")
 
@@ -166,6 +165,11 @@ class Ours:
     def drop(self) -> None:
         """Drop accumulated flows."""
         self.pc.clear_flows()
+
+
+def precision_of(variant: str | None) -> str:
+    """The precision that a training step of impl="triton" has forward; backward it is fp16."""
+    return "fp32" if variant == "float32" else "fp16"
 
 
 class PyJuice:

@@ -94,7 +94,7 @@ H100_SXM = DeviceSpec(
     ),  # fmt: skip
     scaled_steps_tflops=232.0,  # that layer's sum_forward at block size 64, where nothing else takes as long (fig5_pcviz_h100.csv)
     paper_step_ns=(570.0, 33.0),  # the same by the paper's kernel, at block sizes 16 to 64
-    float32_step_ns=(192.0, 47.8),  # and by that of float32 operands
+    float32_step_ns=(192.0, 47.8),  # and by that of float32 operands (layers_h100.csv)
     source="measured on one NVIDIA H100 80GB HBM3 (driver 580.159.04, torch 2.11.0+cu130, triton 3.6.0): assets/recorded/roofs_h100.csv; "
     "L2: the most that a launch of assets/recorded/fig5_pcviz_h100.csv passes (2026-11-26)",
     date="2026-11-23",

@@ -79,20 +79,32 @@ def test_compared_steps_are_checked_medians_of_both_engines():
 
 
 def test_the_kernel_of_the_paper_is_recorded_too():
-    """As right as the other, and slower forward; backward both run the same kernels, which scale in each step where the kernel of the paper
-    has left no scales: not below block size 16, where no layer is level."""
+    """As right as the other, and slower forward, less so in whole circuits, where inputs, products and the host take their part; backward both
+    run the same kernels, which scale in each step where the kernel of the paper has left no scales: not below block size 16, where no
+    layer is level."""
     variants = "scaled", "paper"
     layers, paper_layers = ({row.block_size: row for row in layer_times(variant=name) if (row.provenance.is_own, row.provenance.circuit) ==
                              (True, "fig5-dense")} for name in variants)  # fmt: skip
     steps, paper_steps = ({row.circuit: row for row in compared_steps(variant=name) if row.provenance.is_own and not row.deterministic}
                           for name in variants)  # fmt: skip
     assert set(paper_layers) == {4, 8, 16, 32, 64} and set(paper_steps) == {"RAT-256", "HMM-1024", "PD-128"}
-    for rows, others in ((paper_layers, layers), (paper_steps, steps)):
+    for rows, others, slower in ((paper_layers, layers, 1.3), (paper_steps, steps, 1.15)):
         for key, row in rows.items():
-            assert row.variant == "paper" and row.max_abs_error <= 2e-2 and row.forward_ms > 1.3 * others[key].forward_ms
+            assert row.variant == "paper" and row.max_abs_error <= 2e-2 and row.forward_ms > slower * others[key].forward_ms
     for size, row in paper_layers.items():
         ratio = row.backward_ms / layers[size].backward_ms
         assert ratio > 1.1 if size >= 16 else ratio == pytest.approx(1, rel=0.05)
+
+
+def test_likelihoods_in_float32_are_recorded_too():
+    """As exact as float32 allows where a log p is thousands of nats, and ahead of PyJuice on every circuit; float16 is faster still."""
+    own = {row.circuit: row for row in compared_steps(variant="float32") if row.provenance.is_own}
+    peers = {row.circuit: row for row in compared_steps() if not row.provenance.is_own}
+    fast = {row.circuit: row for row in compared_steps() if row.provenance.is_own and not row.deterministic}
+    assert set(own) == set(peers) == set(fast)
+    for circuit, row in own.items():
+        assert row.max_abs_error <= 1e-3 and abs(row.mean_error) <= 2e-4
+        assert fast[circuit].forward_ms < row.forward_ms < peers[circuit].forward_ms
 
 
 def test_epochs_of_both_engines_learn_alike():

@@ -293,9 +293,9 @@ def test_kernels_of_whole_circuits(capsys):
     assert len(passes) == 6 and all(0.85 < modelled / recorded < 1.15 for modelled, recorded in passes.values())
 
 
-@pytest.mark.parametrize("variant", ["scaled", "paper"])
+@pytest.mark.parametrize("variant", ["scaled", "paper", "float32"])
 def test_whole_steps(variant):
-    """Both passes and EM, against recorded steps, which the host begins: by both kernels of sums, in circuits that neither was fitted to."""
+    """Both passes and EM, against recorded steps, which the host begins: by each kernel of sums, in circuits that none was fitted to."""
     pixels = pcv.Categorical(256)
     roots = {"RAT-256": pcv.RAT_SPN(784, 256, depth=4, num_repetitions=4, dist=pixels),
              "PD-128": pcv.PD((28, 28), 128, split_intervals=4, dist=pixels, conn_block=32)}  # fmt: skip
@@ -305,6 +305,19 @@ def test_whole_steps(variant):
         summary = pcv.plan_summary(roots[row.circuit], block_size=row.block_size)
         reports = [pcv.estimate(summary, row.batch_size, passes=part, variant=variant) for part in ("forward", "backward", "em")]
         assert 0.85 < sum(record.time_ms for report in reports for record in (*report.records, *report.around)) / row.step_ms < 1.15
+
+
+def test_forward_passes_in_float32():
+    """Against recorded ones of more than 2 ms, which the host begins, too, in circuits that the model was not fitted to."""
+    roots = {"PD-128": pcv.PD((28, 28), 128, split_intervals=4, dist=pcv.Categorical(256), conn_block=32),
+             "PD-256": pcv.PD((28, 28), 256, split_intervals=4, dist=pcv.Categorical(256), conn_block=32),
+             "HMM-2048": pcv.HMM(32, 2048, num_emits=4023)}  # fmt: skip
+    rows = {row.circuit: row for row in compared_steps(variant="float32") if row.provenance.is_own and row.circuit in roots}
+    assert set(rows) == set(roots) and all(row.forward_ms > 2 for row in rows.values())
+    for circuit, row in rows.items():
+        report = pcv.estimate(pcv.plan_summary(roots[circuit], block_size=row.block_size), row.batch_size, passes="forward", variant="float32")
+        assert report.precision == "fp32" and {record.bound for record in report.records} <= {"instructions", "latency"}
+        assert 0.8 < sum(record.time_ms for record in (*report.records, *report.around)) / row.forward_ms < 1.1, circuit
 
 
 def test_em_takes_less_than_recorded_steps_spend_on_it():

@@ -248,8 +248,9 @@ def test_steps_in_the_page(lab):
     same = "() => ['kernel-bytes', 'kernel-launch-bytes'].map(name => document.querySelector(`[data-pcv=${name}]`).dataset.value)"
     lab.page.wait_for_function(f"() => new Set(({same})()).size === 1")
     assert f"Program {last} runs in wave" in lab.page.get_attribute("[data-pcv=kernel-waves]", "aria-label")
-    lab.page.select_option("[data-pcv=kernel-variant]", "scaled")
-    lab.wait(".pcv-kernel[data-variant=scaled]")
+    for variant in ("float32", "scaled"):
+        lab.page.select_option("[data-pcv=kernel-variant]", variant)
+        lab.wait(f".pcv-kernel[data-variant={variant}]")
     lab.page.select_option("[data-pcv=kernel-phase]", "element_flows")
     lab.page.fill("[data-pcv=kernel-sample]", "5")  # before the answer to the choice has come
     lab.page.keyboard.press("Tab")

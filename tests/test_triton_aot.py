@@ -189,6 +189,23 @@ def test_a_step_is_compiled_ahead(monkeypatch, tmp_path):
     assert not compiled, f"compiled at a launch: {compiled}"
 
 
+def test_keys_do_not_depend_on_the_order_in_which_they_are_made():
+    """Or processes that compile ahead would fill Triton's cache with kernels that this one does not find."""
+    script = """if True:
+        import sys
+        from pcviz_kernels import triton_blocks, ahead
+        kernels = sorted((name, kernel) for name, kernel in vars(triton_blocks).items() if name.endswith("_kernel"))
+        for name, kernel in kernels[:: int(sys.argv[1])]:
+            kernel.cache_key
+        print(*(f"{name} {kernel.cache_key}" for name, kernel in kernels), sep="\\n")
+    """
+    environment, found = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}, set()
+    for order in ("1", "-1", "5"):  # from the first, from the last, every fifth before the others
+        found.add(subprocess.run([sys.executable, "-c", script, order], env=environment, capture_output=True, text=True, check=True).stdout)
+    (keys,) = found
+    assert len(keys.splitlines()) > 20
+
+
 def test_a_circuit_on_a_gpu_waits_for_no_import_of_torch():
     """Arithmetic on tensors without memory imports torch's own compiler: it was four of the ten seconds of a first step."""
     script = """if True:

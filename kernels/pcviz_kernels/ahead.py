@@ -25,13 +25,21 @@ from typing import NoReturn
 import torch
 import triton
 from triton.runtime import driver
+from triton.runtime.jit import JITFunction
 
+from . import triton_primitives
 from .calls import KernelCall
 
 MOST_CORES = 16
 MOST_SECONDS = 60  # for compiling in other processes
 SIDES = ("TILE_M", "TILE_K", "TILE_B", "ROWS", "CATS")
 REPORT = Struct("<Hff")  # number in the queue, seconds for kernel and launcher
+
+# Triton puts the constants of a function into the keys of its callers only once it knows the function's own key. Known from here on, those of
+# shared functions give every kernel the same key in any order, here and in the processes that compile.
+for _shared in vars(triton_primitives).values():
+    if isinstance(_shared, JITFunction):
+        _shared.cache_key  # noqa: B018  (reading it makes it)
 
 _kernels: dict[tuple, Future] = {}  # by device and variant: the compiled kernel, or None where other processes could not make it
 _alone = threading.Lock()  # a fork must not copy a lock that the compiler holds in another thread

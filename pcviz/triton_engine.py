@@ -65,7 +65,7 @@ class TritonEngine:
         if device.type == "cuda":
             with torch.cuda.device(device):
                 twin = self._without_memory()
-                ahead.begin(chain(twin.step_calls(PITCH, False), twin.calls(PITCH, False, backward=False)))
+                ahead.begin(twin.step_calls(PITCH, False), twin.calls(PITCH, False, backward=False))
 
     def _layer_launches(self) -> tuple[TritonLayer, ...]:
         layers, self._num_blocks = [], 1  # rows of ``block_tops``; the first is of no sum block

@@ -189,6 +189,24 @@ def test_a_step_is_compiled_ahead(monkeypatch, tmp_path):
     assert not compiled, f"compiled at a launch: {compiled}"
 
 
+@pytest.mark.skipif(not hasattr(triton, "AsyncCompileMode"), reason="this Triton compiles at launches only")
+def test_what_a_step_needs_is_compiled_before_what_likelihoods_need(monkeypatch):
+    """Each kernel once, the longest of each first."""
+    engine = TritonEngine(pcv.compile(pcv.HMM(3, 32, num_emits=5), block_size=16), torch.device("cpu"))._without_memory()
+    queues = []
+    monkeypatch.setattr(driver, "_active", SimpleNamespace(get_current_device=lambda: "nothing compiles here"))
+    monkeypatch.setattr(ahead, "_cores", lambda: 2)
+    monkeypatch.setattr(ahead, "_fork", lambda queue, cores: queues.append(queue) or (_ for _ in ()).throw(OSError))
+    step, likelihoods = ({call.variant for call in calls} for calls in (engine.step_calls(64, False), engine.calls(64, False, False)))
+    ahead.begin(engine.step_calls(64, False), engine.calls(64, False, False))
+    (queue,) = queues
+    first, rest = queue[: len(step)], queue[len(step) :]
+    assert {call.variant for call in first} == step and {call.variant for call in rest} == likelihoods - step and len(rest) >= 3
+    for part in (first, rest):
+        efforts = [ahead._effort(call) for call in part]
+        assert efforts == sorted(efforts, reverse=True)
+
+
 def test_keys_do_not_depend_on_the_order_in_which_they_are_made():
     """Or processes that compile ahead would fill Triton's cache with kernels that this one does not find."""
     script = """if True:

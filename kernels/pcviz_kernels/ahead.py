@@ -58,13 +58,17 @@ class CompileTime:
 times: list[CompileTime] = []  # of this process, in order of completion
 
 
-def begin(calls: Iterable[KernelCall]) -> None:
-    """Start to compile what ``calls`` need on the current GPU, each kernel once; returns at once. Arguments may be on the device "meta"."""
+def begin(*passes: Iterable[KernelCall]) -> None:
+    """Start to compile what the calls of some passes need on the current GPU, each kernel once, those of the first pass first; returns at
+    once. Arguments may be on the device "meta"."""
     device, cores = driver.active.get_current_device(), _cores()
-    queue = list({call.variant: call for call in calls if (device, call.variant) not in _kernels}.values())
+    found: dict[tuple, KernelCall] = {}
+    for calls in passes:
+        new = {call.variant: call for call in calls if (device, call.variant) not in _kernels and call.variant not in found}
+        found |= dict(sorted(new.items(), key=lambda item: -_effort(item[1])))
+    queue = list(found.values())
     if not hasattr(triton, "AsyncCompileMode") or min(cores, len(queue)) < 2:
         return
-    queue.sort(key=_effort, reverse=True)
     try:
         with _alone:
             child, reports = _fork(queue, cores)

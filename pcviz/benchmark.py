@@ -149,16 +149,18 @@ def measure(
     repeats, warm_up = checked_integer("measure(repeats=...)", repeats), checked_integer("measure(warm_up=...)", warm_up, least=0)
     x = pc.check_data(x)
     run = runner(pc, x, phase)
-    error = check_likelihoods(pc, x, expected, phase)
-    if _repeated(run, pc.device, warm_up, 0.0, stop) is None:
-        return None
-    before = waits()
-    samples = _repeated(run, pc.device, repeats, max_seconds, stop)
-    if samples is None:
-        return None
-    waited = longest_wait(before)
-    if phase != "forward":
-        pc.clear_flows()
+    try:
+        error = check_likelihoods(pc, x, expected, phase)
+        if _repeated(run, pc.device, warm_up, 0.0, stop) is None:
+            return None
+        before = waits()
+        samples = _repeated(run, pc.device, repeats, max_seconds, stop)
+        if samples is None:
+            return None
+        waited = longest_wait(before)
+    finally:
+        if phase != "forward":
+            pc.clear_flows()
     launches = _launch_times(pc, x, stop) if by_launch else ()
     if launches is None:
         return None

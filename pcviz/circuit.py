@@ -121,7 +121,7 @@ class TensorCircuit:
     @property
     def configs(self):
         """What chooses the LaunchConfig of a launch, called like ``pcviz_kernels.config.default_config``: that rule, or what
-        ``pcv.autotune`` found. ``pcv.estimate(plan, config=pc.configs)`` models these launches."""
+        ``pcv.autotune`` found. ``pcv.estimate(plan, config=pc.configs)`` models a training pass of these launches."""
         return self.engine.configs if self.impl == "triton" else default_config
 
     # ---- parameters -------------------------------------------------------------------------------------------------
@@ -217,7 +217,8 @@ class TensorCircuit:
 
     @torch.no_grad()
     def flows(self, x, observed=None) -> CircuitFlows:
-        """Flows per edge: F_{n,c}(D) summed over the batch, and the likelihoods; ``flows(x).of(nodes)`` are a vector's.
+        """Flows per edge: F_{n,c}(D) summed over the batch, and the likelihoods (as of ``accumulate_flows``); ``flows(x).of(nodes)`` are a
+        vector's.
 
         Pass one row for the flows of one sample. With a mask, those given the observed values; hidden variables count for
         no category. Drops flows accumulated for ``em_step``.
@@ -237,7 +238,7 @@ class TensorCircuit:
     @torch.no_grad()
     def accumulate_flows(self, x, observed=None) -> torch.Tensor:
         """Forward and backward pass; adds to the flow buffers that ``em_step`` reads. Returns [B] natural-log likelihoods; on a GPU of the
-        training's precision (``variant``): ``pc(x)`` has them exactly.
+        training's precision (``variant``), where ``pc(x)`` has that of float32.
 
         ``x`` [B, V], ``observed`` bool [B, V] or [1, V]; errors as in ``check_data``, and nothing is added where there is one.
         """

@@ -66,8 +66,8 @@ def prune(
         return root
     before = after = None
     if flows is not None:
-        pruned = TensorCircuit(compile_circuit(root, block_size=pc.block_size), device=str(pc.device), impl=pc.impl, dtype=pc.dtype)
-        before, after = (float(lls.double().mean()) for lls in (flows.lls, pruned(x, observed)))
+        pruned = TensorCircuit(compile_circuit(root, block_size=pc.block_size), str(pc.device), pc.impl, pc.dtype, pc.variant)
+        before, after = (float(circuit(x, observed).double().mean()) for circuit in (pc, pruned))  # not those of the flows: one precision
     counts = [circuit_counts(circuit).sum_edges for circuit in (pc.root, root)]
     samples = 0 if flows is None else len(flows.lls)
     return root, PruneReport(keep, granularity, *counts, pc.plan.num_vars, samples, before, after)

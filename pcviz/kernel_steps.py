@@ -173,9 +173,9 @@ def to_half(values: np.ndarray) -> np.ndarray:
     return (values * HALF).astype(np.float16)
 
 
-def lost_bound(launch: Launch) -> float:
+def lost_bound(launch: Launch, variant: str = "scaled") -> float:
     """log2 of an accumulator, relative to the block's scale, below which the guard computes a sum again."""
-    return lost_log2(launch.fan_in * launch.child_block, launch.in_float32)
+    return lost_log2(launch.fan_in * launch.child_block, variant == "float32")
 
 
 def program_bytes(launch: Launch, column: int, entry: int) -> list[int]:

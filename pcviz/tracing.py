@@ -41,8 +41,8 @@ def trace(
     each block), a mapping from phase to LaunchConfig, or what is called like ``default_config`` (``pc.configs``).
     passes: some of "forward", "backward" and "em", the update of the parameters, which a training step does behind the other two.
     impl: "planned", what the paper's algorithm needs of the sum layers alone; or "triton", every launch of
-    TensorCircuit(impl="triton"), with its ``variant``, ``deterministic`` mode, and for data with hidden values (``masked``). Without a
-    variant of its own it runs "scaled" in training and ("forward",) of "float32" where likelihoods are all that is asked for.
+    TensorCircuit(impl="triton"), with its ``variant``, ``deterministic`` mode, and for data with hidden values (``masked``). What a
+    TensorCircuit without a variant runs are those of "scaled" in training, and passes=("forward",) of "float32" for likelihoods.
     Raises ValueError for wrong arguments.
     """
     summary = summary_of(plan)

@@ -20,9 +20,9 @@ The three levels, and what is assumed about reuse:
 Time is that of the slowest roof; of our kernels on tensor cores HBM and L2 one after the other, because each step waits for both and few
 programs share a multiprocessor, or where steps scale nothing (level layers) the root of the sum of their squares; of those that multiply
 nothing HBM, instructions and latency together where none is far above the others (``traffic_time``). What no roof says is fitted to recorded
-launches: what steps keep a multiprocessor busy without tensor cores (``DeviceSpec.scalar_steps_ns``), and on them where parameters are
-waited for (``scaled_steps_tflops``); what a program waits for (``latencies_us``). Not modelled: registers, which leave room for one program
-instead of two where sum blocks have 128 rows.
+launches: what steps keep a multiprocessor busy without tensor cores (``DeviceSpec.scalar_steps_ns``, ``float32_step_ns``), and on them
+where parameters are waited for (``scaled_steps_tflops``); what a program waits for (``latencies_us``). Not modelled: registers, which leave
+room for one program instead of two where sum blocks have 128 rows.
 
 Sections: arXiv 2406.00766, section 3 (the naive parallelization), 4.1 (reloads), figure 5 (traffic against block size).
 """
@@ -226,22 +226,25 @@ def estimate(
     precision: "fp32", "tf32", "bf16" or "fp16"; None takes tf32 where the device has it. It sets the rate of matrix products,
     and 16-bit ones store 2 bytes per entry instead of 4. config: see ``pcviz.tracing.trace``. naive: section 3's parallelization
     instead, one processor per sum and sample that reloads all its inputs. impl: "triton" models the launches that TensorCircuit runs
-    on a GPU, whose precision is fp16; "planned" those that the paper's algorithm needs, in any precision. None: "triton" on a GPU,
-    unless a precision or ``naive`` is asked for. variant: of impl="triton"; forward launches of "float32" have precision fp32.
+    on a GPU, whose precision is fp16 (fp32 in forward passes of variant "float32"); "planned" those that the paper's algorithm needs, in
+    any precision. None: "triton" on a GPU, unless another precision or ``naive`` is asked for. variant: of impl="triton", see ``trace``.
 
     Raises ValueError for wrong arguments, such as a precision that the device has no rate for.
     """
-    spec = device_spec(device)
+    spec, own = device_spec(device), "fp32" if variant == "float32" else "fp16"
     if impl is None:
-        impl = "triton" if spec.kind == "gpu" and spec.fp16_tflops and precision in (None, "fp16") and not naive else "planned"
-    precision = check_precision("fp16" if impl == "triton" and precision is None else precision, spec)
+        impl = "triton" if spec.kind == "gpu" and spec.fp16_tflops and precision in (None, own) and not naive else "planned"
+    precision = check_precision(own if impl == "triton" and precision is None else precision, spec)
     if naive and (config is not None or impl == "triton"):
         raise ValueError("estimate(naive=True) has tiles of its own (1 x 1 x 1); leave config=None and impl=None.")
-    if impl == "triton" and precision != "fp16":
-        raise ValueError(f"estimate(impl='triton') models float16 operands, got precision {precision!r}; impl='planned' takes any.")
+    if impl == "triton" and precision != own:
+        models = f"estimate(impl='triton', variant={variant!r}) models {own} operands"
+        raise ValueError(f"{models}, got precision {precision!r}; impl='planned' takes any.")
     passes = check_passes(passes)
     launches = trace(plan, batch_size, NAIVE if naive else config, passes, impl=impl, variant=variant)
-    records = [launch_traffic(launch, spec, "fp32" if launch.in_float32 else precision, LABELS[impl]) for launch in launches]
+    records = [
+        launch_traffic(launch, spec, precision if impl == "planned" or launch.in_float32 else "fp16", LABELS[impl]) for launch in launches
+    ]
     of_sums, around = (tuple(record for record in records if record.launch.of_sums == chosen) for chosen in (True, False))
     precision = " and ".join(sorted({record.precision for record in of_sums})) or precision
     return TrafficReport(spec, launches.batch_size, launches.block_size, precision, passes, of_sums, naive, impl, around)

@@ -63,8 +63,9 @@ def autotune(pc: TensorCircuit, x, *, seconds: float = 60.0, cache: Path | None 
     caller may stop. The circuit runs what has been found so far (``pc.configs``), also after a stop.
 
     seconds: for all, compilation included. cache: JSON file of what was tuned before on this GPU with these kernels and
-    versions; None keeps none. ``pcv.estimate(plan, config=pc.configs)`` models the tuned launches.
-    Raises ValueError for another implementation or variant "paper".
+    versions; None keeps none. ``pcv.estimate(plan, config=pc.configs)`` models the tuned launches. What is tuned are training's; launches of
+    likelihoods follow their tile_m and tile_b (``config.float32_config``).
+    Raises ValueError for another implementation or variant.
     """
     check_circuit(pc, "autotune")
     engine = pc.engine

@@ -232,6 +232,13 @@ def test_pruned_circuits(keep):
         np.testing.assert_allclose(flows.of(nodes), expected.of(nodes), rtol=5e-3, atol=5e-3, err_msg=repr(nodes))
 
 
+def test_pruning_nothing_changes_no_likelihood():
+    """Before and after are of one precision."""
+    root, x = few_variables(epochs=2)
+    _, report = pcv.prune(interpreted(root, 4), keep=1.0, x=x[:50], return_report=True)
+    assert report.ll_before == report.ll_after
+
+
 def test_a_sibling_200_nats_above_does_no_harm():
     """The largest child of the block has parameter zero in the sum that counts; its own children lie 200 nats lower."""
     far = np.exp(-200.0)

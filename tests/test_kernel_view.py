@@ -1,6 +1,8 @@
 """The Kernel view: counters equal to the traffic model, scenes of real programs, and the page. Its numbers against the Triton
 kernels: interpreted_triton.py."""
 
+import re
+
 import numpy as np
 import pytest
 from pcviz_kernels.tiles import PITCH, SIDES
@@ -73,6 +75,14 @@ def test_a_scene_holds_the_circuits_values(entry, block_size, variant):
     launches = pcv.trace(pc.plan, 200, passes=("forward",), impl="triton", variant=variant).phase("forward")
     launch = next(each for each in launches if (each.layer, each.group) == (2, scene["group"]))
     assert scene["launchBytes"] == launch_traffic(launch, report.device, "fp16").l1_bytes
+
+
+@pytest.mark.parametrize("impl", ["triton", "planned"])
+def test_the_guards_bound_is_that_of_the_variant(entry, impl):
+    report = pcv.estimate(pcv.plan_summary(entry.root, block_size=16), 200, impl=impl)
+    for variant, bound in (("scaled", r"2\^-2[0-9] .* float16"), ("float32", r"2\^-9[0-9] .* float32")):
+        scene = KernelJob().scene(entry, Settings(batch_size=200), report, 16, 2, {"variant": variant})
+        assert re.search(rf"Below {bound} may have lost", scene["guardWhy"]), scene["guardWhy"]
 
 
 def scene_of(entry, phase, block_size, **wish):

@@ -266,7 +266,7 @@ def test_a_gpu_runs_triton_launches_unless_a_precision_is_asked_for():
     assert len(report.records) + len(report.around) == len(pcv.trace(summary, 512, impl="triton"))
     assert pcv.estimate(summary, precision="tf32").impl == pcv.estimate(summary, naive=True).impl == "planned"
     assert pcv.estimate(summary, device=TINY_L2).impl == "planned"  # no tensor cores for float16
-    with pytest.raises(ValueError, match="impl='triton'.*models float16 operands, got precision 'tf32'"):
+    with pytest.raises(ValueError, match="impl='triton'.*models fp16 operands, got precision 'tf32'"):
         pcv.estimate(summary, precision="tf32", impl="triton")
 
 
@@ -318,6 +318,16 @@ def test_forward_passes_in_float32():
         report = pcv.estimate(pcv.plan_summary(roots[circuit], block_size=row.block_size), row.batch_size, passes="forward", variant="float32")
         assert report.precision == "fp32" and {record.bound for record in report.records} <= {"instructions", "latency"}
         assert 0.8 < sum(record.time_ms for record in (*report.records, *report.around)) / row.forward_ms < 1.1, circuit
+
+
+def test_the_precision_of_float32_likelihoods():
+    summary = pcv.plan_summary(pcv.RAT_SPN(4, 32, depth=1, num_repetitions=1, dist=pcv.Categorical(5)), block_size=16)
+    report = pcv.estimate(summary, 32, variant="float32", precision="fp32")
+    assert report.impl == "triton" and report.precision == "fp16 and fp32", "the backward pass is the same"
+    assert {record.launch.phase: record.precision for record in report.records} == {
+        "forward": "fp32", "element_flows": "fp16", "param_flows": "fp16"}  # fmt: skip
+    with pytest.raises(ValueError, match="variant='float32'. models fp32 operands, got precision 'fp16'"):
+        pcv.estimate(summary, 32, variant="float32", precision="fp16", impl="triton")
 
 
 def test_em_takes_less_than_recorded_steps_spend_on_it():

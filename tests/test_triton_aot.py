@@ -196,15 +196,19 @@ def test_what_a_step_needs_is_compiled_before_what_likelihoods_need(monkeypatch)
     queues = []
     monkeypatch.setattr(driver, "_active", SimpleNamespace(get_current_device=lambda: "nothing compiles here"))
     monkeypatch.setattr(ahead, "_cores", lambda: 2)
-    monkeypatch.setattr(ahead, "_fork", lambda queue, cores: queues.append(queue) or (_ for _ in ()).throw(OSError))
+    monkeypatch.setattr(ahead, "_fork", lambda *arguments: queues.append(arguments) or (_ for _ in ()).throw(OSError))
     step, likelihoods = ({call.variant for call in calls} for calls in (engine.step_calls(64, False), engine.calls(64, False, False)))
     ahead.begin(engine.step_calls(64, False), engine.calls(64, False, False))
-    (queue,) = queues
+    ((queue, needed, _),) = queues
+    assert needed == len(step)
     first, rest = queue[: len(step)], queue[len(step) :]
     assert {call.variant for call in first} == step and {call.variant for call in rest} == likelihoods - step and len(rest) >= 3
     for part in (first, rest):
         efforts = [ahead._effort(call) for call in part]
         assert efforts == sorted(efforts, reverse=True)
+    made = [(queue[number].name, *queue[number].kinds) for number in sorted(ahead._with_launcher(queue, needed))]
+    assert len(made) == len(set(made)) and {(call.name, *call.kinds) for call in queue} == set(made)  # a launcher each,
+    assert {(call.name, *call.kinds) for call in first} == set(made[: len({(call.name, *call.kinds) for call in first})])  # the step's with the step
 
 
 def test_keys_do_not_depend_on_the_order_in_which_they_are_made():

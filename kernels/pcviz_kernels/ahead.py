@@ -59,19 +59,21 @@ times: list[CompileTime] = []  # of this process, in order of completion
 
 
 def begin(*passes: Iterable[KernelCall]) -> None:
-    """Start to compile what the calls of some passes need on the current GPU, each kernel once, those of the first pass first; returns at
-    once. Arguments may be on the device "meta"."""
+    """Start to compile what the calls of some passes need on the current GPU, each kernel once, those of the first pass first, the others
+    behind all other work; returns at once. Arguments may be on the device "meta"."""
     device, cores = driver.active.get_current_device(), _cores()
     found: dict[tuple, KernelCall] = {}
+    sizes = []
     for calls in passes:
         new = {call.variant: call for call in calls if (device, call.variant) not in _kernels and call.variant not in found}
         found |= dict(sorted(new.items(), key=lambda item: -_effort(item[1])))
+        sizes.append(len(found))
     queue = list(found.values())
     if not hasattr(triton, "AsyncCompileMode") or min(cores, len(queue)) < 2:
         return
     try:
         with _alone:
-            child, reports = _fork(queue, cores)
+            child, reports = _fork(queue, sizes[0], cores)
     except OSError:  # no memory, or no more processes: compiled in ``finish``
         return
     futures = [_kernels.setdefault((device, call.variant), Future()) for call in queue]
@@ -138,8 +140,9 @@ def _collect(queue: list[KernelCall], futures: list[Future], device, child: int,
                 future.set_result(None)
 
 
-def _fork(queue: list[KernelCall], cores: int) -> tuple[int, int]:
-    """(process that has its own helpers compile, where to read reports). One fork: copying this process's tables of pages takes time."""
+def _fork(queue: list[KernelCall], needed: int, cores: int) -> tuple[int, int]:
+    """(process that has its own helpers compile, where to read reports). ``needed``: calls of the first pass. One fork: copying this process's
+    tables of pages takes time."""
     target, launcher = driver.active.get_current_target(), getattr(driver.active, "launcher_cls", None)
     reports, report = os.pipe()
     try:
@@ -151,21 +154,33 @@ def _fork(queue: list[KernelCall], cores: int) -> tuple[int, int]:
         os.close(report)
         raise
     if child == 0:
-        _compile_as_child(queue, cores, target, launcher, report)
+        _compile_as_child(queue, needed, cores, target, launcher, report)
     os.close(report)
     return child, reports
 
 
-def _compiler(queue: list[KernelCall], target, launcher, report: int) -> Callable[[int], None]:
-    """What compiles a numbered call and reports it. A launcher serves all variants of a kernel with arguments of the same types: it is
-    made with the last of them in the queue."""
-    last = {(call.name, *call.kinds): number for number, call in enumerate(queue)}
+def _with_launcher(queue: list[KernelCall], needed: int) -> set[int]:
+    """The calls with which a launcher is made. It serves all variants of a kernel with arguments of the same types: the last of them that the
+    first pass needs, or, if it needs none, the first."""
+    chosen: dict[tuple, int] = {}
+    for number, call in enumerate(queue):
+        key = call.name, *call.kinds
+        if number < needed or key not in chosen:
+            chosen[key] = number
+    return set(chosen.values())
+
+
+def _compiler(queue: list[KernelCall], needed: int, target, launcher, report: int) -> Callable[[int], None]:
+    """What compiles a numbered call and reports it."""
+    with_launcher = _with_launcher(queue, needed)
 
     def compile_one(number: int) -> None:
+        if number >= needed:
+            os.nice(19)  # no one waits for it
         call, clock = queue[number], [time.perf_counter()]
         kernel = call.compiled()
         clock.append(time.perf_counter())
-        if launcher is not None and last[call.name, *call.kinds] == number:
+        if launcher is not None and number in with_launcher:
             launcher(kernel.src, kernel.metadata)
         clock.append(time.perf_counter())
         os.write(report, REPORT.pack(number, clock[1] - clock[0], clock[2] - clock[1]))
@@ -175,15 +190,15 @@ def _compiler(queue: list[KernelCall], target, launcher, report: int) -> Callabl
     return compile_one
 
 
-def _compile_as_child(queue: list[KernelCall], cores: int, target, launcher, report: int) -> NoReturn:
+def _compile_as_child(queue: list[KernelCall], needed: int, cores: int, target, launcher, report: int) -> NoReturn:
     """Compile the queue with helpers. Ends without any clean-up."""
     status = 1
     try:
         os.setpgid(0, 0)  # to be ended together
         gc.disable()  # nothing on the GPU may be given back from here
-        compile_one = _compiler(queue, target, launcher, report)
+        compile_one = _compiler(queue, needed, target, launcher, report)
         if not _kernels:  # the first of this process: what Triton does once, half a second, with the shortest kernel and for all helpers
-            queue[-1].compiled()
+            queue[max(0, needed - 1)].compiled()
         take, give = os.pipe()
         os.write(give, b"".join(number.to_bytes(2, "little") for number in range(len(queue))))
         os.close(give)

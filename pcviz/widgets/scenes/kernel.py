@@ -53,7 +53,7 @@ def scene_kernel(program: ForwardProgram, launch: Launch, levels: list[tuple[str
         "sums": (number // launch.grid[0]) * config.tile_m, "samples": [low, high], "shown": [low, low + window.stop],
         "sample": sample, "batchSize": launch.batch_size, "tile": [config.tile_m, config.tile_k, config.tile_b],
         **walk(drawn, shown, sizes), "before": bytes_before(launch, number, entry), "launchBytes": launch_bytes(launch, entry),
-        "lost": lost.astype(np.uint8).tobytes(), "guard": _guard_text(lost, at, sample), "guardWhy": guard_why(lost_bound(launch), variant),
+        "lost": lost.astype(np.uint8).tobytes(), "guard": _guard_text(lost, at, sample), "guardWhy": guard_why(lost_bound(launch, variant), variant),
         "axes": [["sum", "child"], ["child", "sample"], ["sum", "sample"]], "kind": "model, L1 requests", "reference": reference,
         "startText": f"Start: read {si_bytes(sizes[0])} of {reads}, accumulator = 0.",
         "storeText": f"Store log p of {config.tile_m} {'sums' if config.tile_m > 1 else 'sum'}: {si_bytes(sizes[-1])}.",

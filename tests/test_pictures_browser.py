@@ -65,8 +65,9 @@ def taken(lab, view: str) -> Image.Image:
     last = None
     for _ in range(80):
         lab.page.wait_for_timeout(250)
+        computes = "Computing" in stage.inner_text()  # before the picture: the answer may come between the two
         shot = stage.screenshot(animations="disabled", caret="hide")
-        if shot == last and "Computing" not in stage.inner_text():
+        if shot == last and not computes:
             return Image.open(io.BytesIO(shot)).convert("RGB")
         last = shot
     raise AssertionError(f"the view {view} still changes, or still computes, after 20 s")

@@ -26,7 +26,7 @@ from .structures import HCLT, HMM, PD, RAT_SPN
 
 CIRCUITS = ("HCLT-256", "PD-256", "RAT-256", "HMM-1024")
 BATCH_SIZE, OTHER_BATCH_SIZE = 512, 300
-CHECKED_BLOCK_SIZE = 64  # of the float64 circuit, which has the same likelihoods at any
+CHECKED_BLOCK_SIZE = 32  # of the float64 circuit, which has the same likelihoods at any
 
 
 def bench_cold(names, folder: Path | None = None) -> Iterator[str]:

@@ -24,7 +24,7 @@ import torch
 from pcviz_kernels.launches import FLOW_SCALE
 
 from . import __version__
-from .bench_step import LARGEST_ERROR, LARGEST_MEAN_ERROR, MeasuredRow, append_row, free, measured, milliseconds, precision_of
+from .bench_step import LARGEST_ERROR, LARGEST_MEAN_ERROR, MeasuredRow, append_row, free, measured, milliseconds
 from .benchmark import WrongResult
 from .circuit import LN2, TensorCircuit
 from .compiler import compile as compile_circuit
@@ -33,6 +33,7 @@ from .layer_reference import ExactLayer, coarse_circuit, coarse_edges, exact_lay
 from .params import edge_values
 from .recorded import LayerFigures, is_own
 from .structures import figure_5_layer
+from .triton_trace import precision_of
 
 LAYERS = {"fig5-dense": figure_5_layer, "fig5-drawn": partial(figure_5_layer, conn_block=8)}
 BLOCK_SIZES = {"fig5-dense": (64, 32, 16, 8, 4, 2, 1), "fig5-drawn": (128, 64, 32, 16, 8, 4, 2, 1)}

@@ -31,6 +31,7 @@ from .ir.counts import circuit_counts
 from .ir.nodes import SumNodes
 from .peers import SEQUENCE, SIZES, SYMBOLS, pyjuice_circuit
 from .recorded import Machine, StepFigures, is_own
+from .triton_trace import precision_of
 
 CHECKED = 16  # samples compared with float64
 LARGEST_ERROR, LARGEST_MEAN_ERROR = 2e-2, 2e-3  # nats: what is asked of the default precision
@@ -165,11 +166,6 @@ class Ours:
     def drop(self) -> None:
         """Drop accumulated flows."""
         self.pc.clear_flows()
-
-
-def precision_of(variant: str | None) -> str:
-    """The precision that a training step of impl="triton" has forward; backward it is fp16."""
-    return "fp32" if variant == "float32" else "fp16"
 
 
 class PyJuice:

@@ -39,6 +39,7 @@ from .compiler.plan import CircuitPlan, PlanSummary
 from .devices import PRECISIONS, DeviceSpec, check_precision, device_spec
 from .tracing import Config, Launch, Operand, check_passes, trace
 from .traffic_time import time_terms
+from .triton_trace import precision_of
 
 SUM_PHASES = ("sum_guard", "ratios", "flow_guard")  # that belong to the sum layer besides its matrix products
 LABELS = {"planned": "model, planned launch", "triton": "model, Triton launch"}
@@ -231,7 +232,7 @@ def estimate(
 
     Raises ValueError for wrong arguments, such as a precision that the device has no rate for.
     """
-    spec, own = device_spec(device), "fp32" if variant == "float32" else "fp16"
+    spec, own = device_spec(device), precision_of(variant)
     if impl is None:
         impl = "triton" if spec.kind == "gpu" and spec.fp16_tflops and precision in (None, own) and not naive else "planned"
     precision = check_precision(own if impl == "triton" and precision is None else precision, spec)

@@ -31,6 +31,11 @@ MANY_CATEGORIES = 512
 VARIANTS = ("scaled", "paper", "float32")
 
 
+def precision_of(variant: str | None) -> str:
+    """The precision of the sums' operands in the forward pass of a training step; backward it is fp16."""
+    return "fp32" if variant == "float32" else "fp16"
+
+
 def triton_trace(
     summary: PlanSummary, batch_size: int, config: Config, passes: tuple[str, ...], variant: str, deterministic: bool, masked: bool
 ) -> Iterator[Launch]:

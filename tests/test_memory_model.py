@@ -74,6 +74,26 @@ def test_on_a_gpu(circuit, block_size):
     check(model_memory(layering(circuit), plan.summary, 512, "gpu"), expected)
 
 
+def test_a_gpu_says_which_batch_fits(monkeypatch):
+    """Of what the driver has free, and the caching allocator keeps unused; a GPU that has no room for the smallest batch says how much it needs."""
+    pytest.importorskip("triton", reason="Triton has no build for this system")
+    from pcviz.triton_engine import FREE_SHARE, TritonEngine
+
+    engine = TritonEngine(pcv.compile(pcv.HMM(4, 16, num_emits=5), block_size=16), torch.device("cpu"))
+    engine.device = torch.device("cuda")  # which is asked for its memory alone
+    need, unused = round(128 * engine.bytes_per_sample() / FREE_SHARE) + 1, 5000
+    free = {"now": 0}
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free["now"] - unused, 10**9))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 3 * unused)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 2 * unused)
+    for batches, fits in ((1, 128), (3, 384), (1000, 4096)):
+        free["now"] = batches * need
+        assert engine.micro_batch == fits == engine.piece(10_000)
+    free["now"] = need // 2
+    with pytest.raises(RuntimeError, match=r"out of memory: 128 samples, the smallest batch, need 0\.00 GiB, and 0\.00 GiB are free on cuda"):
+        engine.piece(1)
+
+
 def test_sizes_are_those_of_the_engine():
     pytest.importorskip("triton", reason="Triton has no build for this system")
     from pcviz_kernels import triton_blocks, triton_launches

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 MAX_CELLS = 128  # rows and columns of a drawn tile: no side that pcviz_kernels.tiles allows is longer
 MAX_STEPS = 16  # sent at a time; the page asks for others when it comes to them
+OTHER_VARIANTS = {  # what a caption says of one that the report's launches are not of
+    "paper": "The other views count the scaled variant, which training runs.",
+    "float32": "Likelihoods are computed so; training, which the other views count, by the scaled variant.",
+}
 
 
 def scene_no_kernel(why: str = "", others: bool = False) -> dict:
@@ -131,12 +135,6 @@ def shape_text(tile: np.ndarray, rows: str, columns: str) -> str:
 
 def floats(values: np.ndarray) -> bytes:
     return np.ascontiguousarray(values, dtype="<f4").tobytes()
-
-
-OTHER_VARIANTS = {
-    "paper": "The other views count the scaled variant, which pcviz runs.",
-    "float32": "Likelihoods are computed so; training, which the other views count, by the scaled variant.",
-}
 
 
 def _caption(launch: Launch, padded: bool, variant: str) -> str:

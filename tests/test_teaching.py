@@ -276,6 +276,8 @@ def test_a_lesson_in_the_page(lab):
     assert answered(lab, "No guess. It is 32") == pytest.approx(ms[1] / ms[64])
     press(lab, "Control+z", "Control+z", "Control+z")
     wait_place(lab, "missing rows", 32)
+    wait_kernel(lab, 32)
+    wait_quiet(lab)  # all that was undone is there: two of the three may need the kernel, and the later one brings its own stages
     kept_in_compare(lab)
     lab.page.click("[data-pcv=share]")
     lab.page.click("[data-pcv=copy-code]")

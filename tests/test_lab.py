@@ -196,6 +196,14 @@ MOVE_AND_LEAVE = """() => {
 }"""
 
 
+# What JupyterLab shows where its kernel answers a loaded page just after two seconds of looking for the widget.
+NOT_FOUND = """() => {
+    const output = document.querySelector('.jp-CodeCell .pcv').closest('.jp-OutputArea-output');
+    output.classList.add('jupyter-widgets');
+    output.textContent = 'Error displaying widget: model not found';
+}"""
+
+
 def told_states(page):
     """[(block size, when)] that the page tells the kernel in a message of its own."""
     told = []
@@ -240,6 +248,10 @@ def test_first_start(served, page):
     kernel_idle(page)
     page.wait_for_timeout(1_000)
     assert counter(page) == "[1]:" and page.locator("[data-pcv=root]").count() == 1, "the explorer of before, not another one"
+    page.evaluate(NOT_FOUND)
+    assert page.locator("[data-pcv=root]").count() == 0
+    page.wait_for_selector("[data-pcv=root][data-block-size='2']")
+    assert page.locator("text=Error displaying widget").count() == 0 and page.locator("[data-pcv=root]").count() == 1
 
 
 @pytest.mark.browser

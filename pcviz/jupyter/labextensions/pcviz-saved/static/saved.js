@@ -1,10 +1,17 @@
 // In a notebook that is opened again the widgets of before are gone, and JupyterLab says so in their place, even where the output
-// brings a table along: the renderer of widgets wins over that of HTML. Here the table takes the place of the message.
+// brings a table along: the renderer of widgets wins over that of HTML. Here the table takes the place of the message. The message
+// can also be wrong: a page that is loaded again looks two seconds for its widgets, and can miss what a busy kernel sends just then.
 (() => {
   const GONE = 'Error displaying widget: model not found';
   const WIDGET = 'application/vnd.jupyter.widget-view+json';
 
-  const showTable = async (area, index, panel) => {
+  const again = new Set(); // widgets that were looked for once more
+
+  const isThere = async (id, kernel) => {
+    const reply = await kernel?.requestCommInfo({ target_name: 'jupyter.widget' });
+    return id in (reply?.content.comms ?? {});
+  };
+  const replaceMessage = async (area, index, panel) => {
     const output = area.model.get(index);
     const message = [...area.widgets[index].node.querySelectorAll('.jupyter-widgets')].find(node => node.textContent === GONE);
     if (!message || !output?.data[WIDGET] || !output.data['text/html']) return;
@@ -12,10 +19,14 @@
     const table = panel.content.rendermime.createRenderer('text/html'); // JupyterLab's own: cleaned where the notebook is not trusted
     await table.renderModel(output);
     message.replaceChildren(table.node);
+    const id = output.data[WIDGET].model_id;
+    if (again.has(id) || !(await isThere(id, panel.sessionContext.session?.kernel))) return;
+    again.add(id);
+    if (area.model.get(index) === output) area.model.set(index, output.toJSON()); // JupyterLab renders it anew
   };
   const look = panel => {
     for (const { outputArea } of panel.content.widgets) {
-      outputArea?.widgets.forEach((_, index) => showTable(outputArea, index, panel));
+      outputArea?.widgets.forEach((_, index) => replaceMessage(outputArea, index, panel));
     }
   };
   const watched = new WeakSet();

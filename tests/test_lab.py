@@ -201,6 +201,7 @@ NOT_FOUND = """() => {
     const output = document.querySelector('.jp-CodeCell .pcv').closest('.jp-OutputArea-output');
     output.classList.add('jupyter-widgets');
     output.textContent = 'Error displaying widget: model not found';
+    return document.querySelectorAll('.pcv').length;
 }"""
 
 
@@ -248,8 +249,7 @@ def test_first_start(served, page):
     kernel_idle(page)
     page.wait_for_timeout(1_000)
     assert counter(page) == "[1]:" and page.locator("[data-pcv=root]").count() == 1, "the explorer of before, not another one"
-    page.evaluate(NOT_FOUND)
-    assert page.locator("[data-pcv=root]").count() == 0
+    assert page.evaluate(NOT_FOUND) == 0
     page.wait_for_selector("[data-pcv=root][data-block-size='2']")
     assert page.locator("text=Error displaying widget").count() == 0 and page.locator("[data-pcv=root]").count() == 1
 

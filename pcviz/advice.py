@@ -149,7 +149,7 @@ def recommend(
     x=None,
     tell: Callable[[int, int, str], None] | None = None,
 ) -> Recommendation:
-    """Time and memory of a training pass at every block size and variant that the circuit ``root`` allows, and which to take.
+    """Time and memory of a training pass at every block size that the circuit ``root`` allows, by each variant that trains, and which to take.
 
     root: a circuit, or a plan or TensorCircuit of it. device: "H100-SXM", "cpu" (this machine, its roofs measured once per process)
     or a ``pcviz.devices.DeviceSpec``. batch_size: samples of a forward and backward pass; where they do not fit into the device's

@@ -90,7 +90,7 @@ def check_likelihoods(pc: TensorCircuit, x: np.ndarray, expected: np.ndarray | N
     if expected is None:
         pc.write_back()
     sample = pc.check_data(x[: CHECKED_SAMPLES if expected is None else len(expected)])
-    found = (pc if phase == "forward" else pc.accumulate_flows)(sample).cpu().double().numpy()
+    found = runner(pc, sample, phase)().cpu().double().numpy()
     expected = log_likelihood(pc.root, sample.cpu().numpy()) if expected is None else expected
     if (np.isneginf(found) != np.isneginf(expected)).any():
         raise WrongResult(f"block size {pc.block_size}: impossible samples are {np.isneginf(found).sum()}, expected {np.isneginf(expected).sum()}.")
@@ -101,18 +101,14 @@ def check_likelihoods(pc: TensorCircuit, x: np.ndarray, expected: np.ndarray | N
     return error
 
 
-def runner(pc: TensorCircuit, x: torch.Tensor, phase: str) -> Callable[[], None]:
-    """What is timed: one call on the whole batch; parameters stay as they are, flows add up in their buffers and stay on the device."""
+def runner(pc: TensorCircuit, x: torch.Tensor, phase: str) -> Callable[[], torch.Tensor]:
+    """What is timed: one call on the whole batch, which returns likelihoods; parameters stay as they are, flows add up in their buffers and
+    stay on the device."""
     if phase not in PHASES:
         raise ValueError(f"phase must be one of {', '.join(PHASES)}, got {phase!r}.")
 
-    def forward():
-        pc(x)
-
-    def forward_backward():
-        pc.accumulate_flows(x)
-
-    return forward if phase == "forward" else forward_backward
+    call = pc if phase == "forward" else pc.accumulate_flows
+    return lambda: call(x)
 
 
 def time_once(run: Callable[[], None], device: torch.device) -> float:
@@ -139,7 +135,8 @@ def measure(
     expected: np.ndarray | None = None,
 ) -> Measurement | None:
     """Check, call ``phase`` ("forward" or "forward+backward") on ``x`` [B, V] ``warm_up`` times, then time it: at least ``repeats`` calls,
-    more while ``max_seconds`` last. Raises WrongResult, and measures nothing, where likelihoods are not those of float64.
+    more while ``max_seconds`` last. Raises WrongResult, and measures nothing, where likelihoods are not those of float64. On a GPU "forward"
+    runs variant "float32", as ``pc(x)`` does, unless the circuit has one of its own (``TensorCircuit``).
 
     ``by_launch``: the launches of a forward pass, too (impl="torch" on a CPU alone: elsewhere a launch returns before it is done).
     ``stop`` is asked between calls; when it answers True the measurement is dropped and None returned. ``expected``: see

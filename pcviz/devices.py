@@ -72,7 +72,7 @@ H100_SXM = DeviceSpec(
     num_sms=132,
     l2_cache_bytes=50_000_000,
     hbm_tb_per_s=3.0,
-    l2_tb_per_s=9.73,  # the most that a recorded launch passes: param_flows of figure 5 at block size 16 (fig5_pcviz_h100.csv)
+    l2_tb_per_s=9.73,  # the most that a recorded launch passed when this was fitted: param_flows of figure 5 at block size 16 (fig5_pcviz_h100.csv)
     l1_tb_per_s=21.9,
     fp32_tflops=51.1,
     tf32_tflops=368.0,
@@ -96,7 +96,7 @@ H100_SXM = DeviceSpec(
     paper_step_ns=(570.0, 33.0),  # the same by the paper's kernel, at block sizes 16 to 64
     float32_step_ns=(192.0, 47.8),  # and by that of float32 operands (layers_h100.csv)
     source="measured on one NVIDIA H100 80GB HBM3 (driver 580.159.04, torch 2.11.0+cu130, triton 3.6.0): assets/recorded/roofs_h100.csv; "
-    "L2: the most that a launch of assets/recorded/fig5_pcviz_h100.csv passes (2026-11-26)",
+    "L2: the most that a launch of assets/recorded/fig5_pcviz_h100.csv passed when this was fitted (2026-11-26)",
     date="2026-11-23",
 )
 

@@ -66,7 +66,8 @@ def prune(
         return root
     before = after = None
     if flows is not None:
-        pruned = TensorCircuit(compile_circuit(root, block_size=pc.block_size), str(pc.device), pc.impl, pc.dtype, pc.variant)
+        plan = compile_circuit(root, block_size=pc.block_size)
+        pruned = TensorCircuit(plan, device=str(pc.device), impl=pc.impl, dtype=pc.dtype, variant=pc.variant)
         before, after = (float(circuit(x, observed).double().mean()) for circuit in (pc, pruned))  # not those of the flows: one precision
     counts = [circuit_counts(circuit).sum_edges for circuit in (pc.root, root)]
     samples = 0 if flows is None else len(flows.lls)

@@ -42,12 +42,12 @@ class ForwardStep:
 
 @dataclass(frozen=True, eq=False)
 class ForwardProgram:
-    """Steps of one program and what it stores: ``logs`` [tile_m, tile_b], +inf for sums that the guard computes again. ``one``: what 1 is
-    stored as in the steps' operands."""
+    """Steps of one program and what it stores: ``logs`` [tile_m, tile_b], +inf for sums that the guard computes again. ``stored_one``: as what
+    1 is stored in the steps' operands."""
 
     steps: tuple[ForwardStep, ...]
     logs: np.ndarray
-    one: float
+    stored_one: float
 
 
 def forward_program(
@@ -74,8 +74,9 @@ def forward_program(
         elements = element_logs(products, logs)
         elements[:, shown.shape[1] :] = -np.inf
         walk = _paper if variant == "paper" else _scaled
-        steps, one = tuple(walk(launch, products, elements, params, config, tile)), np.float32(1) if variant == "float32" else HALF
-        return ForwardProgram(steps, _stored(launch, steps, config, tile, one), float(one))
+        steps, float32 = tuple(walk(launch, products, elements, params, config, tile)), variant == "float32"
+        stored_one = np.float32(1) if float32 else HALF
+        return ForwardProgram(steps, _stored(launch, steps, config, tile, stored_one, float32), float(stored_one))
 
 
 def element_logs(products: TritonProducts, logs: np.ndarray) -> np.ndarray:
@@ -156,12 +157,14 @@ def scaled_units(products: TritonProducts, elements: np.ndarray, dtype=np.float1
     return values, np.stack(tops)
 
 
-def _stored(launch: TritonSums, steps: tuple[ForwardStep, ...], config: LaunchConfig, tile: int, one: np.float32) -> np.ndarray:
+def _stored(
+    launch: TritonSums, steps: tuple[ForwardStep, ...], config: LaunchConfig, tile: int, stored_one: np.float32, float32: bool
+) -> np.ndarray:
     per_block = launch.sum_block // config.tile_m
     m = tile % per_block * config.tile_m + np.arange(config.tile_m)
-    value, top = steps[-1].acc * (1 / (one * one)), steps[-1].base
+    value, top = steps[-1].acc * (1 / (stored_one * stored_one)), steps[-1].base
     real = m < int(launch.num_nodes[tile // per_block])
-    lost = (value < np.float32(2.0 ** lost_log2(launch.num_runs * launch.run, one == 1))) & (top > -np.inf) & real[:, None]
+    lost = (value < np.float32(2.0 ** lost_log2(launch.num_runs * launch.run, float32))) & (top > -np.inf) & real[:, None]
     return np.where(lost, np.float32(np.inf), np.log2(value) + top)
 
 

@@ -101,7 +101,7 @@ class Launch:
 
     @property
     def in_float32(self) -> bool:
-        """Whether it runs and multiplies float32 operands, on CUDA cores (variant "float32")."""
+        """Whether it is a Triton launch that multiplies float32 parameters forward, on CUDA cores (variant "float32")."""
         return bool(self.kernel) and self.phase == "forward" and self.operand("parameters").entry_bytes == 4
 
     @property

@@ -228,7 +228,8 @@ def estimate(
     and 16-bit ones store 2 bytes per entry instead of 4. config: see ``pcviz.tracing.trace``. naive: section 3's parallelization
     instead, one processor per sum and sample that reloads all its inputs. impl: "triton" models the launches that TensorCircuit runs
     on a GPU, whose precision is fp16 (fp32 in forward passes of variant "float32"); "planned" those that the paper's algorithm needs, in
-    any precision. None: "triton" on a GPU, unless another precision or ``naive`` is asked for. variant: of impl="triton", see ``trace``.
+    any precision. None: "triton" on a GPU, unless another precision or ``naive`` is asked for. variant: of impl="triton", see ``trace``;
+    the default is training's, while ``pc(x)`` alone runs variant "float32" on a GPU.
 
     Raises ValueError for wrong arguments, such as a precision that the device has no rate for.
     """
@@ -247,7 +248,8 @@ def estimate(
         launch_traffic(launch, spec, precision if impl == "planned" or launch.in_float32 else "fp16", LABELS[impl]) for launch in launches
     ]
     of_sums, around = (tuple(record for record in records if record.launch.of_sums == chosen) for chosen in (True, False))
-    precision = " and ".join(sorted({record.precision for record in of_sums})) or precision
+    of_records = {record.precision for record in of_sums}  # of variant "float32" two: backward passes are the same in all
+    precision = of_records.pop() if len(of_records) == 1 else precision
     return TrafficReport(spec, launches.batch_size, launches.block_size, precision, passes, of_sums, naive, impl, around)
 
 

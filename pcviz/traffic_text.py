@@ -144,8 +144,9 @@ def report_html(report: TrafficReport) -> str:
 
 def _caption(report: TrafficReport) -> str:
     variant = ", naive parallelization" if report.naive else ""
+    precision = " and ".join(sorted({record.precision for record in report.records})) or report.precision
     return (
-        f"{report.label}{variant}: sum layers at block size {report.block_size}, batch {report.batch_size}, {report.precision}, "
+        f"{report.label}{variant}: sum layers at block size {report.block_size}, batch {report.batch_size}, {precision}, "
         f"{report.device.name} (roofs {report.device.date})"
     )
 

@@ -65,10 +65,10 @@ def _together(terms: dict[str, float]) -> Iterator[tuple[str, float]]:
 
 
 def waits_for_both(launch: Launch) -> bool:
-    """Whether what comes from memory and what passes from L2 to L1 are both waited for: in our kernels on tensor cores, as each step needs
-    both, and shared memory and registers leave room for two to eight programs on a multiprocessor, too few to fill one transfer with
-    another's. One after the other where a step scales its operand or product, as nothing is loaded or multiplied meanwhile; in a level
-    launch as the root of the sum of squares. Stores to L2 are not waited for."""
+    """Whether what comes from memory and what passes from L2 to L1 are both waited for: in our kernels on tensor cores, and of float32 in tiles
+    of their size, as each step needs both, and shared memory and registers leave room for two to eight programs on a multiprocessor, too few
+    to fill one transfer with another's. One after the other where a step scales its operand or product, as nothing is loaded or multiplied
+    meanwhile; in a level launch as the root of the sum of squares. Stores to L2 are not waited for."""
     return bool(launch.kernel) and launch.multiplies and launch.config.uses_tensor_cores
 
 
@@ -82,11 +82,9 @@ def step_ns(launch: Launch, spec: DeviceSpec) -> float:
     indicators of input flows); and on tensor cores where parameters are an operand, because each product is scaled before it is added,
     or, in the kernel of the paper, because a step finds the largest child, and an exponential for each, before it multiplies."""
     tile, phase = launch.config, "paper" if launch.kernel == "sum_forward_paper_kernel" else launch.phase
-    if phase == "paper" and tile.uses_tensor_cores:
-        start, each = spec.paper_step_ns
-        return (start + each * tile.tile_m) * tile.tile_k * tile.tile_b / (2 * SCALAR_STEP)
-    if launch.in_float32 and tile.uses_tensor_cores:
-        start, each = spec.float32_step_ns
+    whole = spec.paper_step_ns if phase == "paper" else spec.float32_step_ns if launch.in_float32 else None
+    if whole and tile.uses_tensor_cores:
+        start, each = whole
         return (start + each * tile.tile_m) * tile.tile_k * tile.tile_b / (2 * SCALAR_STEP)
     if launch.multiplies and tile.uses_tensor_cores:
         rate = spec.scaled_steps_tflops if launch.phase in PARAMETERS_WAITED_FOR and not is_level(launch) else None

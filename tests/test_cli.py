@@ -12,6 +12,7 @@ from pcviz.bench_fresh import prepare_in_fresh_process
 from pcviz.ir.checks import check_circuit
 from pcviz.ir.nodes import sum_vectors
 from pcviz.structures import HMM
+from pcviz.triton_trace import VARIANTS
 
 
 def test_info_names_versions_device_and_places(capsys):
@@ -99,3 +100,9 @@ def test_bench_compile_learns_the_tree_of_images(capsys, tmp_path):
     assert first is not second and len(first.variables) == 9
     assert cli.main(["bench", "compile", "--images", str(tmp_path / "nowhere")]) == 1
     assert "nowhere does not exist" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("what", ["step", "layer"])
+def test_every_variant_can_be_timed(what, variant):
+    assert cli._parser().parse_args(["bench", what, "--variant", variant]).variant == [variant]

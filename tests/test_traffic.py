@@ -18,6 +18,7 @@ from pcviz.ir.nodes import init_params, sum_vectors
 from pcviz.pruning import prune_edges
 from pcviz.recorded import RecordedLaunch, compared_steps, figure_5_rows, layer_times, own_launches, recorded_kernels, recorded_roofs
 from pcviz.traffic import launch_traffic, model_error
+from pcviz.widgets.scenes.memory import scene_memory
 
 estimate = partial(pcv.estimate, impl="planned")
 TINY_L2 = DeviceSpec("tiny", "gpu", 4, 4096, 1.0, 1.0, 1.0, 1.0)
@@ -323,7 +324,8 @@ def test_forward_passes_in_float32():
 def test_the_precision_of_float32_likelihoods():
     summary = pcv.plan_summary(pcv.RAT_SPN(4, 32, depth=1, num_repetitions=1, dist=pcv.Categorical(5)), block_size=16)
     report = pcv.estimate(summary, 32, variant="float32", precision="fp32")
-    assert report.impl == "triton" and report.precision == "fp16 and fp32", "the backward pass is the same"
+    assert report.impl == "triton" and report.precision == "fp32" and "batch 32, fp16 and fp32, " in str(report), "the backward pass is the same"
+    scene_memory("", {16: report})  # which looks up the rate of a precision
     assert {record.launch.phase: record.precision for record in report.records} == {
         "forward": "fp32", "element_flows": "fp16", "param_flows": "fp16"}  # fmt: skip
     with pytest.raises(ValueError, match="variant='float32'. models fp32 operands, got precision 'fp16'"):

@@ -36,7 +36,7 @@ class KernelJob:
         variant = wish.get("variant") if wish.get("variant") in VARIANTS else "paper"
         plan, node_logs = self._circuit.plan, self._logs
         launch, num_groups = _launch(report, "forward", layer, wish)
-        if report.impl == "triton":  # the report's launches are of the other variant
+        if report.impl == "triton":  # the report's launches are of the scaled variant
             launches = trace(plan, settings.batch_size, passes=("forward",), impl="triton", variant=variant)
             launch = next(each for each in launches.phase("forward") if (each.layer, each.group) == (layer, launch.group))
             padding = launch.grid[0] * launch.config.tile_b - node_logs.shape[1]

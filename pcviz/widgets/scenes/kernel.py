@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 MAX_CELLS = 128  # rows and columns of a drawn tile: no side that pcviz_kernels.tiles allows is longer
 MAX_STEPS = 16  # sent at a time; the page asks for others when it comes to them
-OTHER_VARIANTS = {  # what a caption says of one that the report's launches are not of
+CAPTION_OF_VARIANT = {  # of one whose launches the other views do not count
     "paper": "The other views count the scaled variant, which training runs.",
     "float32": "Likelihoods are computed so; training, which the other views count, by the scaled variant.",
 }
@@ -46,8 +46,8 @@ def scene_kernel(program: ForwardProgram, launch: Launch, levels: list[tuple[str
     paper = variant == "paper"
     reference = "running max" if paper else "scale of the block"
     at = sample - low
-    one = np.float32(1 / program.one)
-    drawn = [_step(program.steps[i], one, window, sizes[1 + i], levels[i], paper, widths, config, high - low, at, sample) for i in shown]
+    unscale = np.float32(1 / program.stored_one)
+    drawn = [_step(program.steps[i], unscale, window, sizes[1 + i], levels[i], paper, widths, config, high - low, at, sample) for i in shown]
     reads = "indices and scales" if any(operand.name == "scales" for operand in launch.operands) else "indices (nids, cids, pids)"
     lost = (program.logs == np.inf)[:MAX_CELLS, window]
     stored = (np.where(program.logs == np.inf, exact, program.logs) * np.float32(np.log(2)))[:MAX_CELLS, window]
@@ -96,8 +96,10 @@ def launch_bytes(launch: Launch, entry: int) -> int:
     return sum((operand.loads + operand.stores) * operand.width(entry) for operand in launch.operands)
 
 
-def _step(step, one, window: slice, size: int, level: tuple[str, str], paper: bool, widths: list[int], config, samples: int, at: int, sample: int):
-    """``one``: the factor from what is stored to what it stands for."""
+def _step(
+    step, unscale, window: slice, size: int, level: tuple[str, str], paper: bool, widths: list[int], config, samples: int, at: int, sample: int
+) -> dict:
+    """``unscale``: the factor from what is stored to what it stands for."""
     factor = step.factor[window].astype(np.float32)
     last = step.first + step.count - 1
     parts = f"{si_bytes(widths[0] * step.count * config.tile_m)} from {level[0]}, and e, {si_bytes(widths[1] * step.count * samples)} from {level[1]}"
@@ -106,8 +108,8 @@ def _step(step, one, window: slice, size: int, level: tuple[str, str], paper: bo
     own = f"Sample {sample}: {'running max' if paper else 'scale of the block'} {base:.4g} nats"
     own += f", accumulator × {step.kept[window][at]:.4g}." if paper else "."
     loaded = slice(0, min(step.count, MAX_CELLS))  # the rest of the tile is masked
-    left, right = step.theta.T[:MAX_CELLS, loaded] * one, step.x[loaded, window].astype(np.float32) * one * factor
-    acc = (step.acc * (one * one))[:MAX_CELLS, window]
+    left, right = step.theta.T[:MAX_CELLS, loaded] * unscale, step.x[loaded, window].astype(np.float32) * unscale * factor
+    acc = (step.acc * (unscale * unscale))[:MAX_CELLS, window]
     children = "children" if step.count == config.tile_k else f"of {config.tile_k} children"
     names = [("P", "sums", children), ("e", children, "samples"), ("accumulator", "sums", "samples")]
     return drawn_step(left, right, acc, names, [-1, at, at], size, f"P[children {step.first}..{last}], {parts}; {then} {own}")
@@ -139,8 +141,8 @@ def floats(values: np.ndarray) -> bytes:
 
 def _caption(launch: Launch, padded: bool, variant: str) -> str:
     parts = ["Numbers: numpy, equal to the Triton kernel by test. Bytes: model of the launch."]
-    if launch.kernel and variant in OTHER_VARIANTS:
-        parts.append(OTHER_VARIANTS[variant])
+    if launch.kernel and variant in CAPTION_OF_VARIANT:
+        parts.append(CAPTION_OF_VARIANT[variant])
     if padded:
         parts.append(f"Samples from {count(launch.batch_size)} on are padding, p = 0.")
     return " ".join([*parts, *cut_tiles(launch.config)])

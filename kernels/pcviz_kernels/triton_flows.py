@@ -66,7 +66,7 @@ def _level_flows(cids, elements, ratios, g, first_m, first_k, first_row, num_chi
         x = tl.load(elements + row[:, None] * pitch + b[None, :])  # [TILE_K, TILE_B]
         ratio = tl.load(ratios + ratio_row[:, None] * pitch + b[None, :])  # [TILE_M, TILE_B]
         acc = tl.dot(x, tl.trans(ratio), acc)
-    return acc * tl.exp2(FLOW_SCALE_LOG2 - 30.0 + most)
+    return acc * tl.exp2(most + (FLOW_SCALE_LOG2 - 30.0))
 
 
 @triton.jit
@@ -102,7 +102,7 @@ def _tile_flows(cids, units, elements, tops, ratios, ratio_tops, g, first_m, fir
         else:
             scale = tl.exp2(tl.minimum(tl.load(tops + unit[:, None] * pitch + b[None, :]) + above[None, :], 0.0))
         acc = tl.dot((x.to(tl.float32) * scale).to(tl.float16), tl.trans(ratio), acc)
-    return acc * tl.exp2(FLOW_SCALE_LOG2 - 30.0 + largest)
+    return acc * tl.exp2(largest + (FLOW_SCALE_LOG2 - 30.0))
 
 
 @triton.jit

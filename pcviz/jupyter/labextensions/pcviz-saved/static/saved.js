@@ -5,7 +5,8 @@
   const GONE = 'Error displaying widget: model not found';
   const WIDGET = 'application/vnd.jupyter.widget-view+json';
 
-  const again = new Set(); // widgets that were looked for once more
+  const MOST_LOOKS = 5; // more, of two seconds each, for a widget that its kernel has
+  const looks = new Map();
 
   const isThere = async (id, kernel) => {
     const reply = await kernel?.requestCommInfo({ target_name: 'jupyter.widget' });
@@ -20,8 +21,9 @@
     await table.renderModel(output);
     message.replaceChildren(table.node);
     const id = output.data[WIDGET].model_id;
-    if (again.has(id) || !(await isThere(id, panel.sessionContext.session?.kernel))) return;
-    again.add(id);
+    const before = looks.get(id) ?? 0;
+    if (before === MOST_LOOKS || !(await isThere(id, panel.sessionContext.session?.kernel))) return;
+    looks.set(id, before + 1);
     if (area.model.get(index) === output) area.model.set(index, output.toJSON()); // JupyterLab renders it anew
   };
   const look = panel => {

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from .benchmark import Measurement
 
 PASSES = ("forward", "backward")
-VARIANTS = ("scaled", "paper")  # of impl="triton" that one would train with
+TRAINED_VARIANTS = ("scaled", "paper")  # of impl="triton"
 NEAR, SMALLER, EQUAL = 1.25, 0.95, 1.01
 """Times within a factor of 1.25 do not decide, as the model is meant to be no closer than that; but memory does, from 5% less on."""
 MEASURED_NEAR = 1.1  # the same of measured times
@@ -185,7 +185,7 @@ def _variants(summary: PlanSummary, spec: DeviceSpec, batch_size: int) -> dict[s
     """The modelled launches of a forward and a backward pass, by variant."""
     if spec.kind == "cpu":
         return {"torch": list(estimate(summary, batch_size, spec, PASSES).records)}
-    reports = {variant: estimate(summary, batch_size, spec, PASSES, variant=variant) for variant in VARIANTS}
+    reports = {variant: estimate(summary, batch_size, spec, PASSES, variant=variant) for variant in TRAINED_VARIANTS}
     return {variant: [*report.records, *report.around] for variant, report in reports.items()}
 
 

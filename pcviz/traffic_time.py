@@ -10,6 +10,7 @@ from pcviz_kernels.tiles import SHARED_BYTES, resources
 
 from .devices import DeviceSpec
 from .launch_records import PASSES, Launch, ceil_div
+from .triton_operands import FULL, HALF
 
 SCALAR_STEP = 4096  # values of a step on CUDA cores for which DeviceSpec.scalar_steps_ns has the time
 # phase -> kind of DeviceSpec.latencies_us
@@ -114,7 +115,7 @@ def resident(launch: Launch) -> int:
         return THREADS
     if not launch.multiplies or not launch.config.uses_tensor_cores:
         return RESIDENT
-    in_flight = resources(launch.config, launch.phase).in_flight_bytes * (2 if launch.in_float32 else 1)
+    in_flight = resources(launch.config, launch.phase, FULL if launch.in_float32 else HALF).in_flight_bytes
     return max(1, min(RESIDENT, SHARED_BYTES // in_flight))
 
 

@@ -16,7 +16,7 @@ import torch
 from pcviz_kernels import ahead, torch_blocks
 from pcviz_kernels import triton_blocks as kernels
 from pcviz_kernels.calls import run_all
-from pcviz_kernels.config import LaunchConfig, default_config
+from pcviz_kernels.config import LaunchConfig, default_config, float32_config
 from pcviz_kernels.tiles import FLAGGED
 from pcviz_kernels.triton_blocks import PITCH, Calls
 from pcviz_kernels.triton_launches import UNIT, TritonBuffers, TritonLayer
@@ -323,15 +323,17 @@ class TritonEngine:
 
     def layer_forward(self, layer: TritonLayer, batch: int, variant: str) -> Calls:
         """Values of a layer's sums, from those of the layers below it."""
+        float32 = variant == "float32"
         if variant == "paper":
             products, sums = kernels.product_forward_paper, kernels.sum_forward_paper
         else:
-            float32 = variant == "float32"
             products = partial(kernels.product_forward, float32=float32)
             sums = partial(kernels.sum_forward, level=layer.level and not float32, float32=float32)
         yield from products(layer.products, self.buffers, batch)
         for launch in layer.sums:
-            yield from sums(launch, self.config("forward", launch), layer.products, self.params, self.half_params, self.buffers, batch)
+            config = self.config("forward", launch)
+            config = float32_config(config) if float32 else config
+            yield from sums(launch, config, layer.products, self.params, self.half_params, self.buffers, batch)
 
     def _backward(self, observed: torch.Tensor | None, batch: int) -> Calls:
         buffers = self.buffers

@@ -106,7 +106,7 @@ def test_matrix_kernels_compile_at_every_block_shape(sum_block, child_block):
                 assert ".local" not in ptx, f"{kernel.__name__} {config} spills registers"
             if phase == "forward":
                 config = float32_config(config)
-                sizes |= {"TILE_K": config.tile_k, "TILE_B": config.tile_b}
+                sizes |= {"TILE_M": config.tile_m, "TILE_K": config.tile_k, "TILE_B": config.tile_b}
                 ptx = machine_code(kernel, capability, config.num_warps, config.num_stages, float32=True, LEVEL=False, **sizes)
                 assert "mma" not in ptx and ".local" not in ptx, f"{kernel.__name__} of float32 {config}: tensor cores, or spilled registers"
 

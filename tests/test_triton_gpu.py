@@ -9,7 +9,7 @@ from circuits import trained_params, vectors_with_rows
 from trained import hclt_on_gpu, smooth_images
 
 import pcviz as pcv
-from pcviz.advice import VARIANTS
+from pcviz.advice import TRAINED_VARIANTS
 from pcviz.ir.nodes import SumNodes, topological
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
@@ -347,7 +347,7 @@ def test_recommend_measures_every_choice():
     root, x = pcv.HMM(8, num_latents=64, num_emits=100, seed=0), np.random.default_rng(0).integers(0, 100, (300, 8))
     told = []
     advice = pcv.recommend(root, "H100-SXM", 512, x=x, tell=lambda *step: told.append(step))
-    assert {(choice.block_size, choice.variant) for choice in advice.choices} == {(1 << i, variant) for i in range(7) for variant in VARIANTS}
+    assert {(choice.block_size, choice.variant) for choice in advice.choices} == {(1 << i, variant) for i in range(7) for variant in TRAINED_VARIANTS}
     assert all(choice.measured_ms > 0 for choice in advice.choices) and len(told) >= len(advice.choices)
     assert advice.best.measured_ms <= 1.1 * min(choice.measured_ms for choice in advice.choices)  # or less memory
 

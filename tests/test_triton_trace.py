@@ -15,6 +15,8 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("triton", reason="Triton has no build for this system")
 
 from pcviz_kernels import triton_blocks, triton_launches  # noqa: E402
+from pcviz_kernels.config import LaunchConfig, default_config  # noqa: E402
+from pcviz_kernels.tuned import TunedConfigs  # noqa: E402
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 
 from pcviz import triton_launching, triton_operands, triton_trace  # noqa: E402
@@ -50,11 +52,12 @@ class Fills(TorchDispatchMode):
         return out
 
 
-def executed(plan, batch, variant=None, deterministic=False, masked=False, likelihoods=False):
+def executed(plan, batch, variant=None, deterministic=False, masked=False, likelihoods=False, configs=default_config):
     """(engine, its KernelCalls and torch's (name, entries), in order) of a forward and a backward pass and of EM; or of ``likelihoods``."""
     init_params(plan.root)
     engine, (flat, tables) = TritonEngine(plan, torch.device("cpu"), variant, deterministic), gather_params(plan)
     engine.load(flat, tables)
+    engine.use_configs(configs)
     engine._reserve(batch)
     log = []
     with Fills(log):
@@ -132,6 +135,17 @@ def test_structures(name, block_size):
     root = STRUCTURES[name]()
     check(root, block_size, 300)
     check(root, block_size, 40, deterministic=True)
+
+
+def test_tuned_tiles():
+    """The largest tiles that autotune may find: likelihoods in float32 cut them, as more would not fit a program's registers."""
+    plan = pcv.compile(pcv.figure_5_layer(2, 128), block_size=128)
+    tuned = TunedConfigs({("forward", 128, 128, 256): LaunchConfig(128, 32, 128, num_warps=8, num_stages=4)})
+    for variant, sides in (("scaled", (128, 32, 128)), ("paper", (128, 32, 128)), ("float32", (64, 32, 64))):
+        engine, log = executed(plan, 200, variant, likelihoods=True, configs=tuned)
+        trace = pcv.trace(plan.summary, 200, tuned, passes=("forward",), impl="triton", variant=variant)
+        equal(engine, log, trace, plan)
+        assert sides in {(t.config.tile_m, t.config.tile_k, t.config.tile_b) for t in trace}
 
 
 def test_runs_and_units_of_dense_circuits_are_the_engines():

@@ -70,6 +70,7 @@ def test_resources_of_a_tile():
     """Forward, 64 x 64 x 128 with 8 warps and 4 stages: 8,192 sums on 256 threads; P and e of a step in float16, four times."""
     need = resources(LaunchConfig(64, 64, 128, num_warps=8, num_stages=4), "forward")
     assert (need.accumulators, need.in_flight_bytes) == (32, 4 * 2 * (64 * 64 + 64 * 128))
+    assert resources(LaunchConfig(64, 64, 128), "forward", entry_bytes=4).in_flight_bytes == 2 * 4 * (64 * 64 + 64 * 128)
     assert resources(LaunchConfig(4, 8, 128), "param_flows").accumulators == 32
     assert "512 registers a thread" in why_not(LaunchConfig(8, 64, 128), "forward", 8, 8)
 

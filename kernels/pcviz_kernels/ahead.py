@@ -176,7 +176,7 @@ def _compiler(queue: list[KernelCall], needed: int, target, launcher, report: in
 
     def compile_one(number: int) -> None:
         if number >= needed:
-            os.nice(19)  # no one waits for it
+            os.nice(19)  # the first step does not wait for it
         call, clock = queue[number], [time.perf_counter()]
         kernel = call.compiled()
         clock.append(time.perf_counter())

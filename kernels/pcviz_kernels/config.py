@@ -56,7 +56,8 @@ class LaunchConfig:
 
     @property
     def uses_tensor_cores(self) -> bool:
-        """Whether a step is large enough for a matrix product on tensor cores: every tile side at least 16."""
+        """Whether a step is large enough for a matrix product on tensor cores: every tile side at least 16. Where operands are
+        float32 such a step is a matrix product too, on CUDA cores."""
         return min(self.tile_m, self.tile_k, self.tile_b) >= TENSOR_CORE_TILE
 
     def fit(self, phase: str, sum_block: int, child_block: int) -> LaunchConfig:
@@ -110,12 +111,12 @@ def default_config(phase: str, sum_block: int, child_block: int, batch_size: int
 
 def float32_config(config: LaunchConfig) -> LaunchConfig:
     """Of a forward launch whose operands are float32, where ``config`` is that of float16: matrices are multiplied on CUDA cores, whose
-    threads want few values each. tile_m stays, tile_b is at most 64; tiles of 64 sums and more have 4 warps and walk over 32 children,
-    three steps in flight; smaller ones 2 warps, 64 children and two steps. Blocks below 16 rows stay as they are."""
+    threads want few values each. tile_m and tile_b are at most 64; tiles of 64 sums have 4 warps and walk over 32 children, three steps in
+    flight; smaller ones 2 warps, 64 children and two steps. Blocks below 16 rows stay as they are."""
     if not config.uses_tensor_cores:
         return config
     walked, warps, stages = (32, 4, 3) if config.tile_m >= 64 else (64, 2, 2)
-    return LaunchConfig(config.tile_m, walked, min(64, config.tile_b), num_warps=warps, num_stages=stages)
+    return LaunchConfig(min(64, config.tile_m), walked, min(64, config.tile_b), num_warps=warps, num_stages=stages)
 
 
 def em_config(sum_block: int, num_children: int) -> LaunchConfig:

@@ -16,7 +16,6 @@ PITCH = 128  # samples: buffers hold a multiple of it (triton_blocks.PITCH, whic
 FLAGGED = 32  # sums times samples of one flag of the guard, at least: triton_engine reserves that many
 REGISTERS = 255  # of a thread, on every NVIDIA GPU since Kepler
 SHARED_BYTES = 227 << 10  # of a program, compute capability 9.0
-ENTRY_BYTES = 2  # operands are float16
 
 
 @dataclass(frozen=True)
@@ -37,8 +36,9 @@ def with_sides(phase: str, sum_block: int, child_block: int, tile_m: int, tile_k
     return LaunchConfig(tile_m, tile_k, tile_b, num_warps=8 if tensor_cores and owned >= 8192 else 4, num_stages=stages)
 
 
-def resources(config: LaunchConfig, phase: str) -> Resources:
-    """Accumulator: the owned tile, and without tensor cores a value for each product of a step. Operands: both of a step."""
+def resources(config: LaunchConfig, phase: str, entry_bytes: int = 2) -> Resources:
+    """Accumulator: the owned tile, and without tensor cores a value for each product of a step. Operands: both of a step, in entries of
+    ``entry_bytes``, by default float16."""
     check_phase(phase)
     m, k, b = config.tile_m, config.tile_k, config.tile_b
     owned, operands = {
@@ -47,7 +47,7 @@ def resources(config: LaunchConfig, phase: str) -> Resources:
         "param_flows": (m * k, k * b + m * b),
     }[phase]
     values = owned if config.uses_tensor_cores else m * k * b
-    return Resources(values / (32 * config.num_warps), ENTRY_BYTES * operands * config.num_stages)
+    return Resources(values / (32 * config.num_warps), entry_bytes * operands * config.num_stages)
 
 
 def why_not(config: LaunchConfig, phase: str, sum_block: int, child_block: int) -> str:

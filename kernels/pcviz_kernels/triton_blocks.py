@@ -12,7 +12,7 @@ import triton
 from triton.runtime.errors import OutOfResources  # noqa: F401  (what a config that needs too much raises)
 
 from .calls import KernelCall
-from .config import LaunchConfig, em_config, em_gaussian_config, em_inputs_config, float32_config, input_flows_config
+from .config import LaunchConfig, em_config, em_gaussian_config, em_inputs_config, input_flows_config
 from .triton_em import em_inputs_kernel, em_sums_kernel
 from .triton_flows import (
     element_flows_kernel,
@@ -99,7 +99,6 @@ def sum_forward(
     """Sums of a group, then the lost ones again. ``level``: the scales of their children are left in ``buffers.block_tops``.
     ``float32``: of such elements and parameters."""
     weights, elements = (params, buffers.element_flows) if float32 else (half_params, buffers.elements)
-    config = float32_config(config) if float32 else config
     num_columns = columns(batch, config.tile_b)
     grid = (num_columns * (launch.num_sum_blocks * launch.sum_block // config.tile_m),)
     read = (launch.nids, launch.cids, launch.pids, launch.units, launch.block_units, launch.num_nodes, weights, elements, buffers.tops)

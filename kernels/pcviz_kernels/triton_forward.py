@@ -232,7 +232,7 @@ def sum_forward_paper_kernel(nids, cids, pids, num_nodes, weights, elements, log
             products = tl.trans(tl.sum(theta.to(tl.float32)[:, :, None] * x.to(tl.float32)[:, None, :], axis=0))
         acc = acc * tl.exp2(largest - finite(new))[:, None] + products
         largest = new
-    value = tl.trans(acc) * 9.313225746154785e-10  # 2^-30
+    value = unscaled(tl.trans(acc), tl.float16)
     lost = (value < lost_below) & (largest > -float("inf"))[None, :] & (m < tl.load(num_nodes + g))[:, None]
     row = tl.load(nids + g).to(tl.int64) + m
     tl.store(logs + row[:, None] * pitch + b[None, :], tl.where(lost, LOST, fast_log2(value) + largest[None, :]))

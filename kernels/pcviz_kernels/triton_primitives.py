@@ -34,10 +34,6 @@ def log2_of(values, exact: tl.constexpr):
         return fast_log2(values)
 
 
-if not triton.knobs.runtime.interpret:
-    fast_log2.cache_key  # noqa: B018  (Triton puts INTERPRETED into the keys of its callers only once its own is known: so all are the same in any order)
-
-
 @triton.jit
 def to_half(values):
     """Values in [0, 1] as float16 times 2^15."""

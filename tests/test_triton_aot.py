@@ -171,6 +171,7 @@ def test_a_step_is_compiled_ahead(monkeypatch, tmp_path):
     hits = []
     monkeypatch.setattr(triton.knobs.compilation, "listener", lambda *, cache_hit, **what: hits.append(cache_hit))
     monkeypatch.setattr(ahead, "times", [])
+    monkeypatch.setattr(ahead, "_cores", lambda: 5)
     ahead.begin(engine._without_memory().step_calls(128, False))
 
     engine.load(torch.zeros(plan.num_params), [torch.zeros(len(group.sources), group.stride, 3) for group in plan.inputs])

@@ -79,7 +79,7 @@ def test_compared_steps_are_checked_medians_of_both_engines():
 
 
 def test_the_kernel_of_the_paper_is_recorded_too():
-    """As right as the other, and slower forward, less so in whole circuits, where inputs, products and the host take their part; backward both
+    """As right as the other, and slower forward, less so in whole circuits, where inputs and products take their part; backward both
     run the same kernels, which scale in each step where the kernel of the paper has left no scales: not below block size 16, where no
     layer is level."""
     variants = "scaled", "paper"

@@ -296,7 +296,7 @@ def test_kernels_of_whole_circuits(capsys):
 
 @pytest.mark.parametrize("variant", ["scaled", "paper", "float32"])
 def test_whole_steps(variant):
-    """Both passes and EM, against recorded steps, which the host begins: by each kernel of sums, in circuits that none was fitted to."""
+    """Both passes and EM, against recorded steps: by each kernel of sums, in circuits that none was fitted to."""
     pixels = pcv.Categorical(256)
     roots = {"RAT-256": pcv.RAT_SPN(784, 256, depth=4, num_repetitions=4, dist=pixels),
              "PD-128": pcv.PD((28, 28), 128, split_intervals=4, dist=pixels, conn_block=32)}  # fmt: skip
@@ -309,7 +309,7 @@ def test_whole_steps(variant):
 
 
 def test_forward_passes_in_float32():
-    """Against recorded ones of more than 2 ms, which the host begins, too, in circuits that the model was not fitted to."""
+    """Against recorded ones of more than 2 ms, in circuits that the model was not fitted to."""
     roots = {"PD-128": pcv.PD((28, 28), 128, split_intervals=4, dist=pcv.Categorical(256), conn_block=32),
              "PD-256": pcv.PD((28, 28), 256, split_intervals=4, dist=pcv.Categorical(256), conn_block=32),
              "HMM-2048": pcv.HMM(32, 2048, num_emits=4023)}  # fmt: skip
@@ -332,13 +332,12 @@ def test_the_precision_of_float32_likelihoods():
         pcv.estimate(summary, 32, variant="float32", precision="fp16", impl="triton")
 
 
-def test_em_takes_less_than_recorded_steps_spend_on_it():
-    """Recorded steps take it, and the host's work, beyond the two passes."""
+def test_em_is_what_recorded_steps_take_beyond_both_passes():
     root, rows = pcv.HMM(32, 2048, num_emits=4023), [row for row in compared_steps() if (row.circuit, row.deterministic) == ("HMM-2048", 0)]
     (row,) = (row for row in rows if row.provenance.is_own)
     report = pcv.estimate(pcv.plan_summary(root, block_size=row.block_size), row.batch_size, passes="em")
     modelled = sum(record.time_ms for record in (*report.records, *report.around))
-    assert 0.25 < modelled / (row.step_ms - row.forward_backward_ms) < 1
+    assert 0.7 < modelled / (row.step_ms - row.forward_backward_ms) < 1.3
     assert report.total.launches == len(report.records) and {record.direction for record in report.around} == {"em"}
 
 

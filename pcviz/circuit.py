@@ -276,14 +276,13 @@ class TensorCircuit:
         return self.engine.memory_use(checked_integer("memory(batch_size=...)", batch_size))
 
     def _run(self, evidence: Evidence, read: Callable, backward: bool = False) -> list[torch.Tensor]:
-        """What ``read`` takes from the engine after each micro-batch. A batch that fails the check in front of its passes leaves no flows,
-        and its results are dropped here."""
+        """What ``read`` takes from the engine after each micro-batch. On a GPU checks run beside the passes; a batch that fails
+        them leaves no flows, and its results are dropped here."""
         results = []
         for x, mask in self.micro_batches(evidence.x, evidence.observed):
-            self.engine.run(x, mask, backward, evidence.judge)
+            self.engine.run(x, mask, backward, evidence.fits)
             results.append(read(self.engine))
-        if evidence.judge is not None and not self.engine.fits():
-            self.domain.complain(evidence.x)
+        evidence.confirm()
         return results
 
     def micro_batches(self, x: torch.Tensor, observed: torch.Tensor | None = None):
@@ -311,12 +310,7 @@ class TensorCircuit:
         return evidence.x, evidence.observed
 
     def _evidence(self, x, observed) -> Evidence:
-        """Checked data; unchecked where the engine checks them in front of its passes, and one run takes them all: no flows of an
-        earlier one may stay."""
-        evidence = self.domain.deferred(x, observed) if self.engine.defers_checks else self.domain.checked(x, observed)
-        if evidence.judge is not None and len(evidence.x) > self.engine.piece(len(evidence.x)):
-            return self.domain.checked(evidence.x, evidence.observed)
-        return evidence
+        return self.domain.deferred(x, observed) if self.engine.defers_checks else self.domain.checked(x, observed)
 
 
 def _checked_device(device) -> torch.device:

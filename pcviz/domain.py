@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import torch
 
 from .compiler.plan import CircuitPlan
@@ -22,7 +19,6 @@ class Domain:
         for group in plan.inputs:
             num_cats[[nodes.var for nodes in group.vectors]] = 0 if group.is_gaussian else group.dist.num_cats
         self.has_reals = bool((num_cats == 0).any())
-        self.kind = dtype if self.has_reals else torch.int64  # of checked data
         highest = num_cats - 1
         if self.has_reals:
             real, limit = num_cats == 0, torch.finfo(dtype).max
@@ -38,25 +34,17 @@ class Domain:
         return Evidence(check_values(x, self.num_cats, self.dtype), observed)
 
     def deferred(self, x, observed=None) -> Evidence:
-        """The same without waiting for the device: data that are still to go through ``judge``. Checked at once are shape and type, and the
-        values of what is empty or would be rounded to ``kind``."""
+        """The same without waiting for the device: data brought to values that variables take, and a check whose result
+        ``Evidence.confirm`` reads. What can be told without the values is checked at once."""
         x, observed = self._hidden(x, observed)
-        if len(x) == 0 or torch.promote_types(x.dtype, self.kind) != self.kind:
-            return Evidence(check_values(x, self.num_cats, self.dtype), observed)
-        return Evidence(x, observed, self.judge)
-
-    def judge(self, given: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """``given`` [B, V] of ``kind``, on the device: the data brought to values that variables take, and a bool, False where that has
-        changed them, so that nothing computed from them may be used. The device is not waited for."""
+        if len(x) == 0 or x.is_complex() or (x.is_floating_point() and not self.has_reals):
+            check_values(x, self.num_cats, self.dtype)  # raises
+        given = x if x.is_floating_point() else x.to(self.dtype if self.has_reals else torch.int64)
         near = given.clamp(self._lowest, self._highest)  # NaN stays, and is not equal to itself
         if self.has_reals:
             near = torch.where(self._real, near, near.round()).nan_to_num_(0.0)
-        return near, (near == given).all()
-
-    def complain(self, x: torch.Tensor) -> None:
-        """Raise ValueError for data that ``judge`` has refused."""
-        check_values(x, self.num_cats, self.dtype)
-        raise RuntimeError("x was refused on the device, and nothing is found wrong with it here.")
+        fits = (near == given).all()
+        return Evidence(near.to(self.dtype) if self.has_reals else near, observed, fits, lambda: self._complain(x))
 
     def _hidden(self, x, observed) -> tuple[torch.Tensor, torch.Tensor | None]:
         x = as_table(x, len(self.num_cats)).to(self.device)
@@ -65,15 +53,35 @@ class Domain:
         observed = check_mask(observed, x)
         return x.masked_fill(~observed, 0), observed
 
+    def _complain(self, x: torch.Tensor) -> None:
+        check_values(x, self.num_cats, self.dtype)
+        raise ValueError(f"x has values beyond the largest {self.dtype}, in which this circuit computes.")
 
-@dataclass(frozen=True)
+
 class Evidence:
-    """Data ``x`` [B, V] and their mask ``observed`` (bool [B, V] or [1, V], or None). ``judge``: None where the data are checked, then
-    they are of ``Domain.kind``; else what they are still to go through, after that type."""
+    """Data ``x`` [B, V], int64 or of the circuit's dtype, and their mask ``observed`` (bool [B, V] or [1, V], or None).
 
-    x: torch.Tensor
-    observed: torch.Tensor | None
-    judge: Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]] | None = None
+    ``fits``: None where the data are checked already; else a bool on the device, False: ``x`` is not what was given, and nothing
+    that was computed from it may be used. ``confirm`` then raises. It waits for the check alone, not for what was queued after it.
+    """
+
+    def __init__(self, x: torch.Tensor, observed: torch.Tensor | None, fits: torch.Tensor | None = None, complain=None):
+        self.x, self.observed, self.fits, self._complain = x, observed, fits, complain
+        if fits is not None and fits.is_cuda:
+            self._answer = torch.empty((), dtype=torch.bool, pin_memory=True).copy_(fits, non_blocking=True)
+            self._arrived = torch.cuda.Event()
+            self._arrived.record(torch.cuda.current_stream(fits.device))
+        else:
+            self._answer, self._arrived = fits, None
+
+    def confirm(self) -> None:
+        """Raise ValueError where the data are not what the circuit's variables take."""
+        if self.fits is None:
+            return
+        if self._arrived is not None:
+            self._arrived.synchronize()
+        if not self._answer.item():
+            self._complain()
 
 
 def as_table(x, num_vars: int) -> torch.Tensor:
@@ -111,10 +119,7 @@ def check_values(x: torch.Tensor, num_cats: torch.Tensor, dtype: torch.dtype) ->
         _check_finite(x[:, real], real)
         _check_integral(x[:, ~real], ~real)
     _check_categories(x[:, ~real].to(torch.int64), ~real, num_cats)
-    values = x.to(dtype if real.any() else torch.int64)
-    if x.dtype == torch.float64 and not torch.isfinite(values).all():
-        raise ValueError(f"x has values beyond the largest {dtype}, in which this circuit computes.")
-    return values
+    return x.to(dtype if real.any() else torch.int64)
 
 
 def _check_finite(x: torch.Tensor, chosen: torch.Tensor) -> None:

@@ -146,7 +146,7 @@ def _on_gpu(sizes: Sizes, batch_size: int, room: int | None) -> MemoryUse:
     elements = sizes.most(lambda layer: layer.gpu_element_rows)
     ratios = sizes.most(lambda layer: layer.summary.num_sum_rows)
     units, ratio_units = sizes.most(lambda layer: layer.summary.element_units), sizes.most(lambda layer: layer.sum_units)
-    data = 13 * sizes.num_vars  # as given and, checked, categories: 8 and 4 bytes; where there are real numbers, 4, 4 and these, 4; the mask
+    data = (5 + 4 * sizes.has_reals) * sizes.num_vars  # categories, mask and real numbers
     kept = 1 + sum(layer.sum_blocks for layer in sizes.layers if layer.summary.level)  # scales of level layers, for the backward pass
     per_sample = 8 * sizes.node_rows + 6 * elements + 4 * (units + kept) + 2 * ratios + 4 * ratio_units + data
     parameters = 6 * sizes.params + FLOATS * sizes.table_params  # in 4 bytes, and in 2 for tensor cores

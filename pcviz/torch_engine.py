@@ -92,9 +92,9 @@ class TorchEngine:
         """Samples of ``batch`` that one run takes."""
         return self.micro_batch
 
-    def run(self, x: torch.Tensor, observed: torch.Tensor | None, backward: bool = False, judge: None = None) -> None:
+    def run(self, x: torch.Tensor, observed: torch.Tensor | None, backward: bool = False, fits: None = None) -> None:
         """A forward pass for x [V, b] integers, ``observed`` bool [V, b or 1]; then, if asked for, the backward pass, which adds to
-        the parameter flows. ``root_logs``, ``node_logs`` and ``node_flows`` are of the last run. Data are checked before: no ``judge``."""
+        the parameter flows. ``root_logs``, ``node_logs`` and ``node_flows`` are of the last run. Data are checked before: no ``fits``."""
         x = x.contiguous()
         self.views = self.memory.views(x.shape[1], backward)
         self._forward(x, observed)

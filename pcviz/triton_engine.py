@@ -7,7 +7,6 @@ them. Under Triton's interpreter (TRITON_INTERPRET=1, set before the first impor
 from __future__ import annotations
 
 import copy
-import threading
 from collections.abc import Callable
 from functools import cached_property, partial
 from itertools import chain
@@ -35,8 +34,7 @@ LARGEST_BATCH = 4096
 MOST_VECTORS = 65535  # of inputs in a launch: programs along the second axis of a CUDA grid
 LARGEST_PARAM = torch.finfo(torch.float16).max / 2**15  # of a sum; kernels read them times 2^15
 FREE_SHARE = 0.8  # of the memory that is free when buffers are made
-GRAPHS = 12  # recorded passes, and checks of their data, that are kept
-_recording = threading.Lock()  # torch has one stream for all that record
+GRAPHS = 8  # recorded passes that are kept
 
 
 class TritonEngine:
@@ -59,10 +57,8 @@ class TritonEngine:
         self.flows_written_once = flows_written_once(map(elements_with_blocks, plan.layers))
         self._partly_read = {launches for launches, layer in zip(self.layers, plan.layers) if unread_blocks(layer)}
         self.settings, self._set = torch.zeros(2, dtype=torch.float32, device=device), (0.0, 0.0)  # of EM: step size, pseudocount
-        self._accepted = torch.ones(1, dtype=torch.float32, device=device)  # 0: a batch failed its check and may leave no flows
-        self._answer = torch.ones(1, dtype=torch.bool, pin_memory=device.type == "cuda")  # the same for the host, when ``_answered``
-        self._answered = torch.cuda.Event() if device.type == "cuda" else None
-        self.buffers = self.given = self.observed = None
+        self._accepted = torch.ones(1, dtype=torch.float32, device=device)  # 0: a batch failed its checks and may leave no flows
+        self.buffers = self.observed = None
         self._graphs: dict[tuple, torch.cuda.CUDAGraph] = {}
         self._compiled: set[tuple] = set()
         self.configs: Callable[..., LaunchConfig] = default_config
@@ -138,19 +134,13 @@ class TritonEngine:
 
     def bytes_per_sample(self) -> int:
         """Bytes of the buffers per sample of a micro-batch (a multiple of ``PITCH`` samples is allocated)."""
-        data = self.plan.num_vars * (self._kind.itemsize + 1)  # as given, and the mask
-        return sum(rows * dtype.itemsize for rows, dtype in self._rows().values()) + data
-
-    @property
-    def _kind(self) -> torch.dtype:
-        """Of checked data: ``Domain.kind``."""
-        return torch.float32 if any(launch.is_gaussian for launch in self.inputs) else torch.int64
+        return sum(rows * dtype.itemsize for rows, dtype in self._rows().values()) + self.plan.num_vars  # and the mask
 
     def _rows(self) -> dict[str, tuple[int, torch.dtype]]:
         elements = max(layer.products.num_rows for layer in self.layers)
         sums = max(layer.num_ratio_rows for layer in self.layers)
         more = {"lost_ratios": (sums, torch.float32)} if self.deterministic else {}
-        if self._kind == torch.float32:
+        if any(launch.is_gaussian for launch in self.inputs):
             more["reals"] = self.plan.num_vars, torch.float32
         return {
             "logs": (self.plan.num_node_rows, torch.float32),
@@ -204,7 +194,7 @@ class TritonEngine:
         if self.buffers is not None and self.buffers.pitch >= pitch:
             return
         self._graphs.clear()
-        self.buffers = self.given = self.observed = None
+        self.buffers = self.observed = None
         buffers = {}
         for name, (rows, dtype) in self._rows().items():
             buffers[name] = torch.full((rows, pitch), torch.nan if dtype.is_floating_point else 0, dtype=dtype, device=self.device)
@@ -215,17 +205,17 @@ class TritonEngine:
         self.buffers.flows.zero_()  # likewise
         for nodes in self.plan.node_vectors():
             self.buffers.logs[self.plan.rows_of(nodes)] = self.buffers.flows[self.plan.rows_of(nodes)] = torch.nan
-        self.given = torch.zeros((self.plan.num_vars, pitch), dtype=self._kind, device=self.device)
         self.observed = torch.zeros((self.plan.num_vars, pitch), dtype=torch.uint8, device=self.device)
 
     # ---- passes -----------------------------------------------------------------------------------------------------
 
-    def run(self, x: torch.Tensor, observed: torch.Tensor | None, backward: bool = False, judge: Callable | None = None) -> None:
+    def run(self, x: torch.Tensor, observed: torch.Tensor | None, backward: bool = False, fits: torch.Tensor | None = None) -> None:
         """A forward pass for x [V, b], ``observed`` bool [V, b or 1]; then, if asked for, the backward pass, which adds to
-        the parameter flows. ``root_logs``, ``node_logs`` and ``node_flows`` are of the last run. ``judge``: see domain.Evidence; a batch
-        that it refuses leaves no flows, and ``fits`` says so."""
+        the parameter flows. ``root_logs``, ``node_logs`` and ``node_flows`` are of the last run. ``fits``: see domain.Evidence."""
         batch, masked = x.shape[1], observed is not None
-        self._fill(x, observed, judge)
+        self._fill(x, observed)
+        if backward:
+            self._accepted.fill_(1.0) if fits is None else self._accepted.copy_(fits)
         self._replay(("run", batch, masked, backward), lambda: self.calls(batch, masked, backward))
 
     def max_logs(self, x: torch.Tensor, observed: torch.Tensor) -> torch.Tensor:
@@ -234,42 +224,15 @@ class TritonEngine:
         self._replay(("max", x.shape[1]), lambda: self._max_calls(x.shape[1]))
         return self.node_logs()
 
-    def fits(self) -> bool:
-        """Whether the data of the last run passed its ``judge``. Waits for the check alone, not for the passes behind it."""
-        if self._answered is not None:
-            self._answered.synchronize()
-        return bool(self._answer)
-
-    def _fill(self, x: torch.Tensor, observed: torch.Tensor | None, judge: Callable | None = None) -> None:
-        """Copy data and mask to where the kernels read them; the check on the way is recorded, as its many short launches would keep the
-        GPU waiting for the host."""
+    def _fill(self, x: torch.Tensor, observed: torch.Tensor | None) -> None:
+        """Copy data and mask to where the kernels read them."""
         batch = self._batch = x.shape[1]
         self._reserve(batch)
+        self.buffers.categories[:, :batch] = x
+        if self.buffers.reals is not None:
+            self.buffers.reals[:, :batch] = x
         if observed is not None:
             self.observed[:, :batch] = observed
-        if judge is None:
-            self._take(x)
-            self._accepted.fill_(1.0)
-            return
-        self.given[:, :batch] = x
-        if self.device.type == "cuda":
-            with torch.cuda.device(self.device):
-                self._graph(("judge", batch), lambda: self._judge(judge, batch)).replay()
-                self._answered.record()
-        else:
-            self._judge(judge, batch)
-
-    def _take(self, x: torch.Tensor) -> None:
-        """Checked data [V, b]."""
-        self.buffers.categories[:, : x.shape[1]] = x
-        if self.buffers.reals is not None:
-            self.buffers.reals[:, : x.shape[1]] = x
-
-    def _judge(self, judge: Callable, batch: int) -> None:
-        near, fits = judge(self.given[:, :batch].t())
-        self._take(near.t())
-        self._accepted.copy_(fits)
-        self._answer.copy_(fits, non_blocking=True)
 
     def calls(self, batch: int, masked: bool, backward: bool) -> Calls:
         """The kernel calls of ``run``, on the data that it left. Each is to be run before the next is asked for: buffers are
@@ -323,15 +286,14 @@ class TritonEngine:
             ahead.finish(chain(calls(), self._em()) if kind[-1] is True else calls())  # after a backward pass comes EM
             run_all(calls())
         else:
-            self._graph(key, lambda: run_all(calls())).replay()
+            self._graph(key, calls).replay()
 
-    def _graph(self, key: tuple, run: Callable[[], None]) -> torch.cuda.CUDAGraph:
-        """What ``run`` launches, recorded at the first time."""
+    def _graph(self, key: tuple, calls: Callable[[], Calls]) -> torch.cuda.CUDAGraph:
         graph = self._graphs.pop(key, None)
         if graph is None:
             graph = torch.cuda.CUDAGraph()
-            with _recording, torch.cuda.graph(graph, capture_error_mode="thread_local"):  # another thread may load its kernels meanwhile
-                run()
+            with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # another thread may load the kernels of its circuit meanwhile
+                run_all(calls())
         self._graphs[key] = graph  # the most recent is last
         if len(self._graphs) > GRAPHS:
             del self._graphs[next(iter(self._graphs))]

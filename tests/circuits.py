@@ -42,15 +42,6 @@ def random_data(root: Nodes, count: int, seed: int = 0) -> np.ndarray:
     return np.stack(columns, axis=1).astype(np.float64)
 
 
-def judged(domain, x, observed=None):
-    """Data as an engine takes them that checks beside its passes, as a GPU's does."""
-    evidence = domain.deferred(x, observed)
-    near, fits = evidence.judge(evidence.x.to(domain.kind))
-    if not fits:
-        domain.complain(evidence.x)
-    return near
-
-
 def trained_params(root: Nodes, rng: np.random.Generator, zero_share: float = 0.0) -> None:
     """Replace all parameters by skewed ones, a share of them exactly zero; every row still sums to 1."""
     for nodes in topological(root):

@@ -203,7 +203,7 @@ def _compile_as_child(queue: list[KernelCall], needed: int, cores: int, target, 
         os.write(give, b"".join(number.to_bytes(2, "little") for number in range(len(queue))))
         os.close(give)
         helpers = min(cores, len(queue))
-        while helpers > 1:  # each forks for half of those it stands for: one after the other, the last of 16 would begin a third of a second later
+        while helpers > 1:  # each forks for half of those it stands for: one after the other, the last of 16 would begin 0.25 s later
             helpers = helpers // 2 if os.fork() == 0 else helpers - helpers // 2
         while number := os.read(take, 2):
             compile_one(int.from_bytes(number, "little"))

@@ -85,7 +85,7 @@ def bench_step(
             mode = ", deterministic" if row.deterministic else ""
             yield (
                 f"{row.circuit} {row.engine} {row.variant}{mode}: step {row.step_ms:.2f} ms, forward {row.forward_ms:.2f}, "
-                f"forward + backward {row.forward_backward_ms:.2f}, a step by itself {row.alone_ms:.2f}, peak {row.peak_gib:.2f} GiB, "
+                f"forward + backward {row.forward_backward_ms:.2f}, peak {row.peak_gib:.2f} GiB, "
                 f"compile {row.compile_s:.1f} s, first step {row.first_step_s:.1f} s, "
                 f"log p within {row.max_abs_error:.1e} of float64 (mean {row.mean_error:+.1e})"
             )
@@ -216,14 +216,13 @@ def _measure(name, build: Callable, root, x, exact, repeats, commit, engine, blo
     error = check_error(name, f"{engine} {variant}", exact, found)
     first_step_s = first_forward_s + timed(step)[0]
     forward, both, steps = (milliseconds_in_a_row(run, repeats) for run in (running.forward, running.forward_backward, step))
-    alone = milliseconds(step, repeats)
     peak, counts = (torch.cuda.max_memory_allocated() - before) / 2**30, circuit_counts(root)
     return StepRow(
         **measured(commit, engine, name, block_size, len(x), running.precision, variant), deterministic=int(deterministic),
         nodes=counts.nodes, edges=counts.edges, sum_edges=counts.sum_edges,
         compile_s=round(compile_s, 2), first_step_s=round(first_step_s, 2),
         forward_ms=round(statistics.median(forward), 4), forward_backward_ms=round(statistics.median(both), 4),
-        step_ms=round(statistics.median(steps), 4), alone_ms=round(statistics.median(alone), 4),
+        step_ms=round(statistics.median(steps), 4),
         peak_gib=round(peak, 3), max_abs_error=float(f"{np.abs(error).max():.2e}"), mean_error=float(f"{error.mean():.2e}"),
         samples=" ".join(f"{value:.3f}" for value in steps),
     )  # fmt: skip

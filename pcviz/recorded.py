@@ -126,8 +126,7 @@ class Figure5Row:
 class StepFigures:
     """One circuit's training step (forward, backward, mini-batch EM). ``deterministic``: 1 for TensorCircuit(..., deterministic=True), else 0.
     Times are medians of calls one behind the other, as in training, where the host prepares each while the GPU has the one before;
-    ``alone_ms``: of a step by itself, which waits for the host first. ``samples``: the steps in ms whose median is ``step_ms``. Errors of log p
-    in nats, against float64 in the same run."""
+    ``samples``: the steps in ms whose median is ``step_ms``. Errors of log p in nats, against float64 in the same run."""
 
     deterministic: int
     nodes: int
@@ -138,7 +137,6 @@ class StepFigures:
     forward_ms: float
     forward_backward_ms: float
     step_ms: float
-    alone_ms: float
     peak_gib: float
     max_abs_error: float
     mean_error: float

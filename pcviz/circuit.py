@@ -325,7 +325,7 @@ def _checked_device(device) -> torch.device:
     if found.type == "cuda" and (found.index or 0) >= count:
         here = "finds no NVIDIA GPU" if count == 0 else f"finds {count}, numbered from 0"
         raise ValueError(f"device={device!r} needs an NVIDIA GPU; torch {torch.__version__} {here} (see 'pcviz info'). device='cpu' runs anywhere.")
-    return found
+    return torch.device("cuda", torch.cuda.current_device()) if found == torch.device("cuda") else found  # whichever is current later
 
 
 def check_circuit(pc, what: str) -> None:

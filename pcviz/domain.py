@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from .compiler.plan import CircuitPlan
@@ -116,16 +118,19 @@ def check_values(x: torch.Tensor, num_cats: torch.Tensor, dtype: torch.dtype) ->
         expected, example = ("numbers", "float32") if real.any() else ("integers (categories)", "int64")
         raise ValueError(f"x must hold {expected}, got dtype {x.dtype}; convert it, e.g. x.astype('{example}').")
     if x.is_floating_point():
-        _check_finite(x[:, real], real)
+        _check_finite(x[:, real], real, dtype)
         _check_integral(x[:, ~real], ~real)
     _check_categories(x[:, ~real].to(torch.int64), ~real, num_cats)
     return x.to(dtype if real.any() else torch.int64)
 
 
-def _check_finite(x: torch.Tensor, chosen: torch.Tensor) -> None:
-    wrong = (~torch.isfinite(x)).any(dim=0).nonzero().flatten()
+def _check_finite(x: torch.Tensor, chosen: torch.Tensor, dtype: torch.dtype) -> None:
+    infinite = ~torch.isfinite(x.to(dtype))
+    wrong = infinite.any(dim=0).nonzero().flatten()
     if len(wrong):
-        raise ValueError(f"x: variable {_number(chosen, wrong)} has an infinite value, expected finite numbers ({len(wrong)} such variables).")
+        found = float(x[:, wrong[0]][infinite[:, wrong[0]]][0])
+        what = "an infinite value" if math.isinf(found) else f"the value {found:g}, beyond the largest {dtype}"
+        raise ValueError(f"x: variable {_number(chosen, wrong)} has {what}, expected finite numbers ({len(wrong)} such variables).")
 
 
 def _check_integral(x: torch.Tensor, chosen: torch.Tensor) -> None:

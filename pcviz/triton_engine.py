@@ -7,6 +7,7 @@ them. Under Triton's interpreter (TRITON_INTERPRET=1, set before the first impor
 from __future__ import annotations
 
 import copy
+import threading
 from collections.abc import Callable
 from functools import cached_property, partial
 from itertools import chain
@@ -35,6 +36,7 @@ MOST_VECTORS = 65535  # of inputs in a launch: programs along the second axis of
 LARGEST_PARAM = torch.finfo(torch.float16).max / 2**15  # of a sum; kernels read them times 2^15
 FREE_SHARE = 0.8  # of the memory that is free when buffers are made
 GRAPHS = 8  # recorded passes that are kept
+_recording = threading.Lock()  # a process records one graph at a time
 
 
 class TritonEngine:
@@ -292,7 +294,8 @@ class TritonEngine:
         graph = self._graphs.pop(key, None)
         if graph is None:
             graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # another thread may load the kernels of its circuit meanwhile
+            stream = torch.cuda.Stream(self.device)  # torch's own for this is of the GPU where it was used first
+            with _recording, torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):  # other threads may load kernels
                 run_all(calls())
         self._graphs[key] = graph  # the most recent is last
         if len(self._graphs) > GRAPHS:

@@ -76,15 +76,15 @@ def autotune(pc: TensorCircuit, x, *, seconds: float = 60.0, cache: Path | None 
     return _tune(pc, x, time.monotonic() + seconds, None if cache is None else Path(cache).expanduser())
 
 
-def cache_key() -> str:
+def cache_key(device: torch.device) -> str:
     """GPU, versions and kernels that a tuned config is good for."""
-    parts = {"gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "none", "torch": torch.__version__, "triton": version("triton")}
+    parts = {"gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else "none", "torch": torch.__version__, "triton": version("triton")}
     return json.dumps({**parts, "kernels": kernel_hash()})
 
 
 def _tune(pc: TensorCircuit, x, end: float, cache: Path | None) -> Iterator[TunedShape]:
-    engine = pc.engine
-    known = {} if cache is None else dict(TunedConfigs.load(cache, cache_key()).configs)
+    engine, key = pc.engine, cache_key(pc.device)
+    known = {} if cache is None else dict(TunedConfigs.load(cache, key).configs)
     found: dict[Shape, LaunchConfig] = {}
     x = x[: min(TUNED_BATCH, engine.micro_batch)]
     pc.clear_flows()
@@ -96,14 +96,15 @@ def _tune(pc: TensorCircuit, x, end: float, cache: Path | None) -> Iterator[Tune
                 found[shape] = known[shape]
                 yield TunedShape(*shape, rule, found[shape], 0.0, 0.0, 0, 0, cached=True)
             elif time.monotonic() < end:
-                record = _fastest(shape, rule, runs, end)
+                with torch.cuda.device_of(engine.params):  # Triton launches on the current GPU
+                    record = _fastest(shape, rule, runs, end)
                 found[shape] = record.best
                 yield record
     finally:
         engine.use_configs(TunedConfigs(found))
         pc.clear_flows()
         if cache is not None:
-            TunedConfigs({**known, **found}).save(cache, cache_key())
+            TunedConfigs({**known, **found}).save(cache, key)
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,7 @@ class _Run:
     """One launch: ``prepare`` fills what it reads, ``launch(config)`` runs it, ``result`` is what it wrote, ``clear`` before each run.
     ``begin(configs)`` starts to compile for several, on all cores, ``ready(config)`` waits for one."""
 
+    on_gpu: bool
     prepare: Callable[[], None]
     launch: Callable[[LaunchConfig], None]
     result: Callable[[], torch.Tensor]
@@ -134,7 +136,7 @@ def _run(engine, layer, phase: str, launch, batch: int) -> _Run:
     from pcviz_kernels import triton_blocks as kernels
     from pcviz_kernels.calls import run_all
 
-    buffers, compiles = engine.buffers, engine.device.type == "cuda"
+    buffers, on_gpu = engine.buffers, engine.device.type == "cuda"
 
     def prepare() -> None:
         run_all(kernels.product_forward(layer.products, buffers, batch, layer.level and phase != "forward"))
@@ -156,12 +158,13 @@ def _run(engine, layer, phase: str, launch, batch: int) -> _Run:
         rows = launch.chids[:, None] + torch.arange(launch.child_block, device=engine.device)
     target = results[phase]
     return _Run(
+        on_gpu=on_gpu,
         prepare=prepare,
         launch=lambda config: run_all(calls(config)),
         result=(lambda: target.clone()) if phase == "param_flows" else (lambda: target[rows.flatten(), :batch].clone()),
         clear=target.zero_ if phase == "param_flows" else (lambda: None),
-        begin=(lambda configs: ahead.begin(chain.from_iterable(map(calls, configs)))) if compiles else (lambda configs: None),
-        ready=(lambda config: ahead.finish(calls(config))) if compiles else (lambda config: None),
+        begin=(lambda configs: ahead.begin(chain.from_iterable(map(calls, configs)))) if on_gpu else (lambda configs: None),
+        ready=(lambda config: ahead.finish(calls(config))) if on_gpu else (lambda config: None),
     )
 
 
@@ -226,7 +229,7 @@ def _equal(phase: str, found: torch.Tensor, expected: torch.Tensor) -> bool:
 
 def _milliseconds(run: _Run, config: LaunchConfig) -> float:
     """Fastest of ``REPEATS`` runs."""
-    if not torch.cuda.is_available():
+    if not run.on_gpu:
         start = time.perf_counter()
         run.launch(config)
         return 1e3 * (time.perf_counter() - start)

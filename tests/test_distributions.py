@@ -12,6 +12,7 @@ from oracle import log_likelihood, log_values, node_flows, param_flows
 from pcviz_kernels import reference
 
 import pcviz as pcv
+from pcviz.domain import Domain
 from pcviz.ir.distributions import Bernoulli, Categorical, Gaussian
 from pcviz.ir.nodes import CircuitError, InputNodes, ProdNodes, init_params, inputs, multiply, summate, topological
 from pcviz.reference import log_likelihood as reference_log_likelihood
@@ -385,6 +386,15 @@ def test_bad_data_is_refused(mixed, x, message):
         hidden = mixed.domain.deferred(x.real, x.real == GOOD)
         hidden.confirm()
         assert torch.equal(hidden.x, mixed.check_evidence(x.real, x.real == GOOD)[0])
+
+
+def test_numbers_beyond_float32_are_refused_by_circuits_of_float32():
+    """Such a number would be infinite there: at once or deferred, as an engine asks for it."""
+    domain, x = Domain(pcv.compile(mixed_line(), block_size=4), torch.float32, torch.device("cpu")), changed((1, 2), -1e39)
+    for check in (domain.checked, lambda x: domain.deferred(x).confirm()):
+        with pytest.raises(ValueError, match=r"variable 2 has the value -1e\+39, beyond the largest torch.float32, expected finite.* \(1 such"):
+            check(x)
+    assert torch.equal(domain.checked(x, x == GOOD).x, domain.deferred(x, x == GOOD).x)  # not where it is hidden
 
 
 def test_hidden_values_integrate_to_one(mixed):

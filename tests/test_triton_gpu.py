@@ -245,6 +245,59 @@ def test_graphs_are_recorded_while_another_circuit_loads_its_kernels(trained):
     assert not failed, failed
 
 
+def test_two_threads_record_graphs(trained):
+    """At the same time, each those of its circuit: every batch size is recorded at its first call here and replayed at its second."""
+    root, x = trained
+    circuits, start, failed = [on_gpu(root, block_size) for block_size in (8, 64)], threading.Barrier(2), []
+    expected = [pc(x[:300]) for pc in circuits]
+
+    def calls(pc: pcv.TensorCircuit, expected: torch.Tensor) -> None:
+        try:
+            start.wait()
+            for batch in range(1, 300, 3):
+                for _ in range(2):
+                    torch.testing.assert_close(pc(x[:batch]), expected[:batch], rtol=0, atol=1e-5)
+        except Exception as error:  # noqa: BLE001  (told by the test)
+            failed.append(error)
+
+    threads = [threading.Thread(target=calls, args=each) for each in zip(circuits, expected)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failed, failed
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
+def test_circuits_on_two_gpus(trained, tmp_path):
+    """In turns, whichever GPU is the current one: likelihoods, flows, steps of EM, maxima and tuning, most of them from recorded graphs."""
+    root, x = trained
+    x, known = x[:300], np.arange(784)[None] < 392
+    exact = in_float64(root)
+    circuits = [pcv.TensorCircuit(pcv.compile(root, block_size=32), device=f"cuda:{number}") for number in (1, 0)]
+    with torch.cuda.device(1):
+        circuits.append(on_gpu(root, 32))
+    assert [pc.device.index for pc in circuits] == [1, 0, 1]
+    expected, largest = exact(x), exact.mpe(x, observed=known, return_log=True)[1]
+    for pc in circuits:
+        for current in (0, 1, 0):  # the second and third from a recorded graph
+            with torch.cuda.device(current):
+                found, maxima = pc(x), pc.mpe(x, observed=known, return_log=True)[1]
+                assert found.device == maxima.device == pc.device
+                torch.testing.assert_close(found.cpu().double(), expected.cpu(), rtol=0, atol=LIKELIHOOD_LIMITS[0])
+                torch.testing.assert_close(maxima.cpu().double(), largest.cpu(), rtol=1e-6, atol=1e-3)
+    for _ in range(3):
+        for pc in (exact, *circuits):
+            pc.accumulate_flows(x)
+            pc.em_step(0.1, 0.1)
+    after = exact(x).cpu()
+    for number, pc in enumerate(circuits):
+        torch.testing.assert_close(pc(x).cpu().double(), after, rtol=0, atol=MAX_ERROR)
+        tuned = list(pcv.autotune(pc, x, seconds=10, cache=tmp_path / f"{number}.json"))
+        assert tuned and all(record.wrong == 0 and record.best_ms <= record.rule_ms for record in tuned), [str(record) for record in tuned]
+        torch.testing.assert_close(pc(x).cpu().double(), after, rtol=0, atol=MAX_ERROR)
+
+
 @pytest.mark.parametrize("block_size", [4, 64])
 def test_gaussian_inputs(block_size):
     """Likelihoods with hidden values, moments, and ten steps of EM, in default and deterministic mode."""

@@ -95,7 +95,7 @@ def test_what_may_be_tried_compiles_together():
     """All neighbours of the best config begin before one of them is waited for, and each is ready before it is run."""
     shape, rule, log = ("forward", 64, 64, 1024), default_config("forward", 64, 64, num_rows=1024), []
     run = _Run(
-        prepare=lambda: None, launch=lambda config: log.append(("launch", config)), result=lambda: torch.zeros(1), clear=lambda: None,
+        on_gpu=False, prepare=lambda: None, launch=lambda config: log.append(("launch", config)), result=lambda: torch.zeros(1), clear=lambda: None,
         begin=lambda configs: log.append(("begin", tuple(configs))), ready=lambda config: log.append(("ready", config)),
     )  # fmt: skip
     record = _fastest(shape, rule, [run], time.monotonic() + 60)

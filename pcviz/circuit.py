@@ -54,7 +54,8 @@ class CircuitFlows:
 
 
 class TensorCircuit:
-    """The circuit of ``plan`` with its parameters on ``device``.
+    """The circuit of ``plan`` with its parameters on ``device``: "cpu", "cuda:N", or "cuda", the GPU that is the current one now. Circuits may
+    run in several threads, each circuit in one at a time, and on several GPUs.
 
     ``impl``: "torch" (any device), "triton" (an NVIDIA GPU), or None to let device and dtype choose;
     what is asked for is never replaced (``pc.impl`` says which runs).

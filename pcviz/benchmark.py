@@ -112,13 +112,13 @@ def runner(pc: TensorCircuit, x: torch.Tensor, phase: str) -> Callable[[], torch
 
 
 def time_once(run: Callable[[], None], device: torch.device) -> float:
-    """Seconds of one call, the device's queue drained before and after."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    """Seconds of one call, this thread's queue of the device drained before and after: to wait for a whole GPU is an error in a thread that
+    records a graph for it meanwhile."""
+    wait = torch.cuda.current_stream(device).synchronize if device.type == "cuda" else lambda: None
+    wait()
     start = time.perf_counter()
     run()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    wait()
     return time.perf_counter() - start
 
 

@@ -54,8 +54,9 @@ class CircuitFlows:
 
 
 class TensorCircuit:
-    """The circuit of ``plan`` with its parameters on ``device``: "cpu", "cuda:N", or "cuda", the GPU that is the current one now. Circuits may
-    run in several threads, each circuit in one at a time, and on several GPUs.
+    """The circuit of ``plan`` with its parameters on ``device``: "cpu", "cuda:N", or "cuda", the GPU that is the current one now. Circuits
+    may run on several GPUs, and in several threads, each circuit in one at a time; no thread may call ``torch.cuda.synchronize`` beside one that
+    runs a new batch size on that GPU.
 
     ``impl``: "torch" (any device), "triton" (an NVIDIA GPU), or None to let device and dtype choose;
     what is asked for is never replaced (``pc.impl`` says which runs).
@@ -326,7 +327,7 @@ def _checked_device(device) -> torch.device:
     if found.type == "cuda" and (found.index or 0) >= count:
         here = "finds no NVIDIA GPU" if count == 0 else f"finds {count}, numbered from 0"
         raise ValueError(f"device={device!r} needs an NVIDIA GPU; torch {torch.__version__} {here} (see 'pcviz info'). device='cpu' runs anywhere.")
-    return torch.device("cuda", torch.cuda.current_device()) if found == torch.device("cuda") else found  # whichever is current later
+    return torch.device("cuda", torch.cuda.current_device()) if found == torch.device("cuda") else found  # it stays this one
 
 
 def check_circuit(pc, what: str) -> None:

@@ -57,7 +57,7 @@ class Domain:
 
     def _complain(self, x: torch.Tensor) -> None:
         check_values(x, self.num_cats, self.dtype)
-        raise ValueError(f"x has values beyond the largest {self.dtype}, in which this circuit computes.")
+        raise RuntimeError("x was refused on the device, and nothing is found wrong with it here.")
 
 
 class Evidence:
@@ -125,7 +125,7 @@ def check_values(x: torch.Tensor, num_cats: torch.Tensor, dtype: torch.dtype) ->
 
 
 def _check_finite(x: torch.Tensor, chosen: torch.Tensor, dtype: torch.dtype) -> None:
-    infinite = ~torch.isfinite(x.to(dtype))
+    infinite = x.double().abs() > torch.finfo(dtype).max
     wrong = infinite.any(dim=0).nonzero().flatten()
     if len(wrong):
         found = float(x[:, wrong[0]][infinite[:, wrong[0]]][0])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Callable
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from itertools import chain
 from types import SimpleNamespace
 
@@ -37,6 +37,12 @@ LARGEST_PARAM = torch.finfo(torch.float16).max / 2**15  # of a sum; kernels read
 FREE_SHARE = 0.8  # of the memory that is free when buffers are made
 GRAPHS = 8  # recorded passes that are kept
 _recording = threading.Lock()  # a process records one graph at a time
+
+
+@cache
+def _recording_stream(device: torch.device) -> torch.cuda.Stream:
+    """One for all graphs of a GPU; that of ``torch.cuda.graph`` is of the GPU where it was used first."""
+    return torch.cuda.Stream(device)
 
 
 class TritonEngine:
@@ -294,9 +300,10 @@ class TritonEngine:
         graph = self._graphs.pop(key, None)
         if graph is None:
             graph = torch.cuda.CUDAGraph()
-            stream = torch.cuda.Stream(self.device)  # torch's own for this is of the GPU where it was used first
-            with _recording, torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):  # other threads may load kernels
-                run_all(calls())
+            stream = _recording_stream(self.device)
+            with _recording, torch.cuda.stream(stream):  # torch leaves it only where recording ends well
+                with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):  # other threads may load kernels
+                    run_all(calls())
         self._graphs[key] = graph  # the most recent is last
         if len(self._graphs) > GRAPHS:
             del self._graphs[next(iter(self._graphs))]

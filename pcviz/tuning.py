@@ -83,7 +83,7 @@ def cache_key(device: torch.device) -> str:
 
 
 def _tune(pc: TensorCircuit, x, end: float, cache: Path | None) -> Iterator[TunedShape]:
-    engine, key = pc.engine, cache_key(pc.device)
+    engine, key = pc.engine, None if cache is None else cache_key(pc.device)
     known = {} if cache is None else dict(TunedConfigs.load(cache, key).configs)
     found: dict[Shape, LaunchConfig] = {}
     x = x[: min(TUNED_BATCH, engine.micro_batch)]

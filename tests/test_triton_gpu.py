@@ -10,6 +10,7 @@ from trained import hclt_on_gpu, smooth_images
 
 import pcviz as pcv
 from pcviz.advice import TRAINED_VARIANTS
+from pcviz.benchmark import runner, time_once
 from pcviz.ir.nodes import SumNodes, topological
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
@@ -246,21 +247,34 @@ def test_graphs_are_recorded_while_another_circuit_loads_its_kernels(trained):
 
 
 def test_two_threads_record_graphs(trained):
-    """At the same time, each those of its circuit: every batch size is recorded at its first call here and replayed at its second."""
+    """At the same time, each those of its circuit, as when circuits train and are measured: every batch size is recorded at its first call here
+    and replayed at its second. On several GPUs they are on two."""
     root, x = trained
-    circuits, start, failed = [on_gpu(root, block_size) for block_size in (8, 64)], threading.Barrier(2), []
-    expected = [pc(x[:300]) for pc in circuits]
+    x = torch.as_tensor(x[:300])
+    expected, start, failed = in_float64(root)(x).cpu(), threading.Barrier(3), []
+    devices = ["cuda:0", "cuda:0", f"cuda:{torch.cuda.device_count() - 1}"]
 
-    def calls(pc: pcv.TensorCircuit, expected: torch.Tensor) -> None:
+    def calls(device: str, block_size: int) -> None:
         try:
+            pc = pcv.TensorCircuit(pcv.compile(root, block_size=block_size), device=device)
+            runs = [runner(pc, x[:3], phase) for phase in ("forward", "forward+backward")]
+            for run in runs:  # compiles
+                run()
             start.wait()
             for batch in range(1, 300, 3):
-                for _ in range(2):
-                    torch.testing.assert_close(pc(x[:batch]), expected[:batch], rtol=0, atol=1e-5)
+                data = x[:batch].to(pc.device)
+                for phase, limit in (("forward", LIKELIHOOD_LIMITS[0]), ("forward+backward", MAX_ERROR)):
+                    run, found = runner(pc, data, phase), []
+                    for _ in range(2):
+                        time_once(lambda run=run, found=found: found.append(run()), pc.device)
+                    for lls in found:
+                        torch.testing.assert_close(lls.cpu().double(), expected[:batch], rtol=0, atol=limit)
+                pc.clear_flows()
         except Exception as error:  # noqa: BLE001  (told by the test)
             failed.append(error)
+            start.abort()
 
-    threads = [threading.Thread(target=calls, args=each) for each in zip(circuits, expected)]
+    threads = [threading.Thread(target=calls, args=each) for each in zip(devices, (8, 64, 32))]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -270,7 +284,7 @@ def test_two_threads_record_graphs(trained):
 
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
 def test_circuits_on_two_gpus(trained, tmp_path):
-    """In turns, whichever GPU is the current one: likelihoods, flows, steps of EM, maxima and tuning, most of them from recorded graphs."""
+    """In turns, whichever GPU is the current one: likelihoods, steps of EM, maxima and tuning, most of them from recorded graphs."""
     root, x = trained
     x, known = x[:300], np.arange(784)[None] < 392
     exact = in_float64(root)
@@ -286,14 +300,16 @@ def test_circuits_on_two_gpus(trained, tmp_path):
                 assert found.device == maxima.device == pc.device
                 torch.testing.assert_close(found.cpu().double(), expected.cpu(), rtol=0, atol=LIKELIHOOD_LIMITS[0])
                 torch.testing.assert_close(maxima.cpu().double(), largest.cpu(), rtol=1e-6, atol=1e-3)
-    for _ in range(3):
-        for pc in (exact, *circuits):
-            pc.accumulate_flows(x)
-            pc.em_step(0.1, 0.1)
+    for current in (0, 1, 0):
+        with torch.cuda.device(current):
+            for pc in (exact, *circuits):
+                pc.accumulate_flows(x)
+                pc.em_step(0.1, 0.1)
     after = exact(x).cpu()
     for number, pc in enumerate(circuits):
         torch.testing.assert_close(pc(x).cpu().double(), after, rtol=0, atol=MAX_ERROR)
-        tuned = list(pcv.autotune(pc, x, seconds=3, cache=tmp_path / f"{number}.json"))
+        with torch.cuda.device(1 - pc.device.index):
+            tuned = list(pcv.autotune(pc, x, seconds=3, cache=tmp_path / f"{number}.json"))
         assert tuned and all(record.wrong == 0 and record.best_ms <= record.rule_ms for record in tuned), [str(record) for record in tuned]
         torch.testing.assert_close(pc(x).cpu().double(), after, rtol=0, atol=MAX_ERROR)
 

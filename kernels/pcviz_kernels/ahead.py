@@ -15,7 +15,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from struct import Struct
@@ -136,7 +136,7 @@ def _collect(queue: list[KernelCall], futures: list[Future], device, child: int,
         os.waitpid(child, 0)
         os.close(reports)
         for future in futures:
-            if not future.done():
+            with suppress(InvalidStateError):  # it has a result
                 future.set_result(None)
 
 

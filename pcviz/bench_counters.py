@@ -20,6 +20,7 @@ from pcviz_kernels.api import kernel_hash
 
 from .bench_layer import BLOCK_SIZES, LAYERS, OurLayer, PyJuiceLayer, accepted, check_arguments, check_layer, configurations
 from .bench_step import append_row, machine
+from .peers import pyjuice_kernels
 from .recorded import LaunchCounters, Machine
 
 METRICS = {
@@ -71,7 +72,7 @@ def bench_counters(
     check_arguments(names, peers)
     if shutil.which("ncu") is None:
         raise ValueError("bench layer --counters needs Nsight Compute: put its command ncu on the PATH.")
-    engines = [("pcviz", variant) for variant in variants] + [("pyjuice", "default")] * peers
+    engines = [("pcviz", variant) for variant in variants] + ([("pyjuice", pyjuice_kernels())] if peers else [])
     failed = []
     for name in names or LAYERS:
         for block_size, (engine, variant) in product(block_sizes or BLOCK_SIZES[name], engines):

@@ -19,7 +19,7 @@ import torch
 from . import __version__
 from .bench_step import BLOCK_SIZE, PD_BLOCK_SIZE, MeasuredRow, Ours, PyJuice, append_row, check_error, exact_likelihoods, measured
 from .datasets import load_idx
-from .peers import SIZES, pyjuice_circuit
+from .peers import SIZES, pyjuice_circuit, pyjuice_kernels
 from .recorded import EpochFigures
 from .training import bits_per_dimension
 
@@ -50,7 +50,7 @@ def bench_epochs(name: str, folder: Path, *, epochs: int, batch_size: int, peers
     exact = exact_likelihoods(root, block_size, train[:batch_size])
     engines = [(f"pcviz {__version__}", "scaled", block_size, partial(Ours, root, block_size, "scaled"))]
     if peers:
-        engines.append((f"pyjuice {version('pyjuice')}", "default", 0, partial(PyJuice, root_ns)))
+        engines.append((f"pyjuice {version('pyjuice')}", pyjuice_kernels(), 0, partial(PyJuice, root_ns)))
     for engine, variant, block, build in engines:
         running = build()
         of_all = {

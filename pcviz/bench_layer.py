@@ -31,6 +31,7 @@ from .compiler import compile as compile_circuit
 from .ir.nodes import InputNodes, SumNodes
 from .layer_reference import ExactLayer, coarse_circuit, coarse_edges, exact_layer, regions_of
 from .params import edge_values
+from .peers import pyjuice_kernels
 from .recorded import LayerFigures, is_own
 from .structures import figure_5_layer
 from .triton_trace import precision_of
@@ -114,7 +115,7 @@ def configurations(names, block_sizes, batch_size: int, variants: tuple[str, ...
             for variant in variants:
                 yield name, block_size, f"pcviz {__version__}", variant, partial(OurLayer, root, block_size, variant), root, exact, x
             if peers:
-                yield name, block_size, f"pyjuice {version('pyjuice')}", "default", partial(PyJuiceLayer, root, block_size), root, exact, x
+                yield name, block_size, f"pyjuice {version('pyjuice')}", pyjuice_kernels(), partial(PyJuiceLayer, root, block_size), root, exact, x
 
 
 def check_arguments(names, peers: bool) -> None:

@@ -13,7 +13,7 @@ import statistics
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from itertools import pairwise, product
@@ -29,7 +29,7 @@ from .circuit import TensorCircuit
 from .compiler import compile as compile_circuit
 from .ir.counts import circuit_counts
 from .ir.nodes import SumNodes
-from .peers import SEQUENCE, SIZES, SYMBOLS, pyjuice_circuit
+from .peers import SEQUENCE, SIZES, SYMBOLS, pyjuice_circuit, pyjuice_kernels
 from .recorded import Machine, StepFigures, is_own
 from .triton_trace import precision_of
 
@@ -123,7 +123,8 @@ def _circuit_rows(name, images, block_size, batch_size, repeats, variants, modes
         yield _measure(name, build, root, x, exact, repeats, commit, f"pcviz {__version__}", block_size, variant, mode)
     if peers:
         engine = f"pyjuice {version('pyjuice')}"
-        yield _measure(name, partial(PyJuice, root_ns), root, x, exact, repeats, commit, engine, 0, "default")
+        row = _measure(name, partial(PyJuice, root_ns), root, x, exact, repeats, commit, engine, 0, "default")
+        yield replace(row, variant=pyjuice_kernels())  # asked for now: to compile them is part of the first step
 
 
 def exact_likelihoods(root: SumNodes, block_size: int, x: np.ndarray) -> np.ndarray:

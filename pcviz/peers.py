@@ -10,6 +10,16 @@ SEQUENCE, SYMBOLS = 32, 4023  # of the hidden Markov models
 TREE_SAMPLES = 2000  # images from which the tree of an HCLT is learned
 
 
+def pyjuice_kernels() -> str:
+    """Variant of PyJuice here: "CUDA" with its optional kernels of sums (a Hopper GPU, nvcc, headers of CUTLASS), which compile at the first call,
+    for minutes, and run where they are faster; else "default", its Triton kernels alone."""
+    try:
+        from pyjuice.layer.kernels import c as cuda_kernels
+    except ImportError:  # a version without them
+        return "default"
+    return "CUDA" if cuda_kernels.is_available() else "default"
+
+
 def pyjuice_circuit(name: str, x=None, seed: int = 0):
     """PyJuice's root node vector, with random parameters, of one of the circuits ``SIZES``; compile it with pyjuice.compile.
 

@@ -1,5 +1,8 @@
 """Second opinions: other libraries on the same parameters and real data. Each test is skipped where its library is not installed."""
 
+import sys
+from types import ModuleType, SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +12,7 @@ from trained import digits
 
 import pcviz as pcv
 from pcviz.ir.nodes import InputNodes, topological
+from pcviz.peers import pyjuice_kernels
 
 SMALL = ("HCLT on digits", "PD on digits", "PD with drawn connections", "HCLT on the middle of Fashion-MNIST")
 
@@ -44,6 +48,16 @@ def circuit_and_data(name: str) -> tuple[pcv.TensorCircuit, np.ndarray]:
         pass
     pc.write_back()
     return pc, unseen
+
+
+@pytest.mark.parametrize("found, expected", [(None, "default"), (False, "default"), (True, "CUDA")])
+def test_pyjuices_kernels_are_named(monkeypatch, found, expected):
+    """``found``: what PyJuice says of its optional kernels; None: it has none."""
+    for name in ("pyjuice", "pyjuice.layer", "pyjuice.layer.kernels"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    if found is not None:
+        sys.modules["pyjuice.layer.kernels"].c = SimpleNamespace(is_available=lambda: found)
+    assert pyjuice_kernels() == expected
 
 
 @pytest.mark.parametrize("name", [*SMALL, "HCLT on Fashion-MNIST"])

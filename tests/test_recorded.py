@@ -78,6 +78,20 @@ def test_compared_steps_are_checked_medians_of_both_engines():
             assert row.step_ms < peer.step_ms and row.forward_ms < peer.forward_ms and row.sum_edges == peer.sum_edges
 
 
+def test_steps_beside_pyjuices_cuda_kernels():
+    """Ahead of them on every circuit and in every pass, likelihoods in float32 too (of another run)."""
+    steps = compared_steps(asset_path("recorded/steps_cuda_h100.csv"))
+    rows = {(row.circuit, row.variant): row for row in steps}
+    assert len(rows) == len(steps) == 14 and {(row.variant, row.provenance.is_own) for row in steps} == {("scaled", True), ("CUDA", False)}
+    assert {row.circuit for row in steps} == {row.circuit for row in compared_steps()}
+    for row in compared_steps(variant="float32"):
+        if row.provenance.is_own:
+            own, peer = rows[row.circuit, "scaled"], rows[row.circuit, "CUDA"]
+            assert own.max_abs_error <= 2e-2 and abs(own.mean_error) <= 2e-3
+            assert own.step_ms < peer.step_ms and own.forward_backward_ms < peer.forward_backward_ms
+            assert own.forward_ms < row.forward_ms < peer.forward_ms
+
+
 def test_the_kernel_of_the_paper_is_recorded_too():
     """As right as the other, and slower forward, less so in whole circuits, where inputs and products take their part; backward both
     run the same kernels, which scale in each step where the kernel of the paper has left no scales: not below block size 16, where no

@@ -84,19 +84,6 @@ def why_no_browser() -> str | None:
     return None
 
 
-def slowness() -> float:
-    """How many times slower a core is now than one for which budgets of time are meant, which adds up a million numbers in 50 ms; at least 1.
-    A virtual machine's host may give it a third of that."""
-
-    def seconds() -> float:
-        start, total = time.perf_counter(), 0
-        for number in range(1_000_000):
-            total += number
-        return time.perf_counter() - start
-
-    return max(1.0, min(seconds() for _ in range(3)) / 0.05)
-
-
 def free_port() -> int:
     """A port that nobody has, of those that no system gives out by itself: a server that starts seconds later still finds it free."""
     while True:

@@ -81,6 +81,7 @@ function blocks_tools(frame) {
   const view = frame.view;
   view.bar = pv_el("div", "pcv-bar");
   view.title = pv_el("span", "pcv-title");
+  view.fitted = new Map(); // texts of the menu that fit, by what they depend on
   view.select = pv_select([], "", "layer", (value) => frame.store.set({ layer: Number(value) }, { commit: true }));
   view.select.dataset.pcv = "blocks-layer";
   view.modes = Object.entries(BLOCKS_MODES).map(([mode, label]) => {
@@ -186,7 +187,7 @@ function blocks_bar(view, scene) {
   const fits = `${key}|${scene.layer}|${view.frame.width}|${view.frame.font}`;
   if (view.fits !== fits) {
     view.fits = fits;
-    pv_fit_options(view.select, view.layerTexts);
+    view.fitted.set(fits, pv_fit_options(view.select, view.layerTexts, view.fitted.get(fits)));
   }
   blocks_show_tolerance(view);
   view.title.textContent = view.frame.width < 74 * view.frame.font ? "" : `block size ${scene.blockSize}`;

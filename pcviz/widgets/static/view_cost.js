@@ -154,17 +154,20 @@ function cost_keys(view, frame) {
     key.append(pv_swatch_line(ink[line.ink], line.dash === "dash" ? "6,3" : line.dash === "dot" ? "2,3" : "", line.symbol), pv_el("span", "", line.name.slice(head.length)));
     keys.push(key);
   }
-  view.keys.replaceChildren(...keys);
   const low = frame.height < 18 * frame.font; // a curve is worth more than its whole legend, which scrolls then
+  view.title.textContent = `batch ${view.scene.batchSize === null ? "–" : pv_count(view.scene.batchSize)}`;
+  const said = [frame.theme, ...keys.map((key) => key.textContent)].join("|"), room = [frame.width, frame.height, frame.font, view.title.textContent, view.scene.recorded.length > 0, said].join();
+  if (view.said !== said) view.keys.replaceChildren(...keys);
+  view.said = said;
+  if (view.room === room) return;
   Object.assign(view.keys.style, { maxHeight: low ? `${2.8 * frame.font}px` : "", overflowY: low ? "auto" : "" });
   view.keys.tabIndex = low ? 0 : -1;
-  view.title.textContent = `batch ${view.scene.batchSize === null ? "–" : pv_count(view.scene.batchSize)}`;
+  Object.assign(view, { room, plotWidth: view.plot.clientWidth, plotHeight: view.plot.clientHeight }); // asking lays the page out
 }
 
 // Where each panel lies in the plot, in pixels, with its ranges (log2 of the block size, log10 of the quantity).
 function cost_panels(view, frame) {
-  const width = view.plot.clientWidth, height = view.plot.clientHeight, font = frame.font;
-  const { wide } = view, fifth = view.source === "model" ? "loads" : "l1_bytes"; // the model's L1 requests are its L2 traffic
+  const { wide, plotWidth: width, plotHeight: height } = view, { font } = frame, fifth = view.source === "model" ? "loads" : "l1_bytes"; // the model's L1 requests are its L2 traffic
   const names = view.tight ? [view.one] : wide ? ["time_ms", "l2_bytes", "hbm_bytes", "cpu", fifth] : ["time_ms", "l2_bytes", view.third, "cpu"];
   const cols = view.tight ? 1 : wide ? 3 : 2, rows = view.tight ? 1 : 2, left = 4.9 * font, top = 1.7 * font, bottom = 1.9 * font, right = 0.8 * font;
   const last = view.scene.sizes.length - 1, sizes = view.scene.sizes;
@@ -335,7 +338,7 @@ function cost_traces(view, frame) {
 }
 
 function cost_layout(view, frame) {
-  const width = view.plot.clientWidth, height = view.plot.clientHeight;
+  const { plotWidth: width, plotHeight: height } = view;
   const layout = { ...pv_layout(frame), width, height, margin: { l: 0, r: 0, t: 0, b: 0, pad: 0 } };
   view.panels.forEach((panel, i) => {
     const { box, xr, yr, name } = panel, n = i ? String(i + 1) : "";
@@ -377,7 +380,7 @@ function cost_free_chart(view) {
   const chart = pv_el("div", "pcv-chart");
   chart.setAttribute("role", "img");
   chart.setAttribute("aria-label", "Time and traffic against block size; the table has the numbers");
-  chart.style.visibility = "hidden";
+  cost_hide(chart, true);
   view.plot.prepend(chart);
   view.charts.push({ chart });
   return view.charts[view.charts.length - 1];
@@ -385,5 +388,11 @@ function cost_free_chart(view) {
 
 function cost_show(view, one) {
   view.charts = [one, ...view.charts.filter((other) => other !== one)];
-  for (const { chart } of view.charts) chart.style.visibility = chart === one.chart ? "" : "hidden";
+  for (const { chart } of view.charts) cost_hide(chart, chart !== one.chart);
+}
+
+// By a class whose properties nothing inside inherits: with "visibility" the browser would style whole charts anew.
+function cost_hide(chart, hidden) {
+  chart.classList.toggle("pcv-kept", hidden);
+  chart.setAttribute("aria-hidden", String(hidden));
 }

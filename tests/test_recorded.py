@@ -139,10 +139,15 @@ def test_own_launches_of_the_figure_5_layer():
     assert own["forward", 64].l2_to_l1_bytes < own["forward", 4].l2_to_l1_bytes / 8
 
 
-def test_both_layers_at_every_block_size_are_checked_and_ahead_of_pyjuice():
-    rows = {(row.provenance.circuit, row.block_size, row.provenance.engine.split()[0]): row for row in layer_times()}
+@pytest.mark.parametrize("asset, kernels, sizes", [
+    (LAYER_TIMES, "default", BLOCK_SIZES), ("recorded/layers_cuda_h100.csv", "CUDA", {"fig5-dense": (8, 16, 32, 64), "fig5-drawn": (32, 64)}),
+])  # fmt: skip
+def test_both_layers_are_checked_and_ahead_of_pyjuice(asset, kernels, sizes):
+    """At every block size beside PyJuice's Triton kernels; beside its CUDA kernels too at those that it asks them for, and one below."""
+    rows = {(row.provenance.circuit, row.block_size, row.provenance.engine.split()[0]): row for row in layer_times(asset_path(asset))}
     own = {key[:2]: row for key, row in rows.items() if key[2] == "pcviz"}
-    assert set(own) == {(name, size) for name, sizes in BLOCK_SIZES.items() for size in sizes}
+    assert set(own) == {(name, size) for name, chosen in sizes.items() for size in chosen}
+    assert {row.variant for key, row in rows.items() if key[2] == "pyjuice"} == {kernels}
     for (name, size), row in own.items():
         assert row.max_abs_error <= 2e-2 and abs(row.mean_error) <= 2e-3 and max(row.element_flow_error, row.edge_flow_error) <= 1e-2
         for found, samples in ((row.forward_ms, row.forward_samples), (row.backward_ms, row.backward_samples)):

@@ -65,9 +65,9 @@ WORK_MS = 12.5  # on a machine for which the budgets of a move are meant
 
 
 def slowness(work):
-    """How many times slower this machine is than one for which budgets are meant, at least 1; ``work``: times of WORK after each move, in ms.
+    """How many times slower this machine is than one for which budgets are meant, from 1 to 3; ``work``: times of WORK after each move, in ms.
     A shared machine has a third of its speed for minutes, and more of it for moments: what counts is the page's own speed, then."""
-    return max(1.0, statistics.median(work) / WORK_MS)
+    return min(max(1.0, statistics.median(work) / WORK_MS), 3.0)
 
 
 def open_explorer(lab):

@@ -278,7 +278,6 @@ class Shell {
     }
     if (changed.includes("theme")) this.root.dataset.theme = state.theme;
     if (options.quiet) return;
-    const sizes = this.stageSizes();
     if (changed.includes("tolerance")) this.moveTolerance(state.tolerance);
     if (changed.includes("blockSize")) {
       this.baseTolerance = null;
@@ -290,22 +289,19 @@ class Shell {
       this.showReady();
       setField(this.part.tolerance, state.tolerance);
     }
-    if (changed.length) this.drawAll(changed.join(), sizes);
+    if (changed.length) this.drawAll(changed.join());
     if (changed.includes("layer")) {
       this.showReady();
       this.hub.send({ kind: "want" });
     }
   }
 
-  // Of the stages that are shown. Asked before anything is written: the browser lays the page out for each question after a change.
-  stageSizes() {
-    return new Map(this.stages.filter((stage) => !stage.section.hidden).map((stage) => [stage, [stage.body.clientWidth, stage.body.clientHeight]]));
-  }
-
-  drawAll(reason, sizes = this.stageSizes()) {
-    for (const [{ body }, size] of sizes) body._pcvSize = size;
-    for (const stage of sizes.keys()) this.drawStage(stage, reason);
-    for (const { body } of sizes.keys()) body._pcvSize = null;
+  drawAll(reason) {
+    const shown = this.stages.filter((stage) => !stage.section.hidden);
+    // All sizes first: asking for one after a stage has drawn would lay the page out once more for each stage.
+    for (const { body } of shown) body._pcvSize = [body.clientWidth, body.clientHeight];
+    for (const stage of shown) this.drawStage(stage, reason);
+    for (const { body } of shown) body._pcvSize = null;
     if (this.hub.frames) this.root.dataset.blockSize = this.store.get().blockSize;
   }
 

@@ -81,7 +81,6 @@ function blocks_tools(frame) {
   const view = frame.view;
   view.bar = pv_el("div", "pcv-bar");
   view.title = pv_el("span", "pcv-title");
-  view.fitted = new Map(); // texts of the menu that fit, by what they depend on
   view.select = pv_select([], "", "layer", (value) => frame.store.set({ layer: Number(value) }, { commit: true }));
   view.select.dataset.pcv = "blocks-layer";
   view.modes = Object.entries(BLOCKS_MODES).map(([mode, label]) => {
@@ -184,7 +183,8 @@ function blocks_bar(view, scene) {
     scene.layers.forEach((l, i) => (view.select.options[i].value = String(l.index)));
   }
   view.select.value = String(scene.layer);
-  const fits = `${key}|${scene.layer}|${view.frame.width}|${view.frame.font}`;
+  const { width, font, theme } = view.frame, room = [width, font, theme].join(), fits = [scene.layer, ...view.layerTexts].join("|");
+  if (view.menuRoom !== room) Object.assign(view, { menuRoom: room, fitted: new Map(), fits: "" }); // what fits of each list of texts
   if (view.fits !== fits) {
     view.fits = fits;
     view.fitted.set(fits, pv_fit_options(view.select, view.layerTexts, view.fitted.get(fits)));

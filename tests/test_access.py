@@ -78,10 +78,13 @@ CLIPPED = """() => {
   const root = document.querySelector('[data-pcv=root]'), found = [];
   const hides = v => v === 'hidden' || v === 'clip', scrolls = v => v === 'auto' || v === 'scroll';
   const own = node => [...node.childNodes].some(child => child.nodeType === 3 && child.textContent.trim());
+  const under = head => [...head.querySelectorAll('.pcv-value')].some(value =>
+    value.textContent && value.getBoundingClientRect().left < head.querySelector('b').getBoundingClientRect().right);
   const say = (node, what) => found.push(`${what}: ${node.tagName} ${node.getAttribute('class')} ${node.textContent.trim().slice(0, 40)}`);
   for (const node of root.querySelectorAll('*')) {
     if (!node.checkVisibility({ visibilityProperty: true }) || node.tagName === 'OPTION' || node.matches('.pcv-tile-change span + span')) continue;
     if (node.matches('.pcv-memory-link') && node.scrollWidth > node.clientWidth + 1) say(node, 'over a box');
+    if (node.matches('.pcv-panel-head') && under(node)) say(node, 'under its value');
     if (!own(node) && !/^(canvas|button|select|input)$/i.test(node.tagName)) continue;
     const rect = node.getBoundingClientRect(), style = getComputedStyle(node);
     if (!rect.width || !rect.height || style.clipPath !== 'none') continue;
@@ -119,9 +122,10 @@ def clipped_at_last(lab):
     return found
 
 
-# With a side bar; at a zoom of 150%; a wide projector; full screens of a projector, without and with that zoom. Width, height, presenter size, full.
-SIZES_OF_A_PAGE = ((1280, 720, False, False), (1018, 720, True, False), (853, 480, False, False), (1600, 900, True, False), (1280, 720, True, True),
-                   (853, 480, True, True))  # fmt: skip
+# With a side bar; half of a large screen; at a zoom of 150%; a wide projector; full screens of a projector, without and with that zoom.
+# Width, height, presenter size, full.
+SIZES_OF_A_PAGE = ((1280, 720, False, False), (1120, 720, False, False), (1018, 720, True, False), (853, 480, False, False),
+                   (1600, 900, True, False), (1280, 720, True, True), (853, 480, True, True))  # fmt: skip
 
 
 def nothing_clipped_in_blocks(lab):

@@ -208,7 +208,7 @@ function cost_heads(view) {
       } else head.append(value);
       view.overlay.append(dot);
     });
-    const { title, long = title, short } = COST_PANELS[name], little = panel.marks.length > 1 || box.w < (name === "cpu" ? 16.8 : 13.6) * font;
+    const { title, long = title, short } = COST_PANELS[name], little = panel.marks.length > 1 || box.w < (name === "cpu" ? 16.8 : 16) * font;
     head.append(pv_el("b", "", !narrow ? long : little ? short : title));
     panel.rule = pv_el("div", "pcv-rule");
     Object.assign(panel.rule.style, { top: `${box.y}px`, height: `${box.h}px` });

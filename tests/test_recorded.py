@@ -143,7 +143,7 @@ def test_own_launches_of_the_figure_5_layer():
     (LAYER_TIMES, "default", BLOCK_SIZES), ("recorded/layers_cuda_h100.csv", "CUDA", {"fig5-dense": (8, 16, 32, 64), "fig5-drawn": (32, 64)}),
 ])  # fmt: skip
 def test_both_layers_are_checked_and_ahead_of_pyjuice(asset, kernels, sizes):
-    """At every block size beside PyJuice's Triton kernels; beside its CUDA kernels too at those that it asks them for, and one below."""
+    """At every block size beside PyJuice's Triton kernels; beside its CUDA kernels at those that were run."""
     rows = {(row.provenance.circuit, row.block_size, row.provenance.engine.split()[0]): row for row in layer_times(asset_path(asset))}
     own = {key[:2]: row for key, row in rows.items() if key[2] == "pcviz"}
     assert set(own) == {(name, size) for name, chosen in sizes.items() for size in chosen}

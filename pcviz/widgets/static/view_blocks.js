@@ -183,11 +183,10 @@ function blocks_bar(view, scene) {
     scene.layers.forEach((l, i) => (view.select.options[i].value = String(l.index)));
   }
   view.select.value = String(scene.layer);
-  const { width, font, theme } = view.frame, room = [width, font, theme].join(), fits = [scene.layer, ...view.layerTexts].join("|");
-  if (view.menuRoom !== room) Object.assign(view, { menuRoom: room, fitted: new Map(), fits: "" }); // what fits of each list of texts
+  const { width, font, theme } = view.frame, room = [width, font, theme].join(), fits = `${key}|${scene.layer}|${room}`;
   if (view.fits !== fits) {
     view.fits = fits;
-    view.fitted.set(fits, pv_fit_options(view.select, view.layerTexts, view.fitted.get(fits)));
+    pv_fit_options(view.select, view.layerTexts, room);
   }
   blocks_show_tolerance(view);
   view.title.textContent = view.frame.width < 74 * view.frame.font ? "" : `block size ${scene.blockSize}`;

@@ -63,25 +63,28 @@ const pv_ruler = document.createElement("canvas").getContext("2d");
 const PV_ARROW = 1.43; // em of a closed menu
 
 // A closed menu shows as much of the chosen text as it has room for: details go, from the end ("layer 4: 359 sums, 3 groups" ->
-// "layer 4: 359 sums" -> "layer 4"), alike for all options. The open list and tooltips have the texts whole. Returns what is shown;
-// ``known``: what was returned for these texts and this room, which saves asking for the room: each time lays the page out.
-function pv_fit_options(select, texts, known) {
+// "layer 4: 359 sums" -> "layer 4"), alike for all options. The open list and tooltips have the texts whole. ``room``: a key
+// of all that the menu's width depends on, if a caller knows it: texts that it has seen fit there are fitted without laying the page out.
+function pv_fit_options(select, texts, room = null) {
   if (!select.pvTexts) {
     const whole = (event) => (event.type === "pointerdown" || [" ", "Enter"].includes(event.key) || event.altKey) && select.pvTexts.forEach((text, i) => (select.options[i].text = text));
     for (const opens of ["pointerdown", "keydown"]) select.addEventListener(opens, whole);
-    for (const closes of ["change", "blur"]) select.addEventListener(closes, () => pv_fit_options(select, select.pvTexts));
+    for (const closes of ["change", "blur"]) select.addEventListener(closes, () => pv_fit_options(select, select.pvTexts, select.pvRoom));
   }
   select.pvTexts = texts;
+  if (room === null || select.pvRoom !== room) Object.assign(select, { pvRoom: room, pvFitted: new Map() });
   const chosen = Math.max(0, select.selectedIndex);
   texts.forEach((text, i) => (select.options[i].title = text));
   if (!select.disabled) select.title = texts[chosen] ?? ""; // otherwise it says why
+  const key = [chosen, ...texts].join("|"), known = select.pvFitted.get(key);
   for (let shown = known ?? texts; ; shown = shown.map(pv_shorter)) {
     shown.forEach((text, i) => select.options[i].text !== text && (select.options[i].text = text));
-    if (known) return known;
-    const style = getComputedStyle(select), room = select.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight) - PV_ARROW * parseFloat(style.fontSize);
+    if (known) return;
+    const style = getComputedStyle(select), width = select.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight) - PV_ARROW * parseFloat(style.fontSize);
     pv_ruler.font = `${style.fontWeight} ${style.fontSize} ${style.fontFamily}`;
     const text = shown[chosen] ?? "";
-    if (room <= 0 || pv_shorter(text) === text || pv_ruler.measureText(text).width <= room) return shown;
+    if (width <= 0) return;
+    if (pv_shorter(text) === text || pv_ruler.measureText(text).width <= width) return select.pvFitted.set(key, shown);
   }
 }
 

@@ -39,6 +39,7 @@ function draw_cost(el, scene, store) {
     }
     view.lines = cost_lines(scene, phase, frame.state.layer, view.source);
     cost_keys(view, frame);
+    cost_room(view, frame);
     cost_table(view);
     view.panels = cost_panels(view, frame);
     cost_heads(view);
@@ -154,15 +155,17 @@ function cost_keys(view, frame) {
     key.append(pv_swatch_line(ink[line.ink], line.dash === "dash" ? "6,3" : line.dash === "dot" ? "2,3" : "", line.symbol), pv_el("span", "", line.name.slice(head.length)));
     keys.push(key);
   }
+  view.keys.replaceChildren(...keys);
   const low = frame.height < 18 * frame.font; // a curve is worth more than its whole legend, which scrolls then
-  view.title.textContent = `batch ${view.scene.batchSize === null ? "–" : pv_count(view.scene.batchSize)}`;
-  const said = [frame.theme, ...keys.map((key) => key.textContent)].join("|"), room = [frame.width, frame.height, frame.font, view.title.textContent, view.scene.recorded.length > 0, said].join();
-  if (view.said !== said) view.keys.replaceChildren(...keys);
-  view.said = said;
-  if (view.room === room) return;
   Object.assign(view.keys.style, { maxHeight: low ? `${2.8 * frame.font}px` : "", overflowY: low ? "auto" : "" });
   view.keys.tabIndex = low ? 0 : -1;
-  Object.assign(view, { room, plotWidth: view.plot.clientWidth, plotHeight: view.plot.clientHeight }); // asking lays the page out
+  view.title.textContent = `batch ${view.scene.batchSize === null ? "–" : pv_count(view.scene.batchSize)}`;
+}
+
+// The plot's size is what the bar and the legend leave. Asked for only when these may have changed: asking lays the page out.
+function cost_room(view, frame) {
+  const room = [frame.width, frame.height, frame.font, frame.theme, view.scene.recorded.length > 0, view.title.textContent, view.keys.textContent].join();
+  if (view.room !== room) Object.assign(view, { room, plotWidth: view.plot.clientWidth, plotHeight: view.plot.clientHeight });
 }
 
 // Where each panel lies in the plot, in pixels, with its ranges (log2 of the block size, log10 of the quantity).
@@ -208,7 +211,7 @@ function cost_heads(view) {
       } else head.append(value);
       view.overlay.append(dot);
     });
-    const { title, long = title, short } = COST_PANELS[name], little = panel.marks.length > 1 || box.w < (name === "cpu" ? 16.8 : 16) * font;
+    const { title, long = title, short } = COST_PANELS[name], little = panel.marks.length > 1 || box.w < 16.8 * font;
     head.append(pv_el("b", "", !narrow ? long : little ? short : title));
     panel.rule = pv_el("div", "pcv-rule");
     Object.assign(panel.rule.style, { top: `${box.y}px`, height: `${box.h}px` });

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from test_explorer_browser import ROOT, open_explorer
+from test_explorer_browser import READY, ROOT, open_explorer
 
 from pcviz.widgets import bundle
 
@@ -128,6 +128,14 @@ SIZES_OF_A_PAGE = ((1280, 720, False, False), (1120, 720, False, False), (1018, 
                    (1600, 900, True, False), (1280, 720, True, True), (853, 480, True, True))  # fmt: skip
 
 
+def resize(lab, width, height, presenter, full):
+    lab.page.set_viewport_size({"width": width, "height": height})
+    if presenter != lab.page.locator(f"{ROOT}.pcv-presenter-size").count():
+        lab.page.click("[data-pcv=presenter]")
+    if full != lab.page.evaluate("Boolean(document.fullscreenElement)"):
+        lab.page.click("[data-pcv=full-screen]")
+
+
 def nothing_clipped_in_blocks(lab):
     for mode in ("matrix", "figure", "cuts", "launch"):
         lab.page.click(f"[data-pcv=blocks-mode-{mode}]")
@@ -157,11 +165,7 @@ def test_nothing_is_clipped_and_charts_have_names(lab):
     open_explorer(lab).press("Home")
     lab.page.keyboard.press("End")
     for width, height, presenter, full in SIZES_OF_A_PAGE:
-        lab.page.set_viewport_size({"width": width, "height": height})
-        if presenter != lab.page.locator(f"{ROOT}.pcv-presenter-size").count():
-            lab.page.click("[data-pcv=presenter]")
-        if full != lab.page.evaluate("Boolean(document.fullscreenElement)"):
-            lab.page.click("[data-pcv=full-screen]")
+        resize(lab, width, height, presenter, full)
         headline_keeps_its_changes(lab) if width == 1018 else None
         for tab in lab.page.locator(".pcv-tab").all()[:: 1 if width < 1280 else 2]:  # two stages stand side by side in the wide one
             tab.click()
@@ -175,4 +179,21 @@ def test_nothing_is_clipped_and_charts_have_names(lab):
         .map(node => node.outerHTML.slice(0, 120))"""
     assert lab.page.locator(ROOT).evaluate(nameless) == []
     assert lab.page.get_attribute("[data-pcv=status]", "role") == "status"
+    lab.assert_clean()
+
+
+@pytest.mark.browser
+def test_recorded_values_beside_those_of_the_model_are_not_clipped(lab):
+    """Heads of the cost charts have two values then, whose kinds are said too."""
+    lab.open(["import pcviz as pcv\npcv.explore()"])
+    lab.run_all()
+    lab.page.wait_for_function(READY, arg=7, timeout=60_000)
+    two = "() => Math.max(...[...document.querySelectorAll('.pcv-panel-head')].map(head => head.querySelectorAll('.pcv-value').length))"
+    for width, height, presenter, full in SIZES_OF_A_PAGE:
+        resize(lab, width, height, presenter, full)
+        lab.page.click("[data-pcv=tab-cost]")
+        for source in ("recorded", "model"):
+            lab.page.click(f"[data-pcv=cost-source-{source}]")
+            assert clipped_at_last(lab) == [], (width, full, source)
+        assert lab.page.evaluate(two) == 2
     lab.assert_clean()

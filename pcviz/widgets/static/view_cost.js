@@ -10,6 +10,7 @@ const COST_PANELS = {
   cpu: { title: "Torch engine, this CPU, not modelled", short: "This CPU, not modelled", text: pv_ms, why: "Measured here; no model of this machine is drawn beside it" },
 };
 const COST_WORDS = [{ model: "model", recorded0: "recorded", measured: "measured" }, { model: "model", recorded0: "rec.", measured: "measured" }];
+const COST_ROOM = 16.8; // em: in narrower panels titles are short, and of two values one stands below the other
 const COST_SYMBOLS = ["square", "diamond", "triangle-up", "x"];
 
 function draw_cost(el, scene, store) {
@@ -172,13 +173,14 @@ function cost_room(view, frame) {
 function cost_panels(view, frame) {
   const { wide, plotWidth: width, plotHeight: height } = view, { font } = frame, fifth = view.source === "model" ? "loads" : "l1_bytes"; // the model's L1 requests are its L2 traffic
   const names = view.tight ? [view.one] : wide ? ["time_ms", "l2_bytes", "hbm_bytes", "cpu", fifth] : ["time_ms", "l2_bytes", view.third, "cpu"];
-  const cols = view.tight ? 1 : wide ? 3 : 2, rows = view.tight ? 1 : 2, left = 4.9 * font, top = 1.7 * font, bottom = 1.9 * font, right = 0.8 * font;
+  const cols = view.tight ? 1 : wide ? 3 : 2, rows = view.tight ? 1 : 2, left = 4.9 * font, bottom = 1.9 * font, right = 0.8 * font;
+  const w = width / cols, h = (height - 1.1 * font) / rows, stacked = w - left - right < COST_ROOM * font && names.some((name) => cost_marks(view, name).length > 1);
+  const top = (stacked ? 2.95 : 1.7) * font, head = top - 0.25 * font; // of the boxes; what of it the heads take
   const last = view.scene.sizes.length - 1, sizes = view.scene.sizes;
   const xr = [Math.log2(sizes[0]) - 0.4, Math.log2(sizes[Math.max(0, last)]) + 0.4];
   return names.map((name, i) => {
-    const w = width / cols, h = (height - 1.1 * font) / rows;
     const box = { x: (i % cols) * w + left, y: Math.floor(i / cols) * h + top, w: Math.max(20, w - left - right), h: Math.max(20, h - top - bottom) };
-    return { name, box, xr, yr: cost_range(view.lines.filter((line) => line.panel === name)) };
+    return { name, box, head, stacked, xr, yr: cost_range(view.lines.filter((line) => line.panel === name)) };
   });
 }
 
@@ -195,23 +197,23 @@ function cost_range(lines) {
 function cost_heads(view) {
   view.overlay.replaceChildren();
   for (const panel of view.panels) {
-    const { box, name } = panel, head = pv_el("div", "pcv-panel-head"), font = view.frame.font, place = (node, left, top, width) => Object.assign(node.style, { left: `${left}px`, top: `${top}px`, width: `${width}px` });
+    const { box, name } = panel, head = pv_el("div", panel.stacked ? "pcv-panel-head pcv-stacked" : "pcv-panel-head"), font = view.frame.font, place = (node, left, top, width) => Object.assign(node.style, { left: `${left}px`, top: `${top}px`, width: `${width}px` });
     const narrow = box.w < (name === "cpu" ? 34 : 26) * font, inside = name === "cpu" && narrow; // the long title leaves no room beside it
     panel.marks = cost_marks(view, name).map((line) => ({ line, value: pv_el("span", inside ? "pcv-cost-inside" : "pcv-value"), dot: pv_el("div", "pcv-dot") }));
     const out = narrow && (inside || panel.marks.length > 1) ? 4.4 * font : 0;
-    place(head, box.x - out, box.y - 1.45 * font, box.w + out);
+    place(head, box.x - out, box.y - panel.head, box.w + out);
     panel.words = COST_WORDS[narrow ? 1 : 0];
-    panel.marks.forEach(({ line, value, dot }) => {
+    panel.marks.forEach(({ line, value, dot }, i) => {
       value.dataset.pcv = `cost-${name}-${line.key}`;
       value.title = line.name;
       value.style.color = dot.style.borderColor = PV_LINES[view.frame.theme][line.ink];
       if (inside) {
-        place(value, box.x, box.y, box.w - 4);
+        place(value, box.x, box.y + 1.25 * i * font, box.w - 4);
         view.overlay.append(value);
       } else head.append(value);
       view.overlay.append(dot);
     });
-    const { title, long = title, short } = COST_PANELS[name], little = panel.marks.length > 1 || box.w < 16.8 * font;
+    const { title, long = title, short } = COST_PANELS[name], little = panel.marks.length > 1 || box.w < COST_ROOM * font;
     head.append(pv_el("b", "", !narrow ? long : little ? short : title));
     panel.rule = pv_el("div", "pcv-rule");
     Object.assign(panel.rule.style, { top: `${box.y}px`, height: `${box.h}px` });
